@@ -1,0 +1,1 @@
+"""Tables to numbers: comparison of runs. Takes plain values and tables, never a path or a run."""

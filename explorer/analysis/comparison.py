@@ -1,0 +1,193 @@
+"""What differs between runs: their settings, and their metrics against one reference run.
+
+Everything here takes plain values: settings as flat mappings of one run each (`{"model.width": 32}`), metrics as one
+number per run. The order of the runs is the order of the mappings, and it is kept in every table.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import pandas as pd
+
+Statistic = Literal["last", "best", "min", "max"]
+Direction = Literal["lower", "higher"]
+
+STATISTICS: tuple[Statistic, ...] = ("last", "best", "min", "max")
+NOT_SET = "(not set)"
+
+# fmt: off
+_LOWER_WORDS = frozenset(
+    {
+        "loss", "losses", "err", "error", "errors", "nll", "bce", "mse", "rmse", "mae", "mape", "ppl", "perplexity",
+        "wer", "cer", "fid", "kl", "divergence", "regret"
+    }
+)
+_HIGHER_WORDS = frozenset(
+    {
+        "acc", "accuracy", "auc", "auroc", "auprc", "f1", "precision", "recall", "iou", "miou", "dice", "bleu",
+        "rouge", "r2", "psnr", "ssim", "reward", "return"
+    }
+)
+# fmt: on
+
+
+def setting_text(value: object) -> str:
+    """A setting as one line of text, so that two settings with one text are one setting.
+
+    Text stands as it is, unless it would read as something else: then it is quoted (`"1"`, `"true"`, `""`). All other
+    values are written as JSON; a whole float is written as the integer it equals.
+
+    >>> setting_text("adam"), setting_text("1"), setting_text(1.0), setting_text(None), setting_text([1, 2])
+    ('adam', '"1"', '1', 'null', '[1, 2]')
+    """
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False) if _reads_as_something_else(value) else value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+
+
+def _reads_as_something_else(text: str) -> bool:
+    if not text.strip() or text == NOT_SET:
+        return True
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def settings_table(settings: Mapping[str, Mapping[str, object]], *, only_differences: bool = True) -> pd.DataFrame:
+    """The settings of several runs side by side, as text.
+
+    Args:
+        settings: Run id to its flat settings. Keys need not be the same in every run.
+        only_differences: Leave out the keys on which all runs agree.
+
+    Returns:
+        Index `setting` (sorted), one column of text per run id in the order given. A key that a run does not have
+        reads `(not set)`, which differs from a key that is null or empty.
+    """
+    keys = sorted({key for flat in settings.values() for key in flat})
+    rows: dict[str, list[str]] = {}
+    for key in keys:
+        texts = [setting_text(flat[key]) if key in flat else NOT_SET for flat in settings.values()]
+        if not only_differences or len(set(texts)) > 1:
+            rows[key] = texts
+    index = pd.Index(list(rows), name="setting", dtype=object)
+    return pd.DataFrame(list(rows.values()), index=index, columns=list(settings), dtype=object)
+
+
+def better_direction(metric: str) -> Direction | None:
+    """Which way a metric improves, guessed from the words of its name; None when no word or both kinds tell.
+
+    The last part of a name decides first, so that `accuracy/loss` is a loss.
+
+    >>> better_direction("train/loss"), better_direction("val/acc_top5"), better_direction("lr")
+    ('lower', 'higher', None)
+    """
+    for part in reversed(metric.split("/")):
+        words = set(re.findall(r"[a-z]+[0-9]*", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", part).lower()))
+        lower, higher = bool(words & _LOWER_WORDS), bool(words & _HIGHER_WORDS)
+        if lower != higher:
+            return "lower" if lower else "higher"
+        if lower:
+            return None
+    return None
+
+
+def pick_statistic(
+    statistic: Statistic, *, last: float | None, low: float | None, high: float | None, better: Direction | None
+) -> float | None:
+    """One number of a metric's summary: its last value, its minimum, its maximum, or the better one of the two.
+
+    Args:
+        statistic: Which one. `best` is the minimum or the maximum, by `better`.
+        last: Last value; may be NaN or infinite.
+        low: Smallest finite value, None when there is none.
+        high: Largest finite value, None when there is none.
+        better: Which way this metric improves. Without it there is no best value, and None comes back.
+    """
+    if statistic == "best":
+        return {"lower": low, "higher": high, None: None}[better]
+    return {"last": last, "min": low, "max": high}[statistic]
+
+
+def metric_table(
+    values: Mapping[str, Mapping[str, float | None]],
+    reference: str,
+    *,
+    better: Mapping[str, Direction] | None = None,
+) -> pd.DataFrame:
+    """Every metric of every run, and its difference to the reference run.
+
+    Args:
+        values: Run id to metric name to one number; None or a missing name where the run has none.
+        reference: The run id that the others are compared against.
+        better: Which way a metric improves, for the metrics whose `verdict` is wanted.
+
+    Returns:
+        One row per metric (sorted) and run (order given): `metric`, `run`, `value`, `difference` (value minus the
+        reference's), `percent` (difference in percent of the size of the reference's value), `verdict` (`better`,
+        `worse`, `same` or empty). Differences are NaN where either value is missing, NaN or infinite; `percent` also
+        where the reference is zero. The reference's own differences are NaN.
+
+    Raises:
+        ValueError: `reference` is not one of the runs.
+    """
+    if reference not in values:
+        raise ValueError(f"the reference {reference!r} is none of the compared runs: {', '.join(values) or 'no runs'}")
+    metrics = sorted({name for numbers in values.values() for name in numbers})
+    table = pd.DataFrame(
+        {"metric": [m for m in metrics for _ in values], "run": [run for _ in metrics for run in values]}, dtype=object
+    )
+    table["value"] = [_number(numbers.get(metric)) for metric in metrics for numbers in values.values()]
+    base = table["metric"].map({metric: _number(values[reference].get(metric)) for metric in metrics}).astype(float)
+    comparable = (table["run"] != reference) & _is_finite(table["value"]) & _is_finite(base)
+    table["difference"] = (table["value"] - base).where(comparable)
+    table["percent"] = (100.0 * table["difference"] / base.abs()).where(base != 0.0)
+    directions = better or {}
+    table["verdict"] = [
+        _verdict(difference, directions.get(metric))
+        for metric, difference in zip(table["metric"], table["difference"], strict=True)
+    ]
+    return table
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _is_finite(values: pd.Series) -> pd.Series:
+    return values.map(math.isfinite).astype(bool)
+
+
+def _verdict(difference: float, better: Direction | None) -> str:
+    if better is None or not math.isfinite(difference):
+        return ""
+    if difference == 0.0:
+        return "same"
+    return "better" if (difference < 0.0) == (better == "lower") else "worse"
+
+
+def wide_metric_table(table: pd.DataFrame, runs: Sequence[str], fields: Iterable[str]) -> pd.DataFrame:
+    """`metric_table` with one row per metric: columns are pairs (run id, field), runs in the order given.
+
+    Args:
+        table: What `metric_table` returned.
+        runs: Run ids, in the order of the columns.
+        fields: Which of `value`, `difference`, `percent`, `verdict` to show for each run.
+    """
+    shown = list(fields)
+    columns = pd.MultiIndex.from_product([list(runs), shown], names=["run", "field"])
+    by_field = {
+        field: table.pivot(index="metric", columns="run", values=field).reindex(columns=list(runs)) for field in shown
+    }
+    index = pd.Index(sorted(table["metric"].unique()), name="metric", dtype=object)
+    wide = pd.DataFrame({(run, field): by_field[field][run] for run, field in columns}, index=index)
+    return wide.set_axis(columns, axis="columns")
