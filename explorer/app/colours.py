@@ -1,0 +1,61 @@
+"""Which colour a run has: the theme's palette by a place that a run keeps as long as the app lives."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+import streamlit as st
+
+if TYPE_CHECKING:
+    from explorer.reading.catalogue import RunInfo
+
+NUM_COLOURS = 8
+# The same colours as chartCategoricalColors in .streamlit/config.toml, for what is not a chart.
+LIGHT = ("#1d5fd1", "#e07b00", "#7a5283", "#c91304", "#0f92f7", "#312785", "#612326", "#868686")
+DARK = ("#6aa9ff", "#ffa02e", "#8b6ba2", "#d85218", "#97f5ee", "#2071f3", "#e6e988", "#9e9e9e")
+# Line patterns of runs that share a colour: the first eight runs are solid, the next eight dashed, and so on.
+DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3))
+
+
+class Slot(NamedTuple):
+    """The look of a run: `colour` is an index into the theme's palette, `dash` an index into `DASHES`."""
+
+    colour: int
+    dash: int
+
+
+class _Places:
+    """Numbers given to run ids in the order they are first seen; a number is never given twice."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._place: dict[str, int] = {}
+
+    def order(self, infos: Iterable[RunInfo]) -> dict[str, int]:
+        """Return the place of each run id of `infos`, oldest run first where several are new."""
+        with self._lock:
+            for info in sorted(infos, key=lambda info: (info.created, info.run_id)):
+                self._place.setdefault(info.run_id, len(self._place))
+            return dict(self._place)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _places(root: str) -> _Places:
+    return _Places()
+
+
+def run_domain(root: str, infos: Iterable[RunInfo]) -> list[str]:
+    """Return the ids of all runs ever seen in `root`, in an order that only grows at its end.
+
+    A chart whose colour scale has this domain and no range gives a run the same colour for life.
+    """
+    places = _places(root).order(infos)
+    return sorted(places, key=places.__getitem__)
+
+
+def run_slots(root: str, infos: Iterable[RunInfo]) -> dict[str, Slot]:
+    """Return the colour and line pattern of each run of `infos`, the same on every page."""
+    places = _places(root).order(infos)
+    return {run_id: Slot(place % NUM_COLOURS, place // NUM_COLOURS % len(DASHES)) for run_id, place in places.items()}

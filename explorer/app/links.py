@@ -1,0 +1,131 @@
+"""Every link of the app: the one place where addresses are built and read.
+
+State that somebody may want to share lives in the query of the address. A value read from there is text that
+anybody may have written: it is looked up among what is known, never used as a path or an expression.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from typing import Final
+from urllib.parse import quote, urlencode
+
+import streamlit as st
+
+# The pages by name, with their path in the address. The Runs page is the default one.
+PAGES: Final = {"runs": "", "metrics": "metrics", "run": "run", "compare": "compare"}
+
+# The keys of the query. Widgets with bind="query-params" use them as their key.
+RUNS: Final = "runs"  # selected runs, ids with commas between; NO_RUNS when none is selected
+RUN: Final = "run"  # the one run that the Run page shows
+REFERENCE: Final = "ref"  # the run that others are compared to
+X_AXIS: Final = "x"  # step, relative, wall, epoch or a metric
+SMOOTHING: Final = "smooth"  # 0 (raw) to 0.99
+SEARCH: Final = "q"  # regular expression over metric names (Metrics, Compare, Run)
+LOG_X: Final = "logx"
+LOG_Y: Final = "logy"
+COLUMNS: Final = "cols"  # columns of the runs table
+SORT: Final = "sort"  # column of the runs table, with a leading minus for descending
+FILTER: Final = "filter"  # filter expression of the runs table
+FIND: Final = "find"  # free text search in the runs table
+TREND: Final = "trend"  # metric of the sparkline column
+ARCHIVED: Final = "archived"  # whether archived runs are listed
+
+NO_RUNS: Final = "none"
+MAX_CHARS: Final = 20_000  # of one value; the server itself refuses addresses above 512 KiB
+_MAX_ITEMS: Final = 1000
+
+Value = str | int | float | bool | Iterable[str] | None
+
+
+def join(items: Iterable[str]) -> str:
+    """Return `items` as one text; `split` returns them again, whatever characters they hold."""
+    return ",".join(quote(item, safe=" /:@=+()[]{}!$&'*;?#<>|^`~\"") for item in items)
+
+
+def split(text: str) -> list[str]:
+    """Return the items of a text made by `join`, without repeats, in order, at most 1,000."""
+    from urllib.parse import unquote
+
+    parts = text[:MAX_CHARS].split(",", _MAX_ITEMS)[:_MAX_ITEMS]
+    return list(dict.fromkeys(unquote(part) for part in parts if part))
+
+
+def runs_text(run_ids: Iterable[str]) -> str:
+    """Return the value of `RUNS` for the selected runs."""
+    return join(run_ids) or NO_RUNS
+
+
+def params(**values: Value) -> dict[str, str]:
+    """Return query parameters for `st.switch_page`, `st.page_link` and `url`, without what is None or False.
+
+    `runs=["a", "b"]` and any other list become one text with commas.
+    """
+    out: dict[str, str] = {}
+    for key, value in values.items():
+        if value is None or value is False:
+            continue
+        if value is True:
+            out[key] = "true"
+        elif isinstance(value, str | int | float):
+            out[key] = str(value)
+        else:
+            out[key] = runs_text(value) if key == RUNS else join(value)
+    return out
+
+
+def url(page: str, **values: Value) -> str:
+    """Return the address of a page with its state, relative to the app.
+
+    >>> url("metrics", runs=["a-1", "b-2"], q="loss$")
+    'metrics?runs=a-1%2Cb-2&q=loss%24'
+
+    Raises:
+        KeyError: `page` is not one of `PAGES`.
+    """
+    query = urlencode(params(**values))
+    return (PAGES[page] or ".") + (f"?{query}" if query else "")
+
+
+def text(key: str, default: str = "", max_chars: int = MAX_CHARS) -> str:
+    """Return the value of `key` in the address, cut to `max_chars`; `default` when it is absent."""
+    value = st.query_params.get(key)
+    return default if value is None else value[:max_chars]
+
+
+def choice(key: str, options: Collection[str], default: str) -> str:
+    """Return the value of `key` when it is one of `options`, else `default`."""
+    value = st.query_params.get(key)
+    return value if value is not None and value in options else default
+
+
+def flag(key: str, default: bool = False) -> bool:
+    """Return whether `key` says yes (`true`, `1`, `yes`)."""
+    value = st.query_params.get(key)
+    return default if value is None else value.lower() in ("true", "1", "yes", "on")
+
+
+def number(key: str, low: float, high: float, default: float) -> float:
+    """Return the number at `key`, moved into `low` to `high`; `default` when it is absent or not a number."""
+    try:
+        value = float(st.query_params.get(key, ""))
+    except ValueError:
+        return default
+    return min(max(value, low), high) if math.isfinite(value) else default
+
+
+def items(key: str) -> list[str] | None:
+    """Return the list at `key` (see `split`), or None when the address has no such key."""
+    value = st.query_params.get(key)
+    return None if value is None else split(value)
+
+
+def put(key: str, value: Value, default: Value = None) -> None:
+    """Write `value` at `key` of the address, or take the key away when the value is the default one."""
+    found = {} if value == default else params(**{key: value})
+    if not found:
+        if key in st.query_params:
+            del st.query_params[key]
+    elif st.query_params.get(key) != found[key]:
+        st.query_params[key] = found[key]

@@ -1,0 +1,54 @@
+"""Text from files, made safe to show: every name that reaches Markdown passes through here."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from explorer.reading.catalogue import RunInfo
+
+# Characters that reorder the text around them; a name could pretend to be another one.
+_BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f"
+# Where Streamlit's Markdown makes links, icons and typographic signs that a backslash does not stop.
+_JOINS = re.compile(r"(?i)(:)(?=//|streamlit:)|(www)(?=\.)|(?<=\S)(@)|([-<=>])(?=[-<=>])|(\()(?=(?:c|r|tm)\))")
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+
+
+def plain(text: object, max_chars: int = 200) -> str:
+    """Return `text` on one line, without control and reordering characters, at most `max_chars` long.
+
+    For places that show text as it is: table cells, chart labels, the options of a select box in a table.
+    """
+    raw = str(text)
+    cut = raw if len(raw) <= max_chars else raw[: max_chars - 1] + "…"
+    return "".join(c if c.isprintable() and c not in _BIDI else " " if c in "\t\n\r" else "\ufffd" for c in cut)
+
+
+def esc(text: object, max_chars: int = 200) -> str:
+    r"""Return `text` so that Markdown shows it letter by letter: no link, image, icon, colour or formula.
+
+    Widget labels, captions, messages, titles, options and `st.markdown` all read Markdown.
+
+    >>> esc("a_b*c")
+    'a\\_b\\*c'
+    """
+    joined = _JOINS.sub(lambda match: match.group(0) + "\u2060", plain(text, max_chars))
+    return _PUNCTUATION.sub(r"\\\1", joined)
+
+
+def run_labels(infos: Iterable[RunInfo]) -> dict[str, str]:
+    """Return a short label, unique among `infos`, for each run id: the name, with the end of the id if shared.
+
+    The labels are plain text; pass them through `esc` in Markdown contexts.
+    """
+    runs = list(infos)
+    names = Counter(info.name or info.run_id for info in runs)
+    labels: dict[str, str] = {}
+    for info in runs:
+        name = info.name or info.run_id
+        labels[info.run_id] = plain(name, 60) if names[name] == 1 else f"{plain(name, 48)} · {info.run_id[-4:]}"
+    counts = Counter(labels.values())
+    return {run_id: label if counts[label] == 1 else plain(run_id, 80) for run_id, label in labels.items()}

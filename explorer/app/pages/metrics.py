@@ -1,0 +1,5 @@
+"""The Metrics page."""
+
+import streamlit as st
+
+st.title("Metrics")
