@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable
 from typing import Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import streamlit as st
 
@@ -46,8 +46,6 @@ def join(items: Iterable[str]) -> str:
 
 def split(text: str) -> list[str]:
     """Return the items of a text made by `join`, without repeats, in order, at most 1,000."""
-    from urllib.parse import unquote
-
     parts = text[:MAX_CHARS].split(",", _MAX_ITEMS)[:_MAX_ITEMS]
     return list(dict.fromkeys(unquote(part) for part in parts if part))
 

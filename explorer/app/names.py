@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -27,6 +28,12 @@ def plain(text: object, max_chars: int = 200) -> str:
     return "".join(c if c.isprintable() and c not in _BIDI else " " if c in "\t\n\r" else "\ufffd" for c in cut)
 
 
+@functools.lru_cache(maxsize=8192)
+def _escaped(text: str, max_chars: int) -> str:
+    joined = _JOINS.sub(lambda match: match.group(0) + "\u2060", plain(text, max_chars))
+    return _PUNCTUATION.sub(r"\\\1", joined)
+
+
 def esc(text: object, max_chars: int = 200) -> str:
     r"""Return `text` so that Markdown shows it letter by letter: no link, image, icon, colour or formula.
 
@@ -35,8 +42,7 @@ def esc(text: object, max_chars: int = 200) -> str:
     >>> esc("a_b*c")
     'a\\_b\\*c'
     """
-    joined = _JOINS.sub(lambda match: match.group(0) + "\u2060", plain(text, max_chars))
-    return _PUNCTUATION.sub(r"\\\1", joined)
+    return _escaped(str(text), max_chars)
 
 
 def run_labels(infos: Iterable[RunInfo]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from explorer.app import links, selection
+from explorer.app import links, selection, state
 from explorer.app.caching import listing
 from explorer.app.names import esc
 from explorer.errors import ExplorerError
@@ -133,7 +133,7 @@ def pages() -> list[StreamlitPage]:
 def show(page: StreamlitPage) -> None:
     """Draw the sidebar, then the page; an error becomes a message, never a traceback."""
     with guard(f"The page {page.title}"):
-        selection.sync(page.url_path)
+        state.enter(page.url_path)
         try:
             infos = runs()
         except ExplorerError as error:
@@ -179,8 +179,8 @@ def _say_missing(infos: list[RunInfo]) -> None:
 def _unreadable(error: ExplorerError) -> None:
     _LOG.warning("root: %s", error)
     st.error(
-        f"{esc(error, 1000)}\n\nCheck that the folder exists and that you may read it, or start the app on another one: "
-        "`streamlit run streamlit_app.py -- --root FOLDER`.",
+        f"{esc(error, 1000)}\n\nCheck that the folder exists and that you may read it, or start the app on another "
+        "one: `streamlit run streamlit_app.py -- --root FOLDER`.",
         title=f"The folder {esc(root(), 80)} cannot be read",
         icon=":material/folder_off:",
     )
