@@ -1,0 +1,57 @@
+"""Every exception that this package raises.
+
+ExplorerError
+├── UsageError          a wrong argument of ours; also a ValueError
+├── RunNotFound         no run under that path or id; also a LookupError
+├── MetricNotFound      the run has no such metric; also a LookupError
+├── RootError           the folder of runs cannot be read
+└── FileError           something about one file; has `.path` and `.reason`
+    ├── DamagedFile         torn, cut, flipped, foreign or hostile
+    └── UnsupportedFormat   written by a newer version than this one
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class ExplorerError(Exception):
+    """Base of everything that this package raises on purpose."""
+
+
+class UsageError(ExplorerError, ValueError):
+    """An argument is wrong: the message says what was expected and what was found."""
+
+
+class RunNotFound(ExplorerError, LookupError):
+    """There is no run under this path or id."""
+
+
+class MetricNotFound(ExplorerError, LookupError):
+    """The run has no metric of this name."""
+
+
+class RootError(ExplorerError):
+    """The folder of runs is missing, is not a folder, or may not be read."""
+
+
+class FileError(ExplorerError):
+    """One file cannot be used.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it, one short sentence without the path.
+    """
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+
+
+class DamagedFile(FileError):
+    """The file is torn, cut, altered or not ours; its rows are left out and nothing else."""
+
+
+class UnsupportedFormat(FileError):
+    """The file was written by a newer version of this package; upgrading reads it."""

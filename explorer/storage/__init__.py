@@ -1,0 +1,1 @@
+"""The format on disk: names, records, segments and journals. `logs/README.md` tells it in prose."""

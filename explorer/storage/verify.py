@@ -1,0 +1,93 @@
+"""Check everything that a run's files say about themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from explorer.errors import DamagedFile, FileError
+from explorer.storage import journal, layout, records, segments
+from explorer.storage.layout import SegmentFile
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with one file (or with the run: then the path is its folder)."""
+
+    path: Path
+    reason: str
+
+
+def verify_run(run_dir: str | Path) -> list[Finding]:
+    """Read every file of a run and check formats, checksums, row counts and that no segment is missing.
+
+    Returns what is wrong; [] when all is well. Never raises for the content of a file.
+    """
+    return list(iter_findings(Path(run_dir)))
+
+
+def iter_findings(run_dir: Path) -> Iterator[Finding]:
+    """As `verify_run`, one finding at a time."""
+    yield from _check_records(run_dir)
+    for table in layout.TABLES:
+        files = layout.list_segments(run_dir, table)
+        yield from (Finding(run_dir / table, gap) for gap in layout.list_gaps(files))
+        parts: dict[tuple[int, int, int], set[int]] = {}
+        for file in files:
+            if file.name.kind == "segment":
+                key = (file.name.attempt, file.name.rank, file.name.segment)
+                parts.setdefault(key, set()).add(file.name.part)
+        for file in files:
+            try:
+                yield from _check_file(file, table, parts)
+            except FileNotFoundError:
+                continue  # a journal that became a segment while we looked
+            except FileError as error:
+                yield Finding(error.path, error.reason)
+
+
+def _check_records(run_dir: Path) -> Iterator[Finding]:
+    paths = layout.RunPaths(run_dir)
+    found = [paths.run_json]
+    for folder in ("attempts", "summary"):
+        found += [path for _, _, path in layout.list_process_files(run_dir, folder)]
+    for path in found:
+        try:
+            record = records.read_json(path)
+            if path.parent.name != "attempts":
+                records.check_format(path, record.get("format"))
+        except FileNotFoundError:
+            yield Finding(path, "is missing")
+        except FileError as error:
+            yield Finding(path, error.reason)
+    try:
+        records.read_json(paths.user_json)
+    except FileNotFoundError:
+        pass
+    except FileError as error:
+        yield Finding(paths.user_json, error.reason)
+
+
+def _check_file(file: SegmentFile, table: str, parts: dict[tuple[int, int, int], set[int]]) -> Iterator[Finding]:
+    name = file.name
+    if name.kind == "journal":
+        read = journal.parse(file.path, journal.read_bytes(file.path), final=False)
+        if read.scan.damaged:
+            yield Finding(file.path, f"has {read.scan.damaged} damaged places; the rows around them are read")
+        if (read.header.attempt, read.header.rank, read.header.segment) != (name.attempt, name.rank, name.segment):
+            yield Finding(file.path, "belongs to another segment than its name says")
+        return
+    with segments.open_segment(file.path) as opened:
+        meta = opened.meta
+        said = [meta.get(key) for key in ("table", "attempt", "rank", "segment", "part")]
+        if said != [table, name.attempt, name.rank, name.segment, name.part]:
+            yield Finding(file.path, "belongs to another place than its name says")
+        opened.read()
+    if name.part == 0:
+        count = meta.get("parts")
+        missing = set(range(count if isinstance(count, int) and count < 10_000 else 0)) - parts[
+            (name.attempt, name.rank, name.segment)
+        ]
+        for part in sorted(missing):
+            raise DamagedFile(file.path, f"says that there is a part {part}, which is missing")
