@@ -1,0 +1,209 @@
+"""The runs of a root, listed from one small file each.
+
+A look costs three `lstat` for a run that has not changed, and the reading of one JSON file for one that has. No series
+and no Parquet file is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, cast
+
+from explorer.errors import FileError, RootError, RunNotFound
+from explorer.reading.info import MetricSummary, RunInfo, runs_table
+from explorer.reading.liveness import Liveness, Pulse
+from explorer.reading.summaries import make_info
+from explorer.storage.layout import is_run_id, list_process_files
+from explorer.storage.records import Record, read_json, read_record
+
+__all__ = ["Catalogue", "MetricSummary", "RunInfo", "read_info", "runs_table"]
+
+# A folder's time stamp moves in steps of up to 10 ms (2 s on some file systems), so a change right after a look can
+# hide behind the same stamp. Stamps younger than this are not believed.
+_SETTLED_NS: Final = 3_000_000_000
+
+_Stamp = tuple[int, int, int]
+
+
+@dataclass
+class _Known:
+    """What is remembered of one run between two looks."""
+
+    folder: _Stamp | None = None
+    summaries: _Stamp | None = None
+    shown: _Stamp | None = None
+    user: Record = field(default_factory=dict)
+    user_problem: str | None = None
+    files: dict[Path, tuple[_Stamp, Record | str]] = field(default_factory=dict)
+    num_attempts: int = 0
+    num_ranks: int = 0
+    info: RunInfo | None = None
+    pulse: Pulse | None = None
+
+
+class Catalogue:
+    """The runs of one root, looked at again at each `refresh`. Thread-safe.
+
+    A run that did not change keeps its object, so `is` tells whether there is anything new.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self._known: dict[str, _Known] = {}
+        self._liveness = Liveness()
+        self._lock = threading.Lock()
+
+    def refresh(self) -> list[RunInfo]:
+        """All runs, newest first by `created`, then by run id.
+
+        Hidden folders, links and folders without a `run.json` are no runs. A run with damaged files is listed with its
+        `problems`.
+
+        Raises:
+            RootError: the root is missing, is no folder, or may not be read.
+        """
+        with self._lock:
+            names = self._list_names()
+            for gone in self._known.keys() - set(names):
+                del self._known[gone]
+                self._liveness.forget(gone)
+            infos = [info for name in names if (info := self._look(name)) is not None]
+        return sorted(infos, key=lambda info: (info.created, info.run_id), reverse=True)
+
+    def look(self, run_id: str) -> RunInfo:
+        """One run, looked at again.
+
+        Raises:
+            RunNotFound: the root has no such run.
+        """
+        with self._lock:
+            info = self._look(run_id) if is_run_id(run_id) else None
+        if info is None:
+            raise RunNotFound(f"there is no run {run_id!r} in {self.root}")
+        return info
+
+    def _list_names(self) -> list[str]:
+        try:
+            with os.scandir(self.root) as entries:
+                return [e.name for e in entries if is_run_id(e.name) and e.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            raise RootError(f"there is no folder {self.root}; record a run into it, or choose another one") from None
+        except NotADirectoryError:
+            raise RootError(f"{self.root} is a file; a folder of runs was expected") from None
+        except OSError as error:
+            raise RootError(f"{self.root} cannot be read ({error.strerror}); check its permissions") from error
+
+    def _look(self, run_id: str) -> RunInfo | None:
+        run_dir = f"{self.root}{os.sep}{run_id}"
+        folder = _stamp(run_dir, stat.S_ISDIR)
+        if folder is None:
+            return None
+        known = self._known.get(run_id)
+        if known is None or known.folder is None or known.folder[0] != folder[0]:
+            known = _Known()
+        changed = False
+        if known.folder != folder or not _is_settled(folder):
+            if _stamp(f"{run_dir}{os.sep}run.json", stat.S_ISREG) is None:
+                return None
+            changed = self._read_user(known, run_dir)
+            known.folder = folder
+        self._known[run_id] = known
+        changed = self._read_summaries(known, run_dir) or changed
+        if changed or known.info is None:
+            known.info, known.pulse = make_info(
+                Path(run_dir),
+                records=[record for _, record in known.files.values()],
+                user=known.user if known.user_problem is None else known.user_problem,
+                num_attempts=known.num_attempts,
+                num_ranks=known.num_ranks,
+            )
+        return self._with_state(run_id, known)
+
+    def _with_state(self, run_id: str, known: _Known) -> RunInfo:
+        info = cast(RunInfo, known.info)
+        if known.pulse is None:
+            return info
+        state = self._liveness.state(run_id, known.pulse)
+        if state != info.state:
+            info = known.info = replace(info, state=state)
+        return info
+
+    def _read_user(self, known: _Known, run_dir: str) -> bool:
+        before = (known.user, known.user_problem)
+        try:
+            known.user, known.user_problem = read_json(f"{run_dir}{os.sep}user.json"), None
+        except FileNotFoundError:
+            known.user, known.user_problem = {}, None
+        except FileError as error:
+            known.user, known.user_problem = {}, f"user.json: {error.reason}"
+        return before != (known.user, known.user_problem)
+
+    def _read_summaries(self, known: _Known, run_dir: str) -> bool:
+        folder = f"{run_dir}{os.sep}summary"
+        stamp = _stamp(folder, stat.S_ISDIR)
+        if stamp is None:
+            changed = bool(known.files)
+            known.files, known.summaries, known.num_attempts, known.num_ranks = {}, None, 0, 0
+            return changed
+        if stamp == known.summaries and _is_settled(stamp):
+            newest = next(reversed(known.files), None)
+            if newest is None or _stamp(newest, stat.S_ISREG) == known.files[newest][0]:
+                return False
+        listed = list_process_files(run_dir, "summary")
+        known.num_attempts = len({attempt for attempt, _, _ in listed})
+        known.num_ranks = len({rank for _, rank, _ in listed})
+        # One file for each attempt: that of rank 0, or of the lowest rank there is.
+        chosen = {attempt: path for attempt, _, path in reversed(listed)}
+        files: dict[Path, tuple[_Stamp, Record | str]] = {}
+        for _, path in sorted(chosen.items()):
+            entry = _read_if_changed(path, known.files.get(path))
+            if entry is not None:
+                files[path] = entry
+        changed = files != known.files if known.summaries is not None else True
+        known.files, known.summaries = files, stamp
+        return changed
+
+
+def read_info(run_dir: str | Path) -> RunInfo:
+    """The catalogue's entry of one run, anywhere on disk.
+
+    Raises:
+        RunNotFound: there is no run in this folder.
+    """
+    path = Path(os.path.abspath(run_dir))
+    try:
+        return Catalogue(path.parent).look(path.name)
+    except RunNotFound:
+        raise RunNotFound(f"there is no run in {run_dir}: a folder with a run.json was expected") from None
+
+
+def _stamp(path: str | Path, is_kind: Callable[[int], bool]) -> _Stamp | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns, found.st_size) if is_kind(found.st_mode) else None
+
+
+def _is_settled(stamp: _Stamp) -> bool:
+    return time.time_ns() - stamp[1] > _SETTLED_NS
+
+
+def _read_if_changed(path: Path, before: tuple[_Stamp, Record | str] | None) -> tuple[_Stamp, Record | str] | None:
+    stamp = _stamp(path, stat.S_ISREG)
+    if stamp is None:
+        return None
+    if before is not None and before[0] == stamp:
+        return before
+    try:
+        return stamp, read_record(path)
+    except FileNotFoundError:
+        return None
+    except FileError as error:
+        return stamp, f"summary/{path.name}: {error.reason}"
