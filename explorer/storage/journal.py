@@ -24,12 +24,9 @@ import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-
-from explorer.errors import DamagedFile
 
 MAGIC = b"EXPJRNL1"
 HEADER_BYTES = 64
@@ -317,36 +314,3 @@ def _gather(
 ) -> ShapeRows:
     block = _blocks(words, starts, shape.row_bytes >> 3)[:, 1:-1]
     return ShapeRows(shape, np.array(block, order="F"), offset + 8 * starts)
-
-
-@dataclass(frozen=True)
-class JournalRead:
-    """A journal as it was read: its header, its rows, and what was found wrong."""
-
-    header: Header
-    scan: Scan
-    shapes: dict[int, Shape]
-
-
-def read_bytes(path: Path) -> bytes:
-    """All bytes of a journal. Raises FileNotFoundError, or DamagedFile when it is too large or unreadable."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_JOURNAL_BYTES + 1)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise DamagedFile(path, f"cannot be read ({error.strerror})") from error
-    if len(data) > MAX_JOURNAL_BYTES:
-        raise DamagedFile(path, f"is larger than a journal can be ({MAX_JOURNAL_BYTES:,} bytes)")
-    return data
-
-
-def parse(path: Path, data: bytes | memoryview, *, final: bool) -> JournalRead:
-    """All whole rows of a journal's bytes. Raises DamagedFile when even its header is not ours."""
-    try:
-        header = Header.decode(data)
-    except ValueError as error:
-        raise DamagedFile(path, str(error)) from error
-    shapes: dict[int, Shape] = {}
-    return JournalRead(header, scan(data, HEADER_BYTES, len(data) // 8 * 8, shapes, final=final), shapes)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from explorer.errors import DamagedFile, FileError
-from explorer.storage import journal, layout, records, segments
+from explorer.storage import layout, records, segments
 from explorer.storage.layout import SegmentFile
+from explorer.storage.live import JournalReader
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,12 @@ def _check_records(run_dir: Path) -> Iterator[Finding]:
 def _check_file(file: SegmentFile, table: str, parts: dict[tuple[int, int, int], set[int]]) -> Iterator[Finding]:
     name = file.name
     if name.kind == "journal":
-        read = journal.parse(file.path, journal.read_bytes(file.path), final=False)
-        if read.scan.damaged:
-            yield Finding(file.path, f"has {read.scan.damaged} damaged places; the rows around them are read")
-        if (read.header.attempt, read.header.rank, read.header.segment) != (name.attempt, name.rank, name.segment):
+        reader = JournalReader(file.path)
+        reader.read_new()
+        if reader.damaged:
+            yield Finding(file.path, f"has {reader.damaged} damaged places; the rows around them are read")
+        said = reader.header and (reader.header.attempt, reader.header.rank, reader.header.segment)
+        if said != (name.attempt, name.rank, name.segment):
             yield Finding(file.path, "belongs to another segment than its name says")
         return
     with segments.open_segment(file.path) as opened:
