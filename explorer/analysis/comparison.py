@@ -132,10 +132,11 @@ def metric_table(
         better: Which way a metric improves, for the metrics whose `verdict` is wanted.
 
     Returns:
-        One row per metric (sorted) and run (order given): `metric`, `run`, `value`, `difference` (value minus the
-        reference's), `percent` (difference in percent of the size of the reference's value), `verdict` (`better`,
-        `worse`, `same` or empty). Differences are NaN where either value is missing, NaN or infinite; `percent` also
-        where the reference is zero. The reference's own differences are NaN.
+        One row per metric (sorted) and run (order given): `metric`, `run`, `recorded` (False where the run has no
+        number), `value` (NaN there), `difference` (value minus the reference's), `percent` (difference in percent of
+        the size of the reference's value), `verdict` (`better`, `worse`, `same` or empty). Differences are NaN where
+        either value is missing, NaN or infinite; `percent` also where the reference is zero. The reference's own
+        differences are NaN.
 
     Raises:
         ValueError: `reference` is not one of the runs.
@@ -146,6 +147,7 @@ def metric_table(
     table = pd.DataFrame(
         {"metric": [m for m in metrics for _ in values], "run": [run for _ in metrics for run in values]}, dtype=object
     )
+    table["recorded"] = [numbers.get(metric) is not None for metric in metrics for numbers in values.values()]
     table["value"] = [_number(numbers.get(metric)) for metric in metrics for numbers in values.values()]
     base = table["metric"].map({metric: _number(values[reference].get(metric)) for metric in metrics}).astype(float)
     comparable = (table["run"] != reference) & _is_finite(table["value"]) & _is_finite(base)
@@ -181,7 +183,7 @@ def wide_metric_table(table: pd.DataFrame, runs: Sequence[str], fields: Iterable
     Args:
         table: What `metric_table` returned.
         runs: Run ids, in the order of the columns.
-        fields: Which of `value`, `difference`, `percent`, `verdict` to show for each run.
+        fields: Which of `recorded`, `value`, `difference`, `percent`, `verdict` to show for each run.
     """
     shown = list(fields)
     columns = pd.MultiIndex.from_product([list(runs), shown], names=["run", "field"])

@@ -148,6 +148,11 @@ def test_a_value_that_is_missing_or_not_finite_has_no_difference_and_no_verdict(
         assert row["verdict"] == ""
 
 
+def test_a_value_that_is_nan_is_told_from_one_that_is_missing() -> None:
+    table = metric_table({"a": {"m": math.nan}, "b": {"m": None}, "c": {}}, "a")
+    assert list(table["recorded"]) == [True, False, False]
+
+
 def test_an_infinite_value_is_still_shown() -> None:
     assert metric_table({"a": {"m": math.inf}}, "a")["value"].item() == math.inf
 

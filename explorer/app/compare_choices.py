@@ -1,0 +1,116 @@
+"""What the Compare page is asked to show: reference run, statistic, which way is better, which metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+import streamlit as st
+
+from explorer.analysis.comparison import STATISTICS, Direction, Statistic, better_direction
+from explorer.app import linked, links
+from explorer.app.names import esc
+
+if TYPE_CHECKING:
+    from explorer.reading.catalogue import RunInfo
+
+# Keys of the address that only this page has.
+STATISTIC: Final = "stat"
+BETTER: Final = "better"
+SEARCH: Final = "metric"
+ALL_SETTINGS: Final = "all"
+CURVE: Final = "curve"
+
+OFF: Final = "off"
+BY_NAME: Final = "name"
+_BETTER: Final[Mapping[str, str]] = {
+    OFF: "Not coloured",
+    BY_NAME: "As names suggest",
+    "lower": "Lower is better",
+    "higher": "Higher is better",
+}
+_MAX_NAMED: Final = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What the page shows, as chosen by the user or by the link."""
+
+    reference: str
+    """Run id that the others are compared to."""
+    statistic: Statistic
+    """Which number of a metric."""
+    better: str
+    """`off`, `name`, or one direction for all metrics."""
+    search: str
+    """Text that the names of the metrics must hold."""
+
+    def directions(self, metrics: Iterable[str]) -> dict[str, Direction]:
+        """Which way each metric improves, for those where the choice or the name tells; by name when switched off."""
+        if self.better in ("lower", "higher"):
+            return dict.fromkeys(metrics, cast(Direction, self.better))
+        guesses = {metric: better_direction(metric) for metric in metrics}
+        return {metric: guess for metric, guess in guesses.items() if guess is not None}
+
+
+def choose_reference(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> str:
+    """Draw the choice of the reference run, say when the link names one that is not compared, and return its id.
+
+    The default is the oldest of the runs: what came after it is the change.
+    """
+    ids = [info.run_id for info in infos]
+    asked = linked.unknown(links.REFERENCE, ids)
+    oldest = min(infos, key=lambda info: (info.created, info.run_id)).run_id
+    if asked is not None:
+        st.warning(
+            f"The link compares against {esc(asked, 80)}, which is not among the selected runs. "
+            f"{esc(labels[oldest])} is the reference now; select the other run in the sidebar, or choose below.",
+            title="The reference of the link is not selected",
+            icon=":material/link_off:",
+        )
+    return linked.select(
+        "Reference",
+        links.REFERENCE,
+        ids,
+        oldest,
+        format_func=labels.__getitem__,
+        help="Differences are run minus reference, and in percent of the reference's size.",
+    )
+
+
+def choose(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> Choices:
+    """Draw the controls of the page in one row and return what they say."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        reference = choose_reference(infos, labels)
+        statistic = linked.segments("Value", STATISTIC, STATISTICS, STATISTICS[0], format_func=str.capitalize)
+        better = linked.select(
+            "Colour",
+            BETTER,
+            list(_BETTER),
+            OFF,
+            format_func=_BETTER.__getitem__,
+            help="Blue is better than the reference, orange is worse. You say what is better.",
+        )
+        search = linked.search("Metrics", SEARCH, "part of a metric's name")
+    return Choices(reference=reference, statistic=cast(Statistic, statistic), better=better, search=search)
+
+
+def explain(choices: Choices, metrics: Sequence[str]) -> str:
+    """Say in Markdown what is taken for better, where the names of the metrics decide; empty when they do not."""
+    if choices.better in ("lower", "higher") or (choices.better == OFF and choices.statistic != "best"):
+        return ""
+    directions = choices.directions(metrics)
+    lower = [metric for metric in metrics if directions.get(metric) == "lower"]
+    higher = [metric for metric in metrics if directions.get(metric) == "higher"]
+    rest = [metric for metric in metrics if metric not in directions]
+    without = "without a best value" if choices.statistic == "best" else "not coloured"
+    parts = [f"lower is better for {_named(lower)}"] if lower else []
+    parts += [f"higher is better for {_named(higher)}"] if higher else []
+    parts += [f"{without}, since the name does not tell: {_named(rest)}"] if rest else []
+    return "Guessed from the names: " + "; ".join(parts) + "." if parts else ""
+
+
+def _named(metrics: Sequence[str]) -> str:
+    more = len(metrics) - _MAX_NAMED
+    return ", ".join(esc(metric, 60) for metric in metrics[:_MAX_NAMED]) + (f" and {more:,} more" if more > 0 else "")

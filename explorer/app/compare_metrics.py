@@ -1,0 +1,128 @@
+"""The metrics of several runs beside each other, with their differences to the reference run."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import pandas as pd
+import streamlit as st
+
+from explorer.analysis.comparison import metric_table, pick_statistic, wide_metric_table
+from explorer.app.compare_choices import OFF, Choices, explain
+from explorer.app.names import plain
+from explorer.app.run_tables import matching, table_height, unique_labels
+from explorer.app.run_text import number_text, percent_text
+from explorer.app.runs_csv import harmless
+
+if TYPE_CHECKING:
+    from explorer.reading.catalogue import RunInfo
+
+MAX_ROWS: Final = 300
+_FIELDS: Final = ("value", "difference", "percent")
+_TITLES: Final[Mapping[str, str]] = {"value": "value", "difference": "Δ", "percent": "Δ %"}
+_TEXTS: Final[Mapping[str, Callable[[float], str]]] = {
+    "value": number_text,
+    "difference": lambda value: "" if pd.isna(value) else number_text(value, digits=3, sign=True),
+    "percent": percent_text,
+}
+# Blue and orange tell apart with any kind of sight; translucent, they stand on light and on dark alike.
+_COLOURS: Final[Mapping[str, str]] = {"better": "#1d7df24d", "worse": "#e07b0059", "same": "", "": ""}
+
+
+def metrics(infos: Sequence[RunInfo], labels: Mapping[str, str], choices: Choices) -> None:
+    """Draw the table of metrics, what its colours mean, and its CSV."""
+    names = sorted({name for info in infos for name in info.metrics})
+    if not names:
+        st.info("None of these runs has logged a metric yet.", icon=":material/hourglass_empty:")
+        return
+    found = matching(names, choices.search)
+    table = compare(infos, found, choices)
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.subheader(f"Metrics, {choices.statistic} value", anchor=False)
+        st.download_button(
+            "CSV",
+            write_csv(table, {info.run_id: info.name for info in infos}, choices),
+            "comparison.csv",
+            "text/csv",
+            icon=":material/download:",
+            help="One line for each metric and run, with every digit",
+            on_click="ignore",
+        )
+    if not found:
+        st.info("No metric holds the text that you search for.", icon=":material/search_off:")
+        return
+    _draw(table, found[:MAX_ROWS], infos, labels, choices)
+    notes = [explain(choices, found)]
+    if len(found) > MAX_ROWS:
+        notes.append(f"The first {MAX_ROWS:,} of {len(found):,} metrics are shown; search for others, or take the CSV.")
+    if choices.better != OFF:
+        notes.append("Blue: better than the reference. Orange: worse.")
+    if any(notes):
+        st.caption(" ".join(note for note in notes if note))
+
+
+def compare(infos: Sequence[RunInfo], names: Sequence[str], choices: Choices) -> pd.DataFrame:
+    """The chosen number of each metric and run, with its difference to the reference (see `metric_table`)."""
+    directions = choices.directions(names)
+    values = {
+        info.run_id: {
+            name: pick_statistic(
+                choices.statistic,
+                last=info.metrics[name].last,
+                low=info.metrics[name].min,
+                high=info.metrics[name].max,
+                better=directions.get(name),
+            )
+            for name in names
+            if name in info.metrics
+        }
+        for info in infos
+    }
+    for numbers in values.values():  # a metric that only some runs have is a row all the same
+        numbers.update({name: numbers.get(name) for name in names})
+    return metric_table(values, choices.reference, better=None if choices.better == OFF else directions)
+
+
+def _draw(
+    table: pd.DataFrame, names: Sequence[str], infos: Sequence[RunInfo], labels: Mapping[str, str], choices: Choices
+) -> None:
+    others = [info.run_id for info in infos if info.run_id != choices.reference]
+    runs = [choices.reference, *others]
+    wide = wide_metric_table(table, runs, (*_FIELDS, "verdict", "recorded")).loc[list(names)]
+    shown = [(choices.reference, "value"), *((run, field) for run in others for field in _FIELDS)]
+    colours = pd.DataFrame("", index=range(len(names)), columns=range(len(shown)))
+    for place, (run, field) in enumerate(shown):
+        if field != "value":
+            colours[place] = [_background(verdict) for verdict in wide[run, "verdict"]]
+    frame = wide[shown].astype("float64")
+    frame.columns = pd.MultiIndex.from_tuples(
+        [(f"{labels[run]} (reference)" if run == choices.reference else labels[run], _TITLES[f]) for run, f in shown]
+    )
+    frame.index = pd.Index(unique_labels(names), name="metric")
+    colours.index, colours.columns = frame.index, frame.columns
+    style = frame.style.apply(lambda _: colours, axis=None)
+    for column, (run, field) in zip(frame.columns, shown, strict=True):
+        style.format({column: _TEXTS[field]})
+        missing = frame.index[~wide[run, "recorded"].astype(bool).to_numpy()]
+        style.format("", subset=pd.IndexSlice[missing, [column]])
+    st.dataframe(style, height=table_height(len(names), header_rows=2), alt="Metrics of the compared runs")
+
+
+def _background(verdict: str) -> str:
+    return f"background-color: {_COLOURS[verdict]}" if _COLOURS[verdict] else ""
+
+
+def write_csv(table: pd.DataFrame, names: Mapping[str, str], choices: Choices) -> str:
+    """The comparison as CSV (RFC 4180, UTF-8), one line per metric and run, every digit; missing values are empty."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["metric", "run_id", "run", "statistic", "value", "reference", "difference", "percent"])
+    for row in table.itertuples(index=False):
+        texts = [harmless(text) for text in (row.metric, row.run, plain(names[row.run]))]
+        value = repr(float(row.value)) if row.recorded else ""
+        differences = ["" if pd.isna(number) else repr(float(number)) for number in (row.difference, row.percent)]
+        writer.writerow([*texts, choices.statistic, value, choices.reference, *differences])
+    return out.getvalue()
