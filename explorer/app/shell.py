@@ -54,7 +54,8 @@ def runs() -> list[RunInfo]:
     Raises:
         RootError: the root cannot be read; the frame has said so already when a page asks.
     """
-    return listing(root()).runs()
+    # A root that the first recording is yet to make holds no runs; that is no error.
+    return listing(root()).runs() if os.path.lexists(root()) else []
 
 
 def selected_runs() -> list[RunInfo]:

@@ -1,8 +1,20 @@
-"""The Runs page: every run of the root, newest first."""
+"""The Runs page: every run of the root in one table, to search, sort, select, edit and delete."""
 
 import streamlit as st
 
-from explorer.app import shell
+from explorer.app import runs_edit, runs_grid, shell
+from explorer.app.runs_controls import view_bar
+from explorer.app.runs_start import demo_strip, welcome
 
-st.title("Runs")
-st.dataframe([{"run": info.name, "state": info.state} for info in shell.runs()], hide_index=True)
+infos = shell.runs()
+if infos:
+    st.title("Runs")
+    demo_strip(shell.root())
+    runs_edit.notice()
+    view_bar(infos)
+    runs_grid.draw(infos)
+else:
+    runs_edit.notice()
+    welcome(shell.root())
+    demo_strip(shell.root())
+runs_edit.drawers(infos)

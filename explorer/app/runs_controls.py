@@ -1,0 +1,169 @@
+"""The two bars over the runs table: what it shows, and what to do with the selected runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import streamlit as st
+
+from explorer.app import links, runs_edit, selection, shell, state
+from explorer.app.names import esc
+from explorer.app.runs_csv import write_csv
+from explorer.app.runs_fields import default_tokens, find_field, list_metrics, list_tokens
+from explorer.app.runs_view import NO_TREND, View, columns, trend
+from explorer.reading.catalogue import RunInfo
+
+_HELP: Final = """
+Keeps the runs for which this holds. Compare any column:
+
+`config.lr > 0.01 and state == finished`
+
+`best.val/acc >= 0.97 or tags == keep`
+
+`name contains resnet and not (duration < 10m)`
+
+`config.optimizer in (adam, sgd)` · `config.momentum == none`
+
+Signs: `==` `!=` `<` `<=` `>` `>=` `contains` `in (...)`, joined by `and`, `or`, `not` and brackets. Names with spaces
+stand in backquotes, texts with spaces in quotes.
+"""
+
+
+def view_bar(infos: Sequence[RunInfo]) -> None:
+    """Draw search, filter, columns and the archive switch; each writes the link."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        _text("Search", links.FIND, "Name, tag, note, id", ":material/search:", width=240)
+        _text("Filter", links.FILTER, "config.lr > 0.01 and state == finished", ":material/filter_alt:", help=_HELP)
+        with st.popover("Columns", icon=":material/view_column:"):
+            _columns(infos)
+        if any(info.archived for info in infos):
+            key = "runs_archived"
+            st.session_state[key] = state.get(links.ARCHIVED) == "true"
+            st.toggle("Archived", key=key, on_change=_write_flag, args=(key, links.ARCHIVED))
+
+
+def action_bar(infos: Sequence[RunInfo], view: View) -> None:
+    """Draw what can be done with the selected runs, and the CSV of what is shown."""
+    wanted = set(selection.selected_ids(infos))
+    chosen = [info for info in infos if info.run_id in wanted]
+    hidden = len(wanted - {info.run_id for info in view.runs})
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="runs_actions"):
+        text = f"**{len(chosen):,} selected**" + (f" :gray[· {hidden:,} not in the table]" if hidden else "")
+        st.markdown(text if chosen else ":gray[Select runs to compare or change them]", width="content")
+        none = not chosen
+        if st.button("Metrics", key="runs_metrics", icon=":material/show_chart:", disabled=none):
+            shell.go("metrics", runs=sorted(wanted) if selection.chosen_ids() is not None else None)
+        if st.button("Compare", key="runs_compare", icon=":material/compare_arrows:", disabled=len(chosen) < 2):
+            shell.go("compare", runs=sorted(wanted) if selection.chosen_ids() is not None else None)
+        ids = [info.run_id for info in chosen]
+        st.button(
+            "Edit", key="runs_edit", icon=":material/edit:", disabled=none, on_click=runs_edit.start_edit, args=(ids,)
+        )
+        archived = bool(chosen) and all(info.archived for info in chosen)
+        st.button(
+            "Unarchive" if archived else "Archive",
+            key="runs_archive",
+            icon=":material/unarchive:" if archived else ":material/archive:",
+            disabled=none,
+            on_click=runs_edit.set_archived,
+            args=(chosen, not archived),
+        )
+        st.button(
+            "Delete",
+            key="runs_delete",
+            icon=":material/delete:",
+            disabled=none,
+            on_click=runs_edit.delete,
+            args=(chosen,),
+            help="Moves the selected runs to the trash; nothing is lost until you empty it.",
+        )
+        st.space("stretch")
+        st.download_button(
+            "CSV",
+            lambda: write_csv(view.runs, view.fields),
+            file_name="runs.csv",
+            mime="text/csv",
+            key="runs_csv",
+            icon=":material/download:",
+            on_click="ignore",
+            disabled=not view.runs,
+            help="The rows and columns of the table in their order, with every digit; without the sparkline.",
+        )
+        st.button("Trash", key="runs_open_trash", icon=":material/restore_from_trash:", on_click=runs_edit.start_trash)
+
+
+def _columns(infos: Sequence[RunInfo]) -> None:
+    known = list_tokens(infos)
+    shown, _ = columns(infos, known)
+    st.session_state["runs_columns"] = shown
+    st.multiselect(
+        "Columns, from left to right",
+        known,
+        key="runs_columns",
+        format_func=_column_name,
+        on_change=_write_columns,
+        args=(default_tokens(infos),),
+        width=560,
+        help="Settings are `config.*`; metrics come as last, best, min and max.",
+    )
+    metrics = [NO_TREND, *list_metrics(infos)]
+    now = trend(infos) or NO_TREND
+    st.session_state["runs_trend"] = now if now in metrics else NO_TREND
+    st.selectbox(
+        "Trend",
+        metrics,
+        key="runs_trend",
+        format_func=lambda name: "No trend column" if name == NO_TREND else esc(name, 80),
+        on_change=_write_trend,
+        width=560,
+    )
+    if state.get(links.COLUMNS) is not None or state.get(links.TREND) is not None:
+        st.button("Back to the columns chosen for you", key="runs_columns_reset", type="tertiary", on_click=_reset)
+
+
+def _text(
+    label: str, key: str, placeholder: str, icon: str, *, width: int | None = None, help: str | None = None
+) -> None:
+    widget = f"runs_{key}"
+    now = state.get(key) or ""
+    if st.session_state.get(widget) != now:
+        st.session_state[widget] = now
+    st.text_input(
+        label,
+        key=widget,
+        placeholder=placeholder,
+        icon=icon,
+        help=help,
+        max_chars=2000,
+        width=width or "stretch",
+        on_change=_write_text,
+        args=(widget, key),
+    )
+
+
+def _column_name(token: str) -> str:
+    field = find_field(token)
+    return esc(field.label if field is not None and "." not in token else token, 80)
+
+
+def _write_text(widget: str, key: str) -> None:
+    state.put(key, (st.session_state[widget] or "").strip() or None)
+
+
+def _write_flag(widget: str, key: str) -> None:
+    state.put(key, "true" if st.session_state[widget] else None)
+
+
+def _write_columns(default: list[str]) -> None:
+    tokens = st.session_state["runs_columns"]
+    state.put(links.COLUMNS, None if tokens == default else links.join(tokens) or "name")
+
+
+def _write_trend() -> None:
+    state.put(links.TREND, st.session_state["runs_trend"])
+
+
+def _reset() -> None:
+    state.put(links.COLUMNS, None)
+    state.put(links.TREND, None)

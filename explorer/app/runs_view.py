@@ -1,0 +1,91 @@
+"""What the runs table shows right now: columns, order, filter and search, all of it in the link."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from explorer.app import links, state
+from explorer.app.runs_fields import Field, default_tokens, default_trend, find_field, list_tokens, sort_runs
+from explorer.app.runs_filter import FilterError, parse_filter
+from explorer.reading.catalogue import RunInfo
+
+DEFAULT_SORT: Final = "-created"
+NO_TREND: Final = "none"
+MAX_COLUMNS: Final = 40
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown: the runs in order, the columns, and why the filter was not understood (if it was not)."""
+
+    runs: list[RunInfo]
+    fields: list[Field]
+    trend: str | None
+    sort: str
+    num_listed: int
+    error: str | None
+    unknown: list[str]
+
+
+def make_view(infos: Sequence[RunInfo]) -> View:
+    """Return what to show of `infos` (newest first), as the link and this session ask for."""
+    known = list_tokens(infos)
+    wanted, unknown = columns(infos, known)
+    listed = [info for info in infos if not info.archived or state.get(links.ARCHIVED) == "true"]
+    error = None
+    shown = [info for info in listed if found(info, state.get(links.FIND) or "")]
+    try:
+        matches = parse_filter(state.get(links.FILTER) or "", known)
+        shown = [info for info in shown if matches(info)]
+    except FilterError as problem:
+        error = str(problem)
+    sort = state.get(links.SORT) or DEFAULT_SORT
+    by = find_field(sort.removeprefix("-"))
+    if by is None:
+        sort, by = DEFAULT_SORT, find_field(DEFAULT_SORT[1:])
+    if by is not None:
+        shown = sort_runs(shown, by, descending=sort.startswith("-"))
+    fields = [field for token in wanted if (field := find_field(token)) is not None]
+    return View(shown, fields, trend(infos), sort, len(listed), error, unknown)
+
+
+def columns(infos: Sequence[RunInfo], known: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the tokens of the columns to show, and those that the link names but no run has."""
+    text = state.get(links.COLUMNS)
+    if text is None:
+        return default_tokens(infos), []
+    wanted = links.split(text)[:MAX_COLUMNS]
+    names = set(known)
+    return [token for token in wanted if token in names], [token for token in wanted if token not in names]
+
+
+def trend(infos: Sequence[RunInfo]) -> str | None:
+    """Return the metric of the trend column, None when it is switched off or no run has a metric."""
+    text = state.get(links.TREND)
+    if text is None:
+        return default_trend(infos)
+    return None if text == NO_TREND else text
+
+
+def sort_by(token: str) -> None:
+    """Sort by a column; once more by the same one turns the order around. Numbers and times begin with the largest."""
+    now = state.get(links.SORT) or DEFAULT_SORT
+    field = find_field(token)
+    falling = field is not None and field.kind in ("count", "duration", "time")
+    if now.removeprefix("-") == token:
+        sort = token if now.startswith("-") else f"-{token}"
+    else:
+        sort = f"-{token}" if falling else token
+    state.put(links.SORT, None if sort == DEFAULT_SORT else sort)
+
+
+def found(info: RunInfo, text: str) -> bool:
+    """Return whether every word of `text` stands in the run's name, id, group, tags, notes or state."""
+    words = text.casefold().split()
+    if not words:
+        return True
+    texts = (info.name, info.run_id, info.group or "", *info.tags, info.notes, info.state)
+    body = "\n".join(texts).casefold()
+    return all(word in body for word in words)
