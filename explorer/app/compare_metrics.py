@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
@@ -15,7 +17,6 @@ from explorer.app.compare_choices import OFF, Choices, explain
 from explorer.app.names import plain
 from explorer.app.run_tables import matching, table_height, unique_labels
 from explorer.app.run_text import number_text, percent_text
-from explorer.app.runs_csv import harmless
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
@@ -23,11 +24,8 @@ if TYPE_CHECKING:
 MAX_ROWS: Final = 300
 _FIELDS: Final = ("value", "difference", "percent")
 _TITLES: Final[Mapping[str, str]] = {"value": "value", "difference": "Δ", "percent": "Δ %"}
-_TEXTS: Final[Mapping[str, Callable[[float], str]]] = {
-    "value": number_text,
-    "difference": lambda value: "" if pd.isna(value) else number_text(value, digits=3, sign=True),
-    "percent": percent_text,
-}
+# A spreadsheet runs a cell that begins with one of these; a quote before it makes it text.
+_FORMULA: Final = re.compile(r"\s*[=+\-@\t\r\n|%]")
 # Blue and orange tell apart with any kind of sight; translucent, they stand on light and on dark alike.
 _COLOURS: Final[Mapping[str, str]] = {"better": "#1d7df24d", "worse": "#e07b0059", "same": "", "": ""}
 
@@ -105,7 +103,7 @@ def _draw(
     colours.index, colours.columns = frame.index, frame.columns
     style = frame.style.apply(lambda _: colours, axis=None)
     for column, (run, field) in zip(frame.columns, shown, strict=True):
-        style.format({column: _TEXTS[field]})
+        style.format(_FORMATS[field], subset=[column])
         missing = frame.index[~wide[run, "recorded"].astype(bool).to_numpy()]
         style.format("", subset=pd.IndexSlice[missing, [column]])
     st.dataframe(style, height=table_height(len(names), header_rows=2), alt="Metrics of the compared runs")
@@ -115,14 +113,36 @@ def _background(verdict: str) -> str:
     return f"background-color: {_COLOURS[verdict]}" if _COLOURS[verdict] else ""
 
 
+def _difference_text(value: object) -> str:
+    return number_text(value, digits=3, sign=True) if isinstance(value, float) and not math.isnan(value) else ""
+
+
+def _value_text(value: object) -> str:
+    return number_text(value) if isinstance(value, float) else ""
+
+
+def _percent_text(value: object) -> str:
+    return percent_text(value) if isinstance(value, float) else ""
+
+
+_FORMATS: Final = {"value": _value_text, "difference": _difference_text, "percent": _percent_text}
+
+
 def write_csv(table: pd.DataFrame, names: Mapping[str, str], choices: Choices) -> str:
-    """The comparison as CSV (RFC 4180, UTF-8), one line per metric and run, every digit; missing values are empty."""
+    """The comparison as CSV (RFC 4180, UTF-8), one line per metric and run, every digit; missing values are empty.
+
+    Texts that a spreadsheet would run as a formula begin with a quote.
+    """
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(["metric", "run_id", "run", "statistic", "value", "reference", "difference", "percent"])
-    for row in table.itertuples(index=False):
-        texts = [harmless(text) for text in (row.metric, row.run, plain(names[row.run]))]
-        value = repr(float(row.value)) if row.recorded else ""
-        differences = ["" if pd.isna(number) else repr(float(number)) for number in (row.difference, row.percent)]
-        writer.writerow([*texts, choices.statistic, value, choices.reference, *differences])
+    columns = ("metric", "run", "recorded", "value", "difference", "percent")
+    for metric, run, recorded, value, *differences in zip(*(table[name].tolist() for name in columns), strict=True):
+        texts = [_harmless(text) for text in (metric, run, plain(names[run]))]
+        numbers = ["" if math.isnan(number) else repr(number) for number in differences]
+        writer.writerow([*texts, choices.statistic, repr(value) if recorded else "", choices.reference, *numbers])
     return out.getvalue()
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if _FORMULA.match(text) else text
