@@ -186,15 +186,15 @@ def _find_run(root: str, run: str) -> Path:
 def _row(run: RunInfo, metrics: Sequence[str]) -> dict[str, object]:
     row: dict[str, object] = {
         "run": run.run_id,
+        "name": run.name,
         "state": run.state,
         "created": run.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "duration_s": run.duration_s,
         "last_step": run.last_step,
         "rows": run.rows,
-        "problems": len(run.problems),
     }
     for name in metrics:
-        row[name] = run.metrics[name].last if name in run.metrics else None
+        row[name] = encode_number(run.metrics[name].last) if name in run.metrics else None
     return row
 
 
