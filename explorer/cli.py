@@ -16,6 +16,7 @@ import explorer
 from explorer.errors import ExplorerError, RunNotFound, UsageError
 from explorer.reading.catalogue import Catalogue
 from explorer.reading.info import RunInfo
+from explorer.storage.records import encode_number
 from explorer.storage.verify import verify_run
 
 _BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f"
@@ -31,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
+    except BrokenPipeError:  # `list | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ExplorerError, OSError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
@@ -136,13 +140,16 @@ def _list(options: argparse.Namespace) -> int:
     runs = _runs(options.root)
     if options.json:
         for run in runs:
-            print(json.dumps(_row(run, options.metric)))
+            print(json.dumps({**_row(run, options.metric), "problems": run.problems}))
         return 0
     if not runs:
         print(f"no runs in {printable(str(options.root))}; record some: python -m explorer demo")
         return 0
     rows = [_row(run, options.metric) for run in runs]
     print(_table([list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]))
+    for run in runs:
+        for problem in run.problems:
+            print(f"damaged: {printable(run.run_id)}: {printable(problem)}", file=sys.stderr)
     return 0
 
 
