@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import sys
+from collections.abc import Callable
 from typing import Any
 
 _MIB = 1 << 20
@@ -23,7 +24,8 @@ class GpuSampler:
     The C library is called through ctypes: no package to install, and no call that starts CUDA or waits for the device.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, load_library: Callable[[str], Any] = ctypes.CDLL) -> None:
+        self._load_library = load_library
         self._nvml: Any = None
         self._handles: dict[int, ctypes.c_void_p] | None = None
 
@@ -51,7 +53,7 @@ class GpuSampler:
         """Handles by torch's index, matched by UUID: CUDA_VISIBLE_DEVICES renumbers the devices."""
         handles = {}
         with contextlib.suppress(OSError, AttributeError, RuntimeError, AssertionError):
-            self._nvml = ctypes.CDLL("libnvidia-ml.so.1")
+            self._nvml = self._load_library("libnvidia-ml.so.1")
             if self._nvml.nvmlInit_v2() != 0:
                 return {}
             for index in range(torch.cuda.device_count()):
