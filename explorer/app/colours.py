@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,8 +16,9 @@ NUM_COLOURS = 8
 # The same colours as chartCategoricalColors in .streamlit/config.toml, for what is not a chart.
 LIGHT = ("#1d5fd1", "#e07b00", "#7a5283", "#c91304", "#0f92f7", "#312785", "#612326", "#868686")
 DARK = ("#6aa9ff", "#ffa02e", "#8b6ba2", "#d85218", "#97f5ee", "#2071f3", "#e6e988", "#9e9e9e")
-# Line patterns of runs that share a colour: the first eight runs are solid, the next eight dashed, and so on.
+# Line patterns of runs that share a colour, for charts (lengths in pixels) and for text.
 DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3))
+STROKES = ("━━", "╍╍", "┅┅", "┉┉")
 
 
 class Slot(NamedTuple):
@@ -46,6 +48,11 @@ def _places(root: str) -> _Places:
     return _Places()
 
 
+def register(root: str, infos: Iterable[RunInfo]) -> None:
+    """Give every run of the root its place, oldest first; the frame does so before a page is drawn."""
+    _places(root).order(infos)
+
+
 def run_domain(root: str, infos: Iterable[RunInfo]) -> list[str]:
     """Return the ids of all runs ever seen in `root`, in an order that only grows at its end.
 
@@ -55,7 +62,18 @@ def run_domain(root: str, infos: Iterable[RunInfo]) -> list[str]:
     return sorted(places, key=places.__getitem__)
 
 
-def run_slots(root: str, infos: Iterable[RunInfo]) -> dict[str, Slot]:
-    """Return the colour and line pattern of each run of `infos`, the same on every page."""
-    places = _places(root).order(infos)
-    return {run_id: Slot(place % NUM_COLOURS, place // NUM_COLOURS % len(DASHES)) for run_id, place in places.items()}
+def run_slots(root: str, shown: Iterable[RunInfo]) -> dict[str, Slot]:
+    """Return the look of runs that are shown together, by run id, oldest first.
+
+    A run has the same colour on every page for life. Lines are solid, and dashed only where an older one of the runs
+    shown has the same colour.
+    """
+    runs = list(shown)
+    places = _places(root).order(runs)
+    used: Counter[int] = Counter()
+    slots: dict[str, Slot] = {}
+    for run_id in sorted((info.run_id for info in runs), key=places.__getitem__):
+        colour = places[run_id] % NUM_COLOURS
+        slots[run_id] = Slot(colour, used[colour] % len(DASHES))
+        used[colour] += 1
+    return slots

@@ -21,7 +21,7 @@ _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 def plain(text: object, max_chars: int = 200) -> str:
     """Return `text` on one line, without control and reordering characters, at most `max_chars` long.
 
-    For places that show text as it is: table cells, chart labels, the options of a select box in a table.
+    For places that show text as it is: table cells, chart labels, the options of select boxes and multiselects.
     """
     raw = str(text)
     cut = raw if len(raw) <= max_chars else raw[: max_chars - 1] + "…"
@@ -37,7 +37,8 @@ def _escaped(text: str, max_chars: int) -> str:
 def esc(text: object, max_chars: int = 200) -> str:
     r"""Return `text` so that Markdown shows it letter by letter: no link, image, icon, colour or formula.
 
-    Widget labels, captions, messages, titles, options and `st.markdown` all read Markdown.
+    Widget labels, captions, messages, titles, the options of radios, pills and segmented controls, and `st.markdown`
+    all read Markdown.
 
     >>> esc("a_b*c")
     'a\\_b\\*c'

@@ -8,7 +8,7 @@ from typing import Final
 import streamlit as st
 
 from explorer.app import links, runs_edit, selection, shell, state
-from explorer.app.names import esc
+from explorer.app.names import plain
 from explorer.app.runs_csv import write_csv
 from explorer.app.runs_fields import default_tokens, find_field, list_metrics, list_tokens
 from explorer.app.runs_view import NO_TREND, View, columns, trend
@@ -32,9 +32,11 @@ stand in backquotes, texts with spaces in quotes.
 
 def view_bar(infos: Sequence[RunInfo]) -> None:
     """Draw search, filter, columns and the archive switch; each writes the link."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        _text("Search", links.FIND, "Name, tag, note, id", ":material/search:", width=240)
-        _text("Filter", links.FILTER, "config.lr > 0.01 and state == finished", ":material/filter_alt:", help=_HELP)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        _text("Search", links.FIND, "Search names, tags, notes", ":material/search:", width=250)
+        _text("Filter", links.FILTER, "Filter: config.lr > 0.01 and state == finished", ":material/filter_alt:")
+        with st.popover("", icon=":material/help:", type="tertiary", help="How to write a filter", width=46):
+            st.markdown(_HELP)
         with st.popover("Columns", icon=":material/view_column:"):
             _columns(infos)
         if any(info.archived for info in infos):
@@ -114,7 +116,7 @@ def _columns(infos: Sequence[RunInfo]) -> None:
         "Trend",
         metrics,
         key="runs_trend",
-        format_func=lambda name: "No trend column" if name == NO_TREND else esc(name, 80),
+        format_func=lambda name: "No trend column" if name == NO_TREND else plain(name, 80),
         on_change=_write_trend,
         width=560,
     )
@@ -134,7 +136,7 @@ def _text(
         key=widget,
         placeholder=placeholder,
         icon=icon,
-        help=help,
+        label_visibility="collapsed",
         max_chars=2000,
         width=width or "stretch",
         on_change=_write_text,
@@ -144,7 +146,7 @@ def _text(
 
 def _column_name(token: str) -> str:
     field = find_field(token)
-    return esc(field.label if field is not None and "." not in token else token, 80)
+    return plain(field.label if field is not None and "." not in token else token, 80)
 
 
 def _write_text(widget: str, key: str) -> None:

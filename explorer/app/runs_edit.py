@@ -8,7 +8,7 @@ from typing import Final
 import streamlit as st
 
 from explorer.app import shell
-from explorer.app.names import esc
+from explorer.app.names import esc, plain
 from explorer.errors import ExplorerError
 from explorer.reading import edits
 from explorer.reading.catalogue import RunInfo
@@ -100,7 +100,7 @@ def _edit_drawer(runs: list[RunInfo], tags: list[str]) -> None:
         list(dict.fromkeys([*state["runs_edit_tags"], *tags])),
         key="runs_edit_tags",
         accept_new_options=True,
-        format_func=lambda tag: esc(tag, 60),
+        format_func=lambda tag: plain(tag, 60),
         placeholder="Choose tags, or type a new one and press Enter",
     )
     if len(runs) == 1:

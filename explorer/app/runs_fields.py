@@ -19,7 +19,7 @@ Kind = Literal["text", "number", "count", "duration", "time", "list", "flag", "s
 
 STATES: Final = ("running", "finished", "failed", "killed", "stale")
 MAX_DEFAULT_SETTINGS: Final = 4
-MAX_DEFAULT_METRICS: Final = 3
+MAX_DEFAULT_METRICS: Final = 2
 _SAMPLE: Final = 60  # runs that are looked at to choose the columns to begin with
 
 

@@ -1,8 +1,12 @@
 """The filter of the runs table: `config.lr > 0.01 and state == finished`, parsed here, never evaluated as code.
 
-    expression = both ("or" both)*            both = one ("and" one)*           one = "not" one | "(" expression ")" | test
+    expression = both ("or" both)*
+    both       = one ("and" one)*
+    one        = "not" one | "(" expression ")" | test
     test       = field | field sign value | field ["not"] "in" "(" value ("," value)* ")"
-    sign       = == = != < <= > >= contains   field = a token of runs_fields    value = number, word or "quoted text"
+    sign       = == = != < <= > >= contains
+    field      = a token of runs_fields
+    value      = number, word or "quoted text"
 
 Fields hold no spaces unless they stand in backquotes. A field alone asks whether the run has a value there that is not
 false, zero or empty. `none` stands for a missing value, which no other test but `!=` matches. Texts are compared

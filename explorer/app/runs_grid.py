@@ -59,8 +59,7 @@ def _grid(infos: Sequence[RunInfo], view: View) -> None:
     table = runs_table.make_table(
         view.runs,
         view.fields,
-        slots=run_slots(shell.root(), infos),
-        selected=selected,
+        slots=run_slots(shell.root(), [info for info in infos if info.run_id in selected]),
         dark=st.context.theme.type == "dark",
         trend=points,
     )

@@ -14,7 +14,7 @@ from explorer.app.runs_demo import demo_job
 _EXAMPLE: Final = """\
 from explorer import Recorder
 
-with Recorder("my-model", config={{"lr": 1e-3}}, root={root!r}) as run:
+with Recorder("my-model", config={{"lr": 1e-3}}{root}) as run:
     for step, loss in enumerate(training()):
         run.log({{"train/loss": loss}}, step=step)
 """
@@ -31,7 +31,7 @@ def welcome(root: str) -> None:
     left, right = st.columns([3, 2], gap="medium")
     with left.container(border=True, height="stretch"):
         st.markdown("**Record your own training**")
-        st.code(_EXAMPLE.format(root=root), language="python")
+        st.code(_EXAMPLE.format(root="" if root == "logs" else f", root={root!r}"), language="python", wrap_lines=True)
         st.markdown(
             ":gray[Metrics, settings, the machine and the state of the code are kept in plain Parquet and JSON files. "
             "Runs of another folder:] `streamlit run streamlit_app.py -- --root FOLDER`"

@@ -11,7 +11,8 @@ import pyarrow as pa
 import streamlit as st
 
 from explorer.analysis.comparison import setting_text
-from explorer.app.colours import DARK, LIGHT, Slot
+from explorer.app import arrow
+from explorer.app.colours import DARK, DASHES, LIGHT, Slot
 from explorer.app.names import esc, plain
 from explorer.app.runs_fields import STATES, Field
 from explorer.app.runs_trends import Points
@@ -40,7 +41,6 @@ def make_table(
     fields: Sequence[Field],
     *,
     slots: Mapping[str, Slot],
-    selected: set[str],
     dark: bool,
     trend: Sequence[Points] | None = None,
 ) -> pa.Table:
@@ -49,18 +49,17 @@ def make_table(
     Args:
         infos: The runs, in the order of the rows.
         fields: The columns, in order.
-        slots: The colour of each run.
-        selected: Ids of the runs whose colour is shown.
+        slots: The look of the selected runs; others show no colour.
         dark: Whether the page is dark.
         trend: The points of each run's sparkline; the column comes after the name when given.
     """
-    swatches = [_swatch(slots[info.run_id], dark) if info.run_id in selected else "" for info in infos]
-    columns: dict[str, pa.Array] = {COLOUR: pa.array(swatches, pa.string())}
+    swatches = [_swatch(slots[info.run_id], dark) if info.run_id in slots else "" for info in infos]
+    columns: dict[str, pa.Array] = {COLOUR: arrow.texts(swatches)}
     for field in fields:
         columns[field.token] = _column(field, infos)
     if trend is not None:
-        columns[TREND] = pa.array([list(points) for points in trend], pa.list_(pa.float32()))
-    return pa.table(columns)
+        columns[TREND] = arrow.number_lists(trend)
+    return pa.Table.from_arrays(list(columns.values()), names=list(columns))
 
 
 def column_config(
@@ -89,7 +88,9 @@ def order(fields: Sequence[Field], *, with_trend: bool) -> list[str]:
     return [COLOUR, *tokens[:after], *([TREND] if with_trend else []), *tokens[after:]]
 
 
-def _look(field: Field, label: str, about: str | None, infos: Sequence[RunInfo], on_open: Callable[[], None]) -> Any:
+def _look(
+    field: Field, label: str, about: str | None, infos: Sequence[RunInfo], on_open: Callable[[], None]
+) -> Mapping[str, Any]:
     columns = st.column_config
     if field.token == "state":
         return columns.MultiselectColumn(
@@ -116,28 +117,31 @@ def _look(field: Field, label: str, about: str | None, infos: Sequence[RunInfo],
         return columns.NumberColumn(label, format="localized", help=about)
     if field.kind == "flag":
         return columns.CheckboxColumn(label, help=about)
-    if field.kind == "number" or (field.kind == "setting" and _is_numeric(field, infos)):
-        return columns.NumberColumn(label, format="%.5g", help=about)
+    values = [field.get(info) for info in infos]
+    if _is_numeric(field, values):
+        return columns.NumberColumn(
+            label, format="%.6g" if field.kind == "setting" else _number_format(values), help=about
+        )
     return columns.TextColumn(label, help=about)
 
 
 def _column(field: Field, infos: Sequence[RunInfo]) -> pa.Array:
-    values = [field.get(info) for info in infos]
     if field.token == "state":
-        return pa.array([_badges(info) for info in infos], pa.list_(pa.string()))
+        return arrow.text_lists([_badges(info) for info in infos])
+    values: list[Any] = [field.get(info) for info in infos]
     if field.kind == "list":
-        return pa.array([[plain(tag, 60) for tag in info.tags] for info in infos], pa.list_(pa.string()))
+        return arrow.text_lists([[plain(item, 60) for item in value] for value in values])
     if field.kind == "time":
-        return pa.array(values, pa.timestamp("ms", tz="UTC"))
+        return arrow.numbers([round(value.timestamp() * 1000) for value in values], pa.timestamp("ms", tz="UTC"))
     if field.kind == "duration":
-        return pa.array([round(info.duration_s) for info in infos], pa.duration("s"))
+        return arrow.numbers([round(value) for value in values], pa.duration("s"))
     if field.kind == "count":
-        return pa.array(values, pa.int64())
+        return arrow.numbers(values, pa.int64())
     if field.kind == "flag":
-        return pa.array(values, pa.bool_())
-    if field.kind == "number" or (field.kind == "setting" and _is_numeric(field, infos)):
-        return pa.array([None if value is None else float(value) for value in values], pa.float64())  # type: ignore[arg-type]
-    return pa.array([_cell(field, value) for value in values], pa.string())
+        return arrow.numbers(values, pa.bool_())
+    if _is_numeric(field, values):
+        return arrow.numbers(values)
+    return arrow.texts([_cell(field, value) for value in values])
 
 
 def _cell(field: Field, value: object) -> str | None:
@@ -147,13 +151,27 @@ def _cell(field: Field, value: object) -> str | None:
     return plain(text, _MAX_TEXT)
 
 
-def _is_numeric(field: Field, infos: Sequence[RunInfo]) -> bool:
+def _is_numeric(field: Field, values: Sequence[object]) -> bool:
     """Whether every value is a number that a double holds; ids beyond 2^53 would change their last digits."""
-    values = [value for info in infos if (value := field.get(info)) is not None]
-    return bool(values) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) and (math.isnan(value) or abs(value) <= _EXACT)
-        for value in values
+    return field.kind == "number" or (
+        field.kind == "setting"
+        and any(value is not None for value in values)
+        and all(value is None or _is_exact(value) for value in values)
     )
+
+
+def _is_exact(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > _EXACT
+
+
+def _number_format(values: Sequence[object]) -> str:
+    """Return a printf format that gives a column as many decimals as its largest number leaves room for."""
+    sizes = [abs(v) for v in values if isinstance(v, int | float) and math.isfinite(v) and v]
+    if not sizes or all(float(size).is_integer() for size in sizes):
+        return "%.6g"
+    if max(sizes) >= 1e6 or max(sizes) < 1e-3:
+        return "%.4g"
+    return f"%.{4 - max(0, math.floor(math.log10(max(sizes))))}f" if max(sizes) < 1e4 else "%.0f"
 
 
 def _badges(info: RunInfo) -> list[str]:
@@ -163,10 +181,9 @@ def _badges(info: RunInfo) -> list[str]:
 
 def _swatch(slot: Slot, dark: bool) -> str:
     colour = (DARK if dark else LIGHT)[slot.colour]
-    gaps = ("", "6 3", "2 2", "8 3 2 3")[slot.dash]
+    dashes = " ".join(str(length * 2) for length in DASHES[slot.dash])
     return "data:image/svg+xml," + quote(
         "<svg xmlns='http://www.w3.org/2000/svg' width='48' height='32'>"
-        f"<path d='M6 16h36' stroke='{colour}' stroke-width='7' stroke-linecap='{'butt' if gaps else 'round'}'"
-        f" stroke-dasharray='{gaps}'/></svg>",
+        f"<path d='M4 16h40' stroke='{colour}' stroke-width='6' stroke-dasharray='{dashes}'/></svg>",
         safe="/:=' ",
     )

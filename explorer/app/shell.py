@@ -17,6 +17,7 @@ import streamlit as st
 
 from explorer.app import links, selection, state
 from explorer.app.caching import listing
+from explorer.app.colours import register
 from explorer.app.names import esc
 from explorer.errors import ExplorerError
 
@@ -140,6 +141,7 @@ def show(page: StreamlitPage) -> None:
         except ExplorerError as error:
             _unreadable(error)
             return
+        register(root(), infos)
         _sidebar(infos)
         _say_missing(infos)
         try:
@@ -156,7 +158,8 @@ def go(page: str, **values: links.Value) -> None:
 def _sidebar(infos: list[RunInfo]) -> None:
     with st.sidebar:
         if infos:
-            selection.picker(infos)
+            selection.panel(root(), infos)
+            st.divider()
         num_running = sum(info.state == "running" for info in infos)
         counts = f"{len(infos):,} runs" if len(infos) != 1 else "1 run"
         st.caption(f"{counts} in {esc(root(), 80)}" + (f" · {num_running} running" if num_running else ""))
