@@ -65,7 +65,7 @@ def record_demo(root: str | Path, *, quick: bool = False, progress: Progress | N
 
     Args:
         root: folder of runs; made when missing.
-        quick: a few epochs of each training instead of twenty or more.
+        quick: four epochs of each training instead of twenty or forty.
         progress: where to show how far it is; by default the standard output.
 
     Returns:
@@ -110,7 +110,7 @@ def record_demo(root: str | Path, *, quick: bool = False, progress: Progress | N
 
 def shortened(training: Training) -> Training:
     """The same training with as few epochs as still show what it is for."""
-    return replace(training, settings=replace(training.settings, num_epochs=4 if training.killed else 2))
+    return replace(training, settings=replace(training.settings, num_epochs=4))
 
 
 @contextlib.contextmanager

@@ -63,7 +63,7 @@ def train(
         The run's id.
 
     Raises:
-        FloatingPointError: the loss has not been a number for two epochs.
+        FloatingPointError: the loss has not been a number for a whole epoch.
     """
     torch.manual_seed(settings.seed)
     images, labels, val_images, val_labels = load_images(settings.num_train)
@@ -94,6 +94,7 @@ def train(
         run_id=resume,
         resume="must" if resume else "never",
         system_every_s=0.5,
+        quiet=True,
     ) as rec:
         rec.update_config({"num_parameters": sum(parameter.numel() for parameter in model.parameters())})
         on_epoch(step // steps_per_epoch, None, rec.run_id)
@@ -119,7 +120,7 @@ def train(
                 schedule.step()
                 step += 1
                 num_bad = 0 if math.isfinite(loss.item()) else num_bad + 1
-                if num_bad == 2 * steps_per_epoch:
+                if num_bad == steps_per_epoch:
                     raise FloatingPointError(
                         f"the loss is {loss.item()} for {num_bad} steps: lr={settings.lr} is too high"
                     )
