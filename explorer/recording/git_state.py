@@ -13,7 +13,7 @@ from typing import Any
 from explorer.recording.redaction import redact_code, redact_text
 
 MAX_DIFF_BYTES = 1_000_000
-TIMEOUT_S = 10.0
+TIMEOUT_S = 5.0
 
 # No lock on the user's index, no prompt, no download of a partial clone's missing objects.
 _ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
