@@ -15,7 +15,7 @@ import streamlit as st
 from explorer.analysis.comparison import metric_table, pick_statistic, wide_metric_table
 from explorer.app.compare_choices import OFF, Choices, explain
 from explorer.app.names import plain
-from explorer.app.run_tables import matching, table_height, unique_labels
+from explorer.app.run_tables import matching, number_column, table_height, unique_labels
 from explorer.app.run_text import number_text, percent_text
 
 if TYPE_CHECKING:
@@ -95,18 +95,24 @@ def _draw(
     for place, (run, field) in enumerate(shown):
         if field != "value":
             colours[place] = [_background(verdict) for verdict in wide[run, "verdict"]]
-    frame = wide[shown].astype("float64")
+    frame = pd.DataFrame(
+        {
+            place: number_column(
+                value if recorded and (field == "value" or not math.isnan(value)) else None
+                for value, recorded in zip(wide[run, field].tolist(), wide[run, "recorded"].tolist(), strict=True)
+            )
+            for place, (run, field) in enumerate(shown)
+        }
+    )
     frame.columns = pd.MultiIndex.from_tuples(
-        [(f"{labels[run]} (reference)" if run == choices.reference else labels[run], _TITLES[f]) for run, f in shown]
+        [(labels[run], "reference" if run == choices.reference else _TITLES[field]) for run, field in shown]
     )
     frame.index = pd.Index(unique_labels(names), name="metric")
     colours.index, colours.columns = frame.index, frame.columns
     style = frame.style.apply(lambda _: colours, axis=None)
-    for column, (run, field) in zip(frame.columns, shown, strict=True):
+    for column, (_, field) in zip(frame.columns, shown, strict=True):
         style.format(_FORMATS[field], subset=[column])
-        missing = frame.index[~wide[run, "recorded"].astype(bool).to_numpy()]
-        style.format("", subset=pd.IndexSlice[missing, [column]])
-    st.dataframe(style, height=table_height(len(names), header_rows=2), alt="Metrics of the compared runs")
+    st.dataframe(style, height=table_height(len(names)), placeholder="", alt="Metrics of the compared runs")
 
 
 def _background(verdict: str) -> str:

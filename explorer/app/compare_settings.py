@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
 
 _MAX_CHARS: Final = 300
+_COMMIT_CHARS: Final = 12
 # Differ between any two runs of one code and say nothing about it.
 _NOISE: Final = ("executable", "user")
 
@@ -69,7 +70,9 @@ def code_and_environment(runs: Sequence[Run], labels: Mapping[str, str]) -> None
 
 def _facts(run: Run) -> dict[str, object]:
     git: Mapping[str, Any] = run.git or {}
-    facts: dict[str, object] = {f"git.{key}": git[key] for key in ("commit", "branch", "dirty", "remote") if key in git}
+    facts: dict[str, object] = {f"git.{key}": git[key] for key in ("branch", "dirty", "remote") if key in git}
+    if git.get("commit"):
+        facts["git.commit"] = str(git["commit"])[:_COMMIT_CHARS]
     environment = flatten(run.environment)
     facts.update({key: value for key, value in environment.items() if key not in _NOISE})
     if run.argv:

@@ -36,7 +36,6 @@ def select(
         key=_widget(key),
         format_func=format_func,
         help=help,
-        required=True,
         label_visibility="collapsed" if hide_label else "visible",
         on_change=_write,
         args=(key, default),
@@ -74,7 +73,7 @@ def toggle(label: str, key: str, *, help: str | None = None) -> bool:
     return st.toggle(label, key=_widget(key), help=help, on_change=_write, args=(key, ""))
 
 
-def search(label: str, key: str, placeholder: str, *, help: str | None = None) -> str:
+def search(label: str, key: str, placeholder: str, *, help: str | None = None, hide_label: bool = False) -> str:
     """Draw a search box that answers while typing and return its text."""
     st.session_state[_widget(key)] = (state.get(key) or "")[:MAX_SEARCH_CHARS]
     text = st.text_input(
@@ -85,6 +84,7 @@ def search(label: str, key: str, placeholder: str, *, help: str | None = None) -
         type="search",
         max_chars=MAX_SEARCH_CHARS,
         live=True,
+        label_visibility="collapsed" if hide_label else "visible",
         on_change=_write,
         args=(key, ""),
     )

@@ -10,7 +10,6 @@ import streamlit as st
 
 from explorer.analysis.patches import FilePatch, split_patch
 from explorer.app.names import esc, plain
-from explorer.app.run_tables import table_height
 from explorer.app.run_text import number_text
 
 _MAX_LINES: Final = 1_500
@@ -61,7 +60,7 @@ def _changes(patch: str, run_id: str) -> None:
         chosen = _choose_file(parts)
         text = patch if chosen is None else parts[chosen].text
     lines = text[:_MAX_CHARS].split("\n")
-    st.code("\n".join(lines[:_MAX_LINES]), language="diff", height=min(640, 50 + 20 * len(lines)))
+    st.code("\n".join(lines[:_MAX_LINES]), language="diff", height="content" if len(lines) <= 30 else 640)
     if len(lines) > _MAX_LINES or len(text) > _MAX_CHARS:
         st.caption(f"Cut here after {number_text(min(len(lines), _MAX_LINES))} lines; the download has all of it.")
 
@@ -77,7 +76,7 @@ def _choose_file(parts: list[FilePatch]) -> int | None:
     event = st.dataframe(
         frame,
         hide_index=True,
-        height=table_height(min(len(parts), 6)),
+        height="content" if len(parts) <= 8 else 300,
         on_select="rerun",
         selection_mode="single-row",
         key="run_patch_files",

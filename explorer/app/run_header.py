@@ -25,8 +25,10 @@ STATES: Final[Mapping[str, tuple[str, _Colour, str]]] = {
     "killed": (":material/cancel:", "red", "Its process is gone and never said why: killed, or the machine went down."),
     "stale": (":material/hourglass_empty:", "orange", "It says that it runs, but nothing has been heard of it lately."),
 }
+_LOOK_EVERY_S: Final = 2.0
 _MAX_KEY_METRICS: Final = 3
 _MAX_PROBLEMS: Final = 5
+_MAX_TRACEBACK: Final = 50_000  # characters, from its end
 _HELD_OUT: Final = ("val", "valid", "validation", "test", "eval", "dev")
 
 
@@ -66,7 +68,21 @@ def _with(run_id: str) -> list[str]:
     return list(dict.fromkeys([run_id, *(info.run_id for info in shell.selected_runs())]))
 
 
-def title(info: RunInfo) -> None:
+def head(info: RunInfo) -> None:
+    """Draw name, state and key numbers of a run; those of a running one follow it."""
+
+    def draw() -> None:
+        now = next((found for found in shell.runs() if found.run_id == info.run_id), None)
+        if now is None or now.state != info.state:
+            st.rerun()  # the rest of the page is out of date too
+        _title(now)
+        _key_numbers(now)
+
+    every_s = _LOOK_EVERY_S if info.state == "running" else None
+    st.fragment(shell.guarded("The head of the page")(draw), run_every=every_s)()
+
+
+def _title(info: RunInfo) -> None:
     """Draw the name, state, tags and notes of a run."""
     icon, colour, meaning = STATES[info.state]
     st.title(esc(info.name or info.run_id), anchor=False)
@@ -85,7 +101,7 @@ def title(info: RunInfo) -> None:
         st.text(info.notes[:10_000])
 
 
-def key_numbers(info: RunInfo) -> None:
+def _key_numbers(info: RunInfo) -> None:
     """Draw the numbers that one looks for first, and the best value of up to three metrics."""
     best = [(name, _best(info.metrics[name], name), info.metrics[name]) for name in key_metrics(info.metrics)]
     columns = iter(st.columns(4 + len(best)))
@@ -127,12 +143,9 @@ def trouble(info: RunInfo) -> None:
     """Say what ended a run, which of its files are damaged and what the recorder lost; nothing when all is well."""
     if info.error is not None:
         st.error(esc(info.error.message, 2000) or "No message.", title=esc(info.error.type), icon=":material/error:")
-        if info.error.traceback.strip():
-            st.code(
-                info.error.traceback[-50_000:],
-                language=None,
-                height=min(360, 60 + 20 * info.error.traceback.count("\n")),
-            )
+        traceback = info.error.traceback[-_MAX_TRACEBACK:].strip("\n")
+        if traceback:
+            st.code(traceback, language=None, height="content" if traceback.count("\n") < 16 else 360)
     elif info.state in ("killed", "stale"):
         st.warning(
             f"{STATES[info.state][2]} Last heard of {ago_text(info.updated)}, at step {number_text(info.last_step)}. "

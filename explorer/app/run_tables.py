@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pandas as pd
+import pyarrow as pa
 import streamlit as st
 
 from explorer.analysis.comparison import setting_text
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
 SEARCH: Final = "within"  # key of the address
 MAX_ROWS: Final = 2_000
+_SCROLL_HEIGHT: Final = 590  # pixels; 18 rows and the header
 _MAX_CHARS: Final = 1_000  # of one setting
 
 
 def search(placeholder: str) -> str:
     """Draw the search box of a page and return its text."""
-    return linked.search("Search", SEARCH, placeholder)
+    return linked.search("Search", SEARCH, placeholder, hide_label=True)
 
 
 def matching(names: Iterable[str], text: str) -> list[str]:
@@ -51,7 +53,7 @@ def metrics(summaries: Mapping[str, MetricSummary]) -> None:
         {
             "metric": unique_labels(names[:MAX_ROWS]),
             **{
-                column: [getattr(summaries[name], field) for name in names[:MAX_ROWS]]
+                column: number_column(getattr(summaries[name], field) for name in names[:MAX_ROWS])
                 for column, field in (
                     ("last", "last"), ("at step", "last_step"), ("min", "min"), ("min at", "min_step"),
                     ("max", "max"), ("max at", "max_step"), ("values", "n"), ("NaN", "num_nan"), ("Inf", "num_inf"),
@@ -60,13 +62,13 @@ def metrics(summaries: Mapping[str, MetricSummary]) -> None:
         }
     )  # fmt: skip
     numbers = frame.columns[1:]
-    frame[numbers] = frame[numbers].astype("float64")
-    style = frame.style.format(dict.fromkeys(numbers, _number), na_rep="")
+    style = frame.style.format(dict.fromkeys(numbers, _number))
     style = style.map(lambda count: "font-weight: bold" if count else "color: gray", subset=["NaN", "Inf"])
     st.dataframe(
         style,
         hide_index=True,
         height=table_height(len(frame)),
+        placeholder="",
         column_config={"metric": st.column_config.TextColumn("metric", pinned=True, width="medium")},
         alt="Totals of each metric of this run",
     )
@@ -155,6 +157,12 @@ def _readable(key: str, value: object) -> str:
     return setting_text(value)
 
 
-def table_height(num_rows: int, header_rows: int = 1) -> int:
-    """Height in pixels of a table that shows all its rows, at most 18; the rest scroll."""
-    return 36 * (min(max(num_rows, 1), 18) + header_rows) + 2
+def number_column(values: Iterable[float | int | None]) -> pd.Series:
+    """A column of numbers in which NaN stays NaN and only None is missing: the app shows them differently."""
+    numbers = pa.array([None if value is None else float(value) for value in values], pa.float64())
+    return pd.Series(pd.arrays.ArrowExtensionArray(numbers))
+
+
+def table_height(num_rows: int) -> int | Literal["content"]:
+    """Height of a table: that of its rows, or of 18 of them when the rest has to scroll."""
+    return "content" if num_rows <= 18 else _SCROLL_HEIGHT

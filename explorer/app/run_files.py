@@ -1,0 +1,116 @@
+"""The files of a run: names, sizes, rows, and what is wrong with each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import pandas as pd
+import streamlit as st
+
+from explorer.app.names import esc, plain
+from explorer.app.run_tables import MAX_ROWS, number_column, table_height
+from explorer.app.run_text import bytes_text, number_text
+from explorer.reading.files import RunFile, count_foreign, list_files, list_missing, verify_files
+
+if TYPE_CHECKING:
+    from explorer.reading.catalogue import RunInfo
+
+_FINE: Final = ("ok", "readable", "values not checked")
+_VERIFIED: Final = "run_verified"  # session: (run id, what the last check found)
+_WHAT: Final[Mapping[str, str]] = {
+    "identity": "who the run is",
+    "edits": "edited in the app",
+    "patch": "uncommitted changes",
+    "attempt": "one start of the process",
+    "totals": "state and totals",
+    "segment": "rows, sealed",
+    "journal": "rows, live",
+}
+
+
+def files(info: RunInfo) -> None:
+    """Draw the table of files with the check of all checksums."""
+    found = list_files(info.path)
+    verified = _verified(info.run_id)
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        total = sum(file.size_bytes for file in found)
+        values = "" if not info.rows else f", {info.rows:,} rows recorded"
+        st.markdown(f"**{len(found):,} files, {bytes_text(total)}**{values}")
+        if st.button(
+            "Verify all checksums",
+            icon=":material/verified:",
+            help="Reads every file whole: every bit is covered by a checksum. The table itself looks only at the ends.",
+        ):
+            with st.spinner("Reading every file …"):
+                verified = verify_files(info.path)
+            st.session_state[_VERIFIED] = (info.run_id, verified)
+    _say(found, list_missing(info.path), verified, info.state == "running")
+    shown = found[:MAX_ROWS]
+    frame = pd.DataFrame(
+        {
+            "file": [plain(file.name) for file in shown],
+            "what": [_WHAT[file.kind] for file in shown],
+            "size": [file.size_bytes for file in shown],
+            "rows": number_column(file.rows for file in shown),
+            "metrics": number_column(file.num_metrics for file in shown),
+            "state": [_state(file, verified) for file in shown],
+        }
+    )
+    style = frame.style.map(lambda state: "" if state in _FINE else "background-color: #d0190433", subset=["state"])
+    st.dataframe(
+        style.format({"size": _size_text, "rows": _count_text, "metrics": _count_text}),
+        hide_index=True,
+        placeholder="",
+        height=table_height(len(frame)),
+        column_config={"state": st.column_config.TextColumn("state", width="large")},
+        alt="Files of this run",
+    )
+    foreign = count_foreign(info.path)
+    notes = [f"Folder: {esc(info.path, 400)}."]
+    if foreign:
+        notes.append(f"{foreign:,} other files lie in it; they are not ours and are never opened.")
+    if len(found) > MAX_ROWS:
+        notes.append(f"The first {MAX_ROWS:,} files are listed.")
+    st.caption(" ".join(notes))
+
+
+def _verified(run_id: str) -> dict[str, str] | None:
+    checked = st.session_state.get(_VERIFIED)
+    return checked[1] if checked and checked[0] == run_id else None
+
+
+def _say(found: list[RunFile], missing: list[str], verified: dict[str, str] | None, running: bool) -> None:
+    lines = [f"- {esc(gap)}" for gap in missing]
+    names = {file.name for file in found}
+    lines += [f"- {esc(name)}: {esc(reason, 400)}" for name, reason in (verified or {}).items() if name not in names]
+    if lines:
+        st.warning("\n".join(lines[:20]), title="Something is missing", icon=":material/scan_delete:")
+    num_bad = sum(_state(file, verified) not in _FINE for file in found)
+    if num_bad:
+        st.error(
+            "The table names them. Only their own rows are left out; everything else is read as usual. "
+            "A copy of the file from a backup, put back under its name, is all it takes.",
+            title="1 file is damaged" if num_bad == 1 else f"{num_bad:,} files are damaged",
+            icon=":material/broken_image:",
+        )
+    elif verified is not None and not lines:
+        now = " The run goes on; what it wrote since then is not checked." if running else ""
+        st.success(f"All checksums are right.{now}", icon=":material/verified:")
+
+
+def _state(file: RunFile, verified: dict[str, str] | None) -> str:
+    reason = (verified or {}).get(file.name) or file.problem
+    if reason:
+        return plain(reason, 400)
+    if verified is not None or file.kind == "journal":
+        return "ok"
+    return "values not checked" if file.kind == "segment" else "readable"
+
+
+def _size_text(size: object) -> str:
+    return bytes_text(size) if isinstance(size, int) else ""
+
+
+def _count_text(count: object) -> str:
+    return number_text(count) if isinstance(count, float) else ""

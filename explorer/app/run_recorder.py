@@ -1,0 +1,86 @@
+"""What recording cost a run, what it lost and what it warned of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from explorer.analysis.comparison import setting_text
+from explorer.app.names import esc
+from explorer.app.run_tables import table
+from explorer.app.run_text import duration_text, number_text
+from explorer.reading.info import flatten
+
+if TYPE_CHECKING:
+    from explorer.reading.catalogue import RunInfo
+
+
+def recorder(info: RunInfo) -> None:
+    """Draw the recorder's own measurements of the newest attempt, losses over all attempts, and warnings."""
+    overhead = info.overhead
+    columns = st.columns(5)
+    columns[0].metric(
+        "Cost of a call",
+        micros_text(_ratio(overhead, "caller_s", "calls")),
+        help="Time that log() took on the training's own thread, on average",
+    )
+    columns[1].metric(
+        "Share of the run",
+        share_text(_number(overhead, "fraction")),
+        help="Time in log() divided by the time of the attempt",
+    )
+    columns[2].metric(
+        "Writer",
+        duration_text(_number(overhead, "writer_s")),
+        help="CPU time of the thread that writes; it runs beside the training",
+    )
+    columns[3].metric("Rows dropped", number_text(info.dropped_rows), help="Rows that did not reach the disk")
+    columns[4].metric("Values refused", number_text(info.refused_values), help="Values that were no numbers")
+    if info.warnings:
+        lines = "\n".join(f"- {esc(text, 1000)}" for text in info.warnings[:50])
+        st.warning(lines, title="What the recorder warned of", icon=":material/report:")
+    elif not info.dropped_rows and not info.refused_values:
+        st.caption("No warning, no row dropped, no value refused.")
+    if overhead:
+        st.markdown("**As measured by the recorder, newest attempt**")
+        table({key: _text(key, value) for key, value in sorted(flatten(overhead).items())}, "measure", "value")
+    else:
+        st.info("The recorder of this run has not written what it cost yet.", icon=":material/hourglass_empty:")
+
+
+def micros_text(seconds: float | None) -> str:
+    """A very short time in microseconds.
+
+    >>> micros_text(1.234e-6), micros_text(None)
+    ('1.23 µs', '–')
+    """
+    return "–" if seconds is None else f"{seconds * 1e6:,.3g} µs"
+
+
+def share_text(fraction: float | None) -> str:
+    """A fraction in percent; below a ten-thousandth of a percent it is only said that it is below.
+
+    >>> share_text(0.00123), share_text(2e-9), share_text(0.0), share_text(None)
+    ('0.123 %', 'below 0.0001 %', '0 %', '–')
+    """
+    if fraction is None:
+        return "–"
+    return "below 0.0001 %" if 0 < fraction < 1e-6 else f"{100 * fraction:.3g} %"
+
+
+def _number(values: Mapping[str, Any], key: str) -> float | None:
+    value = values.get(key)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _ratio(values: Mapping[str, Any], over: str, under: str) -> float | None:
+    above, below = _number(values, over), _number(values, under)
+    return above / below if above is not None and below else None
+
+
+def _text(key: str, value: object) -> str:
+    if isinstance(value, float):
+        return number_text(value) + (" s" if key.endswith("_s") else "")
+    return setting_text(value)
