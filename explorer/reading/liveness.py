@@ -15,7 +15,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Final
 
+from explorer.errors import FileError
 from explorer.reading.info import State
+from explorer.storage.layout import RunPaths
+from explorer.storage.records import read_json
 
 # A heartbeat is overdue after this many of its own periods, and this many seconds more.
 _PERIODS: Final = 3.0
@@ -105,3 +108,16 @@ def process_is_alive(pid: int, start_s: float) -> bool:
     except (OSError, ValueError, IndexError):
         return False
     return state not in ("Z", "X") and abs(found_s - start_s) < 0.05
+
+
+def writer_is_gone(run_dir: Path, attempt: int, rank: int) -> bool:
+    """Whether it is certain that nobody writes this process's files any more; False when in doubt."""
+    try:
+        record = read_json(RunPaths(run_dir).summary_json(attempt, rank))
+    except (FileError, FileNotFoundError):
+        return False
+    if record.get("state") != "running":
+        return True
+    pid, start = record.get("pid"), record.get("process_start")
+    here = record.get("boot_id") == read_boot_id() is not None and record.get("host") == socket.gethostname()
+    return here and isinstance(pid, int) and isinstance(start, int | float) and not process_is_alive(pid, start)
