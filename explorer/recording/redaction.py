@@ -19,12 +19,13 @@ _QUERY_SECRET = re.compile(r"(?i)([?&][\w.-]*(?:key|token|secret|passw|credentia
 _SHAPES = re.compile(
     r"\b(?:hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,}"
     r"|glpat-[A-Za-z0-9_-]{20,}|xox[abprs]-[A-Za-z0-9-]{10,}|AKIA[0-9A-Z]{16}|AIza[0-9A-Za-z_-]{35})"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-    re.DOTALL,
 )
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _ASSIGNMENT = re.compile(
     r"(?i)([\w.-]*(?:key|token|secret|passw|credential)[\w.-]*['\"]?\s*[:=]\s*)(['\"])(?:(?!\2).){6,}\2"
 )
+# A line without any of these holds nothing that the patterns find, and most lines are without.
+_SIGNS = ("key", "token", "secret", "passw", "credential", "://", "hf_", "sk-", "gh", "glpat-", "xox", "akia", "aiza")
 
 
 def is_secret_name(name: str) -> bool:
@@ -44,6 +45,8 @@ def redact_text(text: str) -> str:
         >>> redact_text("https://me:pa55@example.org/data.git")
         'https://example.org/data.git'
     """
+    if "PRIVATE KEY-----" in text:
+        text = _PRIVATE_KEY.sub(REDACTED, text)
     return _SHAPES.sub(REDACTED, _QUERY_SECRET.sub(rf"\g<1>{REDACTED}", _USERINFO.sub(r"\1", text)))
 
 
@@ -54,7 +57,9 @@ def redact_code(text: str) -> str:
         >>> redact_code('+API_KEY = "d41d8cd98f00"')
         '+API_KEY = "<redacted>"'
     """
-    return redact_text(_ASSIGNMENT.sub(_redact_assignment, text))
+    if "PRIVATE KEY-----" in text:
+        text = _PRIVATE_KEY.sub(REDACTED, text)
+    return "".join(_redact_line(line) for line in text.splitlines(keepends=True))
 
 
 def redact(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -105,6 +110,13 @@ def _redact_under(name: str, value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, str):
         return REDACTED if value else value
     return value if value is None or isinstance(value, bool) or not _ALWAYS_SECRET.search(name) else REDACTED
+
+
+def _redact_line(line: str) -> str:
+    lower = line.lower()
+    if not any(sign in lower for sign in _SIGNS):
+        return line
+    return redact_text(_ASSIGNMENT.sub(_redact_assignment, line))
 
 
 def _redact_assignment(match: "re.Match[str]") -> str:
