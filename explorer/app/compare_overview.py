@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
 
 from explorer.app import shell
-from explorer.app.colours import DARK, DASHES, LIGHT, run_slots
+from explorer.app.colours import DARK, LIGHT, STROKES, run_slots
 from explorer.app.names import plain
 from explorer.app.run_tables import number_column, table_height
 from explorer.app.run_text import duration_text, moment_text, number_text
@@ -17,18 +17,15 @@ from explorer.app.run_text import duration_text, moment_text, number_text
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
 
-# Like the lines of the charts: solid, dashed, dotted, mixed.
-_SWATCHES: Final = ("━━", "╍╍", "┉┉", "━╍")
-
 
 def overview(infos: Sequence[RunInfo], labels: Mapping[str, str], reference: str) -> None:
     """Draw one row per run in its colour, in the order given; a tick opens the run."""
-    slots = run_slots(shell.root(), shell.runs())
+    slots = run_slots(shell.root(), infos)
     palette = DARK if st.context.theme.type == "dark" else LIGHT
     colours = [palette[slots[info.run_id].colour] for info in infos]
     frame = pd.DataFrame(
         {
-            "": [_SWATCHES[slots[info.run_id].dash % len(DASHES)] for info in infos],
+            "": [STROKES[slots[info.run_id].dash] for info in infos],
             "run": [labels[info.run_id] + (" (reference)" if info.run_id == reference else "") for info in infos],
             "state": [info.state for info in infos],
             "group": [plain(info.group or "", 80) for info in infos],

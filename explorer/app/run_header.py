@@ -89,7 +89,7 @@ def _title(info: RunInfo) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(info.state, icon=icon, color=colour, help=meaning)
         for tag in info.tags:
-            st.badge(esc(tag, 60), color="gray")
+            st.markdown(f":gray-badge[{esc(tag, 60)}]", width="content")
         if info.archived:
             st.badge("archived", icon=":material/inventory_2:", color="gray")
         parts = [plain(info.run_id, 90)]

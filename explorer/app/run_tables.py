@@ -12,7 +12,7 @@ import streamlit as st
 from explorer.analysis.comparison import setting_text
 from explorer.app import linked
 from explorer.app.names import plain
-from explorer.app.run_text import bytes_text, number_text
+from explorer.app.run_text import NONE, bytes_text, number_text
 from explorer.reading.info import flatten
 
 if TYPE_CHECKING:
@@ -102,14 +102,14 @@ def environment(found: Mapping[str, Any], seed: Mapping[str, Any] | None, argv: 
         return
     parts = {key: dict(found[key]) for key in ("versions", "variables") if isinstance(found.get(key), Mapping)}
     machine = {key: _readable(key, value) for key, value in flatten(found).items() if key.split(".")[0] not in parts}
-    machine |= {f"seed.{key}": setting_text(value) for key, value in flatten(seed or {}).items()}
+    machine |= {f"seed.{key}": _readable(key, value) for key, value in flatten(seed or {}).items()}
     left, right = st.columns(2)
     with left:
         st.markdown("**Machine**")
-        table(machine, "what", "value")
+        table(machine, "property", "value")
         if parts.get("variables"):
             st.markdown("**Environment variables**")
-            table({key: setting_text(value) for key, value in parts["variables"].items()}, "variable", "value")
+            table({key: str(value) for key, value in parts["variables"].items()}, "variable", "value")
     with right:
         st.markdown("**Packages**")
         table({key: setting_text(value) for key, value in parts.get("versions", {}).items()}, "package", "version")
@@ -150,6 +150,8 @@ def _say_count(found: int, total: int, what: str) -> None:
 
 
 def _readable(key: str, value: object) -> str:
+    if value is None:
+        return NONE
     if key.endswith("_bytes") and isinstance(value, int | float) and not isinstance(value, bool):
         return bytes_text(value)
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
