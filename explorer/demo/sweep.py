@@ -37,7 +37,7 @@ SWEEP = (
     *(
         Training(
             name="digits-cnn-wide",
-            settings=replace(_CNN, width=32, dropout=0.25, seed=seed),
+            settings=replace(_CNN, width=24, dropout=0.25, seed=seed),
             group="cnn-wide",
             tags=("healthy", "dropout"),
         )
@@ -65,7 +65,7 @@ def record_demo(root: str | Path, *, quick: bool = False, progress: Progress | N
 
     Args:
         root: folder of runs; made when missing.
-        quick: four epochs of each training instead of twenty or forty.
+        quick: four epochs of each training instead of fifteen or more.
         progress: where to show how far it is; by default the standard output.
 
     Returns:

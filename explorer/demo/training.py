@@ -27,7 +27,7 @@ class Settings:
     lr: float = 3e-3
     """Learning rate after the warm-up; it then falls to zero along a cosine."""
     batch_size: int = 64
-    num_epochs: int = 20
+    num_epochs: int = 15
     num_train: int = 1437
     """Images to train on, at most 1,437."""
     seed: int = 0
