@@ -7,16 +7,17 @@ differ by anything, and so may those of a file server.
 
 from __future__ import annotations
 
-import os
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from explorer.errors import FileError
 from explorer.reading.info import State
+from explorer.storage import process
 from explorer.storage.layout import RunPaths
 from explorer.storage.records import read_json
 
@@ -32,19 +33,16 @@ _BEATS_AFTER_DEATH: Final = 2
 
 @dataclass(frozen=True)
 class Pulse:
-    """What a process wrote about itself. Missing facts are None.
+    """What a process wrote about itself.
 
     Attributes:
-        host, boot_id, pid, process_start: which process; `process_start` in seconds after boot.
+        process: `host`, `pid`, `boot_id` and `process_start`, as `storage.process.identify` tells them.
         beat: anything that differs after each heartbeat.
         every_s: how often it beats, in seconds.
         updated: by its own clock.
     """
 
-    host: str | None
-    boot_id: str | None
-    pid: int | None
-    process_start: float | None
+    process: Mapping[str, Any]
     beat: tuple[int, ...]
     every_s: float
     updated: datetime
@@ -63,8 +61,6 @@ class Liveness:
     """Remembers the heartbeat of each run from one look to the next. Not thread-safe: its owner holds a lock."""
 
     def __init__(self) -> None:
-        self._host = socket.gethostname()
-        self._boot_id = read_boot_id()
         self._memory: dict[str, _Memory] = {}
 
     def state(self, run_id: str, pulse: Pulse) -> State:
@@ -74,8 +70,8 @@ class Liveness:
         if memory.beat != pulse.beat:
             memory.beat, memory.since, memory.has_beaten = pulse.beat, now, True
             memory.beats_after += memory.found_gone
-        if memory.beats_after < _BEATS_AFTER_DEATH and self._is_ours(pulse):
-            alive = process_is_alive(pulse.pid or 0, pulse.process_start or 0.0)
+        alive = is_alive(pulse.process) if memory.beats_after < _BEATS_AFTER_DEATH else None
+        if alive is not None:
             memory.found_gone = memory.found_gone or not alive
             return "running" if alive else "killed"
         if not memory.has_beaten and datetime.now(timezone.utc) - pulse.updated > _LONG_AGO:
@@ -86,28 +82,20 @@ class Liveness:
         """Drop what is remembered of a run that is gone or has ended."""
         self._memory.pop(run_id, None)
 
-    def _is_ours(self, pulse: Pulse) -> bool:
-        known = pulse.boot_id is not None and pulse.pid is not None and pulse.process_start is not None
-        return known and pulse.boot_id == self._boot_id and pulse.host == self._host
 
-
-def read_boot_id() -> str | None:
-    """What this boot of this machine is called, or None where the system does not say."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def process_is_alive(pid: int, start_s: float) -> bool:
-    """Whether the process that began `start_s` seconds after boot still runs; another one may have its number now."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        state, *rest = text[text.rindex(")") + 1 :].split()
-        found_s = int(rest[18]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
+def is_alive(described: Mapping[str, Any]) -> bool | None:
+    """Whether the process that `storage.process.identify` described still runs; None when nobody can tell from here."""
+    if process.is_gone(described):
         return False
-    return state not in ("Z", "X") and abs(found_s - start_s) < 0.05
+    pid, here = described.get("pid"), process.boot_id()
+    ours = described.get("host") == socket.gethostname() and described.get("boot_id") == here is not None
+    if not ours or not isinstance(pid, int) or not isinstance(described.get("process_start"), int | float):
+        return None
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[:1] not in (["Z"], ["X"])  # dead, and nobody has collected it yet
 
 
 def writer_is_gone(run_dir: Path, attempt: int, rank: int) -> bool:
@@ -116,8 +104,4 @@ def writer_is_gone(run_dir: Path, attempt: int, rank: int) -> bool:
         record = read_json(RunPaths(run_dir).summary_json(attempt, rank))
     except (FileError, FileNotFoundError):
         return False
-    if record.get("state") != "running":
-        return True
-    pid, start = record.get("pid"), record.get("process_start")
-    here = record.get("boot_id") == read_boot_id() is not None and record.get("host") == socket.gethostname()
-    return here and isinstance(pid, int) and isinstance(start, int | float) and not process_is_alive(pid, start)
+    return record.get("state") != "running" or is_alive(record) is False

@@ -43,7 +43,7 @@ def make_info(
         problems += more or [_SUMMARY_MISSING]
         num_attempts = num_ranks = 1
     recorded = _text(newest.get("state"))
-    updated = _time(newest.get("updated"))
+    updated = parse_time(newest.get("updated"))
     info = RunInfo(
         run_id=run_id,
         path=run_dir,
@@ -52,7 +52,7 @@ def make_info(
         tags=_texts(user.get("tags")) if "tags" in user else _texts(newest.get("tags")),
         notes=_text(user["notes"]) if "notes" in user else _text(newest.get("notes")),
         archived=user.get("archived") is True,
-        created=_time(newest.get("created")),
+        created=parse_time(newest.get("created")),
         state=cast(State, recorded) if recorded in _ENDED else "stale",
         updated=updated,
         duration_s=sum(_number(record.get("duration_s")) for record in summaries),
@@ -91,15 +91,11 @@ def _read_identity(run_dir: Path) -> tuple[Record, list[str]]:
 
 
 def _pulse(record: Record, num_attempts: int) -> Pulse:
-    start = record.get("process_start")
     return Pulse(
-        host=_text(record.get("host")) or None,
-        boot_id=_text(record.get("boot_id")) or None,
-        pid=_integer(record.get("pid")),
-        process_start=_number(start) if isinstance(start, int | float) else None,
+        process=record,
         beat=(num_attempts, _integer(record.get("heartbeat")) or 0),
         every_s=min(max(_number(record.get("heartbeat_every_s")), 0.1), 3600.0),
-        updated=_time(record.get("updated")),
+        updated=parse_time(record.get("updated")),
     )
 
 
@@ -123,7 +119,8 @@ def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
 
 
-def _time(value: object) -> datetime:
+def parse_time(value: object) -> datetime:
+    """An ISO-8601 time in UTC; 1970 for anything else."""
     if not isinstance(value, str):
         return EPOCH
     try:
