@@ -1,0 +1,148 @@
+"""One chart of the Metrics page: title, curves, what is drawn, export."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import streamlit as st
+
+from explorer.app import metrics_export
+from explorer.app.caching import series_store
+from explorer.app.metrics_caption import caption
+from explorer.app.metrics_hover import hover
+from explorer.app.metrics_memo import Memo
+from explorer.app.metrics_options import Options, axis_title
+from explorer.app.metrics_series import Prepared, prepare, x_metric
+from explorer.app.metrics_tables import Drawn, Frame, draw
+from explorer.app.metrics_zoom import Zoom
+from explorer.app.names import esc, plain
+from explorer.charts.curves import ZOOM, CurveLook, curves_spec, domain
+
+if TYPE_CHECKING:
+    from explorer.reading.catalogue import RunInfo
+    from explorer.reading.scalars import SeriesStore
+
+# Series prepared for charts are kept for a page of charts and the ones before it; drawn ones for a few zooms.
+_NUM_PREPARED: Final = 48
+_NUM_DRAWN: Final = 96
+_HEIGHTS: Final = {1: 380, 2: 290, 3: 250, 4: 230}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What all charts of one script run share: the runs, their labels and places in the palette, what is asked for."""
+
+    infos: tuple[RunInfo, ...]
+    labels: Mapping[str, str]
+    places: Mapping[str, int]
+    options: Options
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One chart, ready to be drawn or exported."""
+
+    metric: str
+    look: CurveLook
+    prepared: Prepared
+    drawn: Drawn
+    datasets: Mapping[str, bytes]
+    caption: str
+    window: tuple[float, float] | None
+
+    @property
+    def name(self) -> str:
+        """A short name for the keys of widgets, whatever the metric is called."""
+        return hashlib.sha256(self.metric.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+    @property
+    def file_name(self) -> str:
+        """A name for exported files, without ending."""
+        return metrics_export.file_name(self.metric)
+
+
+@st.cache_resource(show_spinner=False)
+def _memos() -> tuple[Memo[Prepared], Memo[tuple[Drawn, pa.Table, dict[str, bytes]]]]:
+    return Memo(_NUM_PREPARED), Memo(_NUM_DRAWN)
+
+
+def picture(metric: str, shown: Shown, window: tuple[float, float] | None) -> Picture:
+    """Return what the chart of `metric` shows in `window` (None: everything)."""
+    options = shown.options
+    having = [info for info in shown.infos if metric in info.metrics]
+    prepared_memo, drawn_memo = _memos()
+    store = series_store()
+    what = (
+        metric,
+        options.x,
+        options.smoothing,
+        options.group,
+        tuple(_version(store, metric, info, shown) for info in having),
+    )
+    prepared = prepared_memo.get(what, lambda: prepare(store, metric, shown.infos, shown.labels, shown.places, options))
+    frame = Frame(window, options.log_x, options.log_y, options.robust)
+
+    def make() -> tuple[Drawn, pa.Table, dict[str, bytes]]:
+        drawn = draw(prepared.curves, frame)
+        strips = hover(drawn, options.x_kind, options.log_x)
+        tables = {**drawn.tables, "hover": strips}
+        return drawn, strips, {name: _ipc(table) for name, table in tables.items()}
+
+    drawn, strips, datasets = drawn_memo.get((what, frame), make)
+    drawn.tables["hover"] = strips
+    look = CurveLook(
+        domain=domain(prepared.places),
+        shown=tuple(curve.label for curve in prepared.curves),
+        x_title=axis_title(options.x, prepared.x_unit),
+        x_kind=options.x_kind,
+        log_x=options.log_x,
+        log_y=options.log_y,
+        smooth=prepared.halflife > 0 and not any(curve.count is not None for curve in prepared.curves),
+        height=_HEIGHTS[options.per_row],
+    )
+    return Picture(metric, look, prepared, drawn, datasets, caption(prepared, drawn, options), window)
+
+
+def card(metric: str, shown: Shown, zoom: Zoom) -> None:
+    """Draw one chart with its title, caption and exports."""
+    with st.container(border=True, gap="xsmall"):
+        made = picture(metric, shown, zoom.window)
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.markdown(f"**{esc(metric, 80)}**", width="content")
+            metrics_export.menu(made, shown)
+        spec: dict[str, Any] = {**curves_spec(made.look), "datasets": dict(made.datasets)}
+        st.vega_lite_chart(
+            spec,
+            key=zoom.key(metric),
+            on_select="rerun",
+            selection_mode=[ZOOM],
+            alt=plain(f"{metric}: {made.caption}", 300),
+        )
+        st.caption(esc(made.caption, 600))
+        if made.prepared.problems:
+            named = "  \n".join(esc(problem, 200) for problem in made.prepared.problems[:3])
+            st.warning(named, icon=":material/broken_image:")
+
+
+def _version(store: SeriesStore, metric: str, info: RunInfo, shown: Shown) -> tuple[object, ...]:
+    """What changes when the run has grown, was renamed or moved to another group; series compare by identity."""
+    other = x_metric(info, shown.options.x)
+    return (
+        store.series(info.path, metric),
+        None if other is None else store.series(info.path, other),
+        shown.labels[info.run_id],
+        shown.places[info.run_id],
+        info.group,
+    )
+
+
+def _ipc(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data

@@ -1,0 +1,142 @@
+"""What the tooltip of a curve chart says: the values of all series in each strip of the plot, as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from explorer.app.metrics_tables import Curve, Drawn, Part
+from explorer.charts.curves import MAX_HOVER, XKind
+from explorer.charts.tables import hover_table
+from explorer.reading.downsample import column_edges
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+_MAX_STRIPS: Final = 200
+_NOTHING: Final = "–"
+_MAX_MS: Final = 6e13  # about the years 70 to 3870
+
+
+def hover(drawn: Drawn, kind: XKind, log_x: bool) -> pa.Table:
+    """Return the table `hover`: one strip for each x while they are few, else 200 strips of equal width.
+
+    A strip tells each series' last value in it and, where it holds several, their range; a series without a value there
+    is told with the value before, and where that was; one that has ended or not begun, with a dash.
+    """
+    edges = _edges(drawn, log_x)
+    shown = drawn.parts[:MAX_HOVER]
+    bounds = [_bounds(part, edges, drawn.window, log_x) for part in drawn.parts]
+    at = _where(drawn.parts, bounds, edges, kind)
+    texts = [_texts(part.curve, *bound, kind) for part, bound in zip(shown, bounds, strict=False)]
+    hidden = len(drawn.parts) - len(shown)
+    return hover_table(edges, at, texts, f"{hidden} more" if hidden else "")
+
+
+def _edges(drawn: Drawn, log_x: bool) -> Floats:
+    low, high = drawn.window
+    inside = [part.curve.x[part.inside] for part in drawn.parts]
+    if all(x.size <= _MAX_STRIPS for x in inside):
+        at = np.unique(np.concatenate([[], *inside]).astype(np.float64))
+        if 1 <= at.size <= _MAX_STRIPS:
+            between = np.sqrt(at[1:] * at[:-1]) if log_x else (at[1:] + at[:-1]) / 2
+            edges: Floats = np.concatenate([[low], between, [high]])
+            return edges
+    return np.geomspace(low, high, _MAX_STRIPS + 1) if log_x else np.linspace(low, high, _MAX_STRIPS + 1)
+
+
+def _bounds(part: Part, edges: Floats, window: tuple[float, float], log_x: bool) -> tuple[Ints, Ints]:
+    """The first row and the end row of the series in each strip."""
+    x = part.curve.x
+    if edges.size == _MAX_STRIPS + 1:
+        rows = column_edges(x, *window, _MAX_STRIPS, log_x=log_x)
+    else:
+        rows = np.searchsorted(x.astype(np.float64), edges)
+        rows[-1] = part.inside.stop
+    return rows[:-1], rows[1:]
+
+
+def _where(parts: Sequence[Part], bounds: Sequence[tuple[Ints, Ints]], edges: Floats, kind: XKind) -> list[str]:
+    """The x of the values in each strip, first to last; of the strip itself where it holds none."""
+    count = edges.size - 1
+    low, high = np.full(count, np.inf), np.full(count, -np.inf)
+    for part, (first, end) in zip(parts, bounds, strict=True):
+        used = first < end
+        low[used] = np.minimum(low[used], part.curve.x[first[used]])
+        high[used] = np.maximum(high[used], part.curve.x[end[used] - 1])
+    empty = low > high
+    low[empty] = high[empty] = ((edges[1:] + edges[:-1]) / 2)[empty]
+    text = position_text(kind)
+    return [text(a) if a == b else f"{text(a)} to {text(b)}" for a, b in zip(low.tolist(), high.tolist(), strict=True)]
+
+
+def _texts(curve: Curve, first: Ints, end: Ints, kind: XKind) -> list[str]:
+    y, x = curve.y, curve.x
+    starts, size = first.tolist(), x.size
+    used = first < end
+    low, high = _ranges(y, first[used], end[used])
+    ranges = iter(zip(low.tolist(), high.tolist(), strict=True))
+    text = position_text(kind)
+    out = []
+    for begin, stop in zip(starts, end.tolist(), strict=True):
+        if begin < stop:
+            bottom, top = next(ranges)
+            out.append(_value(curve, stop - 1) + (f"  ({number(bottom)} to {number(top)})" if bottom < top else ""))
+        elif 0 < begin < size:
+            out.append(f"{_value(curve, begin - 1)}  (at {text(float(x[begin - 1]))})")
+        else:
+            out.append(_NOTHING)
+    return out
+
+
+def _ranges(y: Floats, first: Ints, end: Ints) -> tuple[Floats, Floats]:
+    """The smallest and largest finite value of each range; ranges are not empty and follow each other."""
+    if first.size == 0:
+        return np.empty(0), np.empty(0)
+    part = y[first[0] : end[-1]]
+    part = np.where(np.isfinite(part), part, np.nan)
+    return np.fmin.reduceat(part, first - first[0]), np.fmax.reduceat(part, first - first[0])
+
+
+def _value(curve: Curve, row: int) -> str:
+    raw = number(float(curve.y[row]))
+    if curve.spread is not None and curve.count is not None:
+        return f"{raw} ± {number(float(curve.spread[row]))}  (n = {int(curve.count[row])})"
+    return raw if curve.smooth is None else f"{number(float(curve.smooth[row]))}  raw {raw}"
+
+
+def number(value: float) -> str:
+    """Return a value with five digits that count.
+
+    >>> number(0.000123456), number(12345.678), number(2e9), number(float("-inf"))
+    ('0.00012346', '12,346', '2e+09', '-Inf')
+    """
+    if math.isfinite(value):
+        return f"{value:,.5g}" if 1e-4 <= abs(value) < 99999.5 or value == 0 else f"{value:.5g}"
+    return "NaN" if value != value else "+Inf" if value > 0 else "-Inf"
+
+
+def position_text(kind: XKind) -> Callable[[float], str]:
+    """Return how a position on the x axis is written."""
+    return {"whole": _whole, "utc": _utc, "number": _number}[kind]
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.6g}"
+
+
+def _utc(value: float) -> str:
+    if abs(value) > _MAX_MS:  # a clock that was not set
+        return _number(value)
+    moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=value)
+    return moment.strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,86 @@
+"""A chart as a file, made on this machine without a network: SVG and PNG by vl-convert."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pyarrow as pa
+
+from explorer.charts.curves import TABLES, ZOOM, CurveLook, metric_curves
+
+_LIGHT: Final = {"text": "#1b2430", "quiet": "#5b6675", "grid": "#e3e8ee", "page": "#ffffff"}
+_WIDTH: Final = 900
+_HEIGHT: Final = 460
+
+
+def can_export() -> bool:
+    """Return whether vl-convert is installed (`pip install vl-convert-python`)."""
+    try:
+        import vl_convert  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def export_spec(
+    look: CurveLook, tables: Mapping[str, pa.Table], palette: tuple[str, ...], caption: str = ""
+) -> dict[str, Any]:
+    """Return a specification that stands on its own: data, colours, fonts, title and what is drawn.
+
+    Args:
+        look: of the chart; its `title` is drawn above the plot.
+        tables: the data.
+        palette: colours by place.
+        caption: what is drawn, under the title.
+    """
+    spec: dict[str, Any] = metric_curves(look).to_dict()
+    # A picture has no pointer: what answers to one is left out.
+    spec["layer"] = [layer for layer in spec["layer"] if layer["data"]["name"] != "hover"]
+    spec["params"] = [param for param in spec.get("params", []) if param["name"] not in (ZOOM, "pointed")]
+    spec["datasets"] = {name: tables[name].to_pylist() for name in TABLES if name != "hover"}
+    spec.update(width=_WIDTH, height=_HEIGHT, padding=16, background=_LIGHT["page"])
+    spec["autosize"] = {"type": "fit", "contains": "padding"}
+    spec["title"] = {"text": look.title, "subtitle": caption, "anchor": "start", "offset": 14, "limit": _WIDTH - 60}
+    spec["config"] = {
+        "font": "Arial",
+        "range": {"category": list(palette)},
+        "view": {"stroke": None},
+        "title": {
+            "color": _LIGHT["text"],
+            "fontSize": 17,
+            "subtitleColor": _LIGHT["quiet"],
+            "subtitleFontSize": 12,
+            "subtitlePadding": 6,
+        },
+        "axis": {
+            "labelColor": _LIGHT["quiet"],
+            "titleColor": _LIGHT["quiet"],
+            "labelFontSize": 12,
+            "titleFontSize": 13,
+            "titleFontWeight": "normal",
+            "gridColor": _LIGHT["grid"],
+            "domain": False,
+            "ticks": False,
+            "labelPadding": 6,
+        },
+        "legend": {"labelColor": _LIGHT["text"], "labelFontSize": 12},
+    }
+    spec.pop("usermeta", None)
+    return spec
+
+
+def to_svg(spec: Mapping[str, Any]) -> bytes:
+    """Return the picture of `spec` as SVG; nothing is loaded from anywhere."""
+    import vl_convert
+
+    text: str = vl_convert.vegalite_to_svg(dict(spec), allowed_base_urls=[])
+    return text.encode()
+
+
+def to_png(spec: Mapping[str, Any], scale: float = 2.0) -> bytes:
+    """Return the picture of `spec` as PNG, `scale` pixels for each of its units."""
+    import vl_convert
+
+    data: bytes = vl_convert.vegalite_to_png(dict(spec), scale=scale, allowed_base_urls=[])
+    return data
