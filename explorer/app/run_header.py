@@ -15,6 +15,7 @@ from explorer.app.run_text import ago_text, duration_text, moment_text, number_t
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
     from explorer.reading.info import MetricSummary
+    from explorer.reading.runs import Run
 
 _Colour = Literal["red", "orange", "blue", "green", "gray"]
 # State to icon, colour and what it means.
@@ -139,8 +140,9 @@ def _best(summary: MetricSummary, name: str) -> float | None:
     return pick_statistic("best", last=summary.last, low=summary.min, high=summary.max, better=better_direction(name))
 
 
-def trouble(info: RunInfo) -> None:
+def trouble(run: Run) -> None:
     """Say what ended a run, which of its files are damaged and what the recorder lost; nothing when all is well."""
+    info = run.info
     if info.error is not None:
         st.error(esc(info.error.message, 2000) or "No message.", title=esc(info.error.type), icon=":material/error:")
         traceback = info.error.traceback[-_MAX_TRACEBACK:].strip("\n")
@@ -152,12 +154,12 @@ def trouble(info: RunInfo) -> None:
             'Every row logged until then is here; resume it with `Recorder(..., run_id=..., resume="allow")`.',
             icon=STATES[info.state][0],
         )
-    if info.problems:
-        more = len(info.problems) - _MAX_PROBLEMS
-        lines = [f"- {esc(problem, 400)}" for problem in info.problems[:_MAX_PROBLEMS]]
+    if run.problems:
+        more = len(run.problems) - _MAX_PROBLEMS
+        lines = [f"- {esc(problem, 400)}" for problem in run.problems[:_MAX_PROBLEMS]]
         st.warning(
             "\n".join(lines) + (f"\n- and {more} more, see Files" if more > 0 else ""),
-            title="1 file cannot be used" if len(info.problems) == 1 else f"{len(info.problems)} files cannot be used",
+            title="1 file cannot be used" if len(run.problems) == 1 else f"{len(run.problems)} files cannot be used",
             icon=":material/broken_image:",
         )
     if info.dropped_rows or info.refused_values:

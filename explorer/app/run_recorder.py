@@ -10,7 +10,7 @@ import streamlit as st
 from explorer.analysis.comparison import setting_text
 from explorer.app.names import esc
 from explorer.app.run_tables import table
-from explorer.app.run_text import duration_text, number_text
+from explorer.app.run_text import NONE, duration_text, number_text
 from explorer.reading.info import flatten
 
 if TYPE_CHECKING:
@@ -21,15 +21,17 @@ def recorder(info: RunInfo) -> None:
     """Draw the recorder's own measurements of the newest attempt, losses over all attempts, and warnings."""
     overhead = info.overhead
     columns = st.columns(5)
+    worst = _number(overhead, "caller_worst_us")
     columns[0].metric(
         "Cost of a call",
-        micros_text(_ratio(overhead, "caller_s", "calls")),
-        help="Time that log() took on the training's own thread, on average",
+        micros_text(_number(overhead, "caller_us_per_call")),
+        help="Time of log() on the training's own thread: mean of the calls that were timed, a few every second"
+        + (f". The slowest took {micros_text(worst)}." if worst is not None else ""),
     )
     columns[1].metric(
         "Share of the run",
         share_text(_number(overhead, "fraction")),
-        help="Time in log() divided by the time of the attempt",
+        help="Time in log() and CPU time of the writer, divided by the time of the attempt",
     )
     columns[2].metric(
         "Writer",
@@ -50,13 +52,13 @@ def recorder(info: RunInfo) -> None:
         st.info("The recorder of this run has not written what it cost yet.", icon=":material/hourglass_empty:")
 
 
-def micros_text(seconds: float | None) -> str:
+def micros_text(micros: float | None) -> str:
     """A very short time in microseconds.
 
-    >>> micros_text(1.234e-6), micros_text(None)
+    >>> micros_text(1.234), micros_text(None)
     ('1.23 µs', '–')
     """
-    return "–" if seconds is None else f"{seconds * 1e6:,.3g} µs"
+    return NONE if micros is None else f"{micros:,.3g} µs"
 
 
 def share_text(fraction: float | None) -> str:
@@ -66,18 +68,13 @@ def share_text(fraction: float | None) -> str:
     ('0.123 %', 'below 0.0001 %', '0 %', '–')
     """
     if fraction is None:
-        return "–"
+        return NONE
     return "below 0.0001 %" if 0 < fraction < 1e-6 else f"{100 * fraction:.3g} %"
 
 
 def _number(values: Mapping[str, Any], key: str) -> float | None:
     value = values.get(key)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _ratio(values: Mapping[str, Any], over: str, under: str) -> float | None:
-    above, below = _number(values, over), _number(values, under)
-    return above / below if above is not None and below else None
 
 
 def _text(key: str, value: object) -> str:

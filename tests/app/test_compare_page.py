@@ -186,7 +186,7 @@ def test_what_the_names_suggest_is_said_in_words() -> None:
 
 
 def test_code_and_environment_differences_are_shown(open_app: OpenApp, make_run: MakeRun, root: Path) -> None:
-    for name, commit in (("a", "1" * 40), ("b", "2" * 40)):
+    for name, commit in (("a", "c0ffee" * 6), ("b", "decade" * 6)):
         run_id = make_run(name, config={"k": name})
         for path in (root / run_id / "run.json", root / run_id / "attempts" / "0001-00000.json"):
             record = json.loads(path.read_text())
@@ -195,7 +195,7 @@ def test_code_and_environment_differences_are_shown(open_app: OpenApp, make_run:
             path.write_text(json.dumps(record))
     (root / run_id / "git.diff").write_text("diff --git a/t.py b/t.py\n+++ b/t.py\n@@ -1 +1,2 @@\n a\n+b\n")
     facts = setting_rows(open_app("compare"))[1]
-    assert facts.loc["git.commit"].tolist() == ["1" * 12, "2" * 12]
+    assert facts.loc["git.commit"].tolist() == ["c0ffee" * 2, "decade" * 2]
     assert facts.loc["versions.torch"].tolist() == ["2.13.0", "2.12.1"]
     assert facts.loc["changed: t.py"].tolist() == ["(not set)", "+1 -0"]
     assert "git.branch" not in facts.index

@@ -1,5 +1,31 @@
-"""The Compare page."""
+"""The Compare page: how the selected runs differ from each other, and from one reference run."""
 
 import streamlit as st
 
-st.title("Compare")
+from explorer.app import compare_choices, compare_curves, compare_metrics, compare_overview, compare_settings, shell
+from explorer.app.names import run_labels
+from explorer.app.run_empty import nothing_recorded
+from explorer.reading.runs import open_run
+
+st.title("Compare", anchor=False)
+infos = shell.selected_runs()
+labels = run_labels(infos)
+if not shell.runs():
+    nothing_recorded("Compare shows how runs differ.")
+elif not infos:
+    st.info("No run is selected. Select two or more in the sidebar, or in the table of the page Runs.")
+else:
+    choices = compare_choices.choose(infos, labels)
+    if len(infos) == 1:
+        st.info("Only one run is selected. Select another one in the sidebar, and what differs is shown.")
+    infos.sort(key=lambda info: info.run_id != choices.reference)
+    with shell.guard("The list of runs"):
+        compare_overview.overview(infos, labels, choices.reference)
+    with shell.guard("The config"):
+        compare_settings.config(infos, labels)
+    with shell.guard("The table of metrics"):
+        compare_metrics.metrics(infos, labels, choices)
+    with shell.guard("The curves"):
+        compare_curves.curves(infos, labels)
+    with shell.guard("Code and environment"):
+        compare_settings.code_and_environment([open_run(info) for info in infos], labels)

@@ -1,0 +1,70 @@
+"""One metric of the compared runs as curves, small, under their numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from explorer.app import linked, shell
+from explorer.app.colours import NUM_COLOURS, run_slots
+from explorer.app.compare_choices import CURVE
+from explorer.app.metrics_chart import Shown, picture
+from explorer.app.metrics_options import Options
+from explorer.app.metrics_zoom import reported
+from explorer.app.names import esc, plain
+from explorer.app.run_header import key_metrics
+from explorer.charts.curves import ZOOM, curves_spec
+
+if TYPE_CHECKING:
+    from explorer.reading.catalogue import RunInfo
+
+_EVERY_S: Final = 2.0
+_SMALL: Final = Options(per_row=3)
+
+
+def curves(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
+    """Draw the chosen metric of all runs in one chart; running ones are followed."""
+    names = sorted({name for info in infos for name in info.metrics})
+    if not names:
+        return  # the table of metrics has said so
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        metric = linked.select("Curves of", CURVE, names, _default(infos, names), format_func=plain)
+        if st.button("All metrics", icon=":material/show_chart:", help="The same runs on the page Metrics"):
+            shell.go("metrics", runs=[info.run_id for info in infos])
+    running = any(info.state == "running" for info in infos)
+
+    @st.fragment(key="compare_curves", run_every=_EVERY_S if running else None)
+    def draw() -> None:
+        with shell.guard("The curves"):
+            _chart(metric, infos, labels)
+
+    draw()
+
+
+def _chart(metric: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
+    slots = run_slots(shell.root(), infos)
+    shown = Shown(
+        infos=tuple(infos),
+        labels=labels,
+        places={run_id: slot.dash * NUM_COLOURS + slot.colour for run_id, slot in slots.items()},
+        options=_SMALL,
+    )
+    key = f"compare_curve_{hashlib.sha256(metric.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+    made = picture(metric, shown, reported(key))
+    with st.container(border=True, gap="xsmall"):
+        spec = {**curves_spec(made.look), "datasets": dict(made.datasets)}
+        alt = plain(f"{metric}: {made.caption}", 300)
+        st.vega_lite_chart(spec, key=key, on_select="rerun", selection_mode=[ZOOM], alt=alt)
+        st.caption(esc(made.caption, 600))
+    if made.prepared.problems:
+        named = "\n".join(f"- {esc(problem, 300)}" for problem in made.prepared.problems[:5])
+        st.warning(named, title="Rows are missing from these curves", icon=":material/broken_image:")
+
+
+def _default(infos: Sequence[RunInfo], names: Sequence[str]) -> str:
+    """The metric that tells most and that most of the runs have."""
+    telling = [name for info in infos for name in key_metrics(info.metrics)]
+    return max(sorted(set(telling)), key=telling.count, default=names[0])
