@@ -62,7 +62,8 @@ def read_frame(run_dir: Path, table: str, metrics: list[str], rank: int | None) 
     wall_us = np.full(len(steps), np.iinfo(np.int64).min)
     columns = {}
     for name, points in merged.items():
-        at = np.searchsorted(steps, points.step)
+        # Of the same length they are the same steps.
+        at = slice(None) if len(points.step) == len(steps) else np.searchsorted(steps, points.step)
         wall_us[at] = np.maximum(wall_us[at], points.wall_us)
         columns[name] = _column(points.value, at, len(steps))
     return _frame({"step": steps, "wall_time": wall_us.view("datetime64[us]")}, columns, problems)
@@ -165,7 +166,7 @@ def _union(steps: list[Ints]) -> Ints:
     return np.unique(np.concatenate(filled))
 
 
-def _column(value: npt.NDArray[Any], at: Ints, num_rows: int) -> npt.NDArray[Any] | pd.arrays.IntegerArray:
+def _column(value: npt.NDArray[Any], at: Ints | slice, num_rows: int) -> npt.NDArray[Any] | pd.arrays.IntegerArray:
     import pandas as pd
 
     if len(value) == num_rows:
