@@ -46,44 +46,25 @@ def view_bar(infos: Sequence[RunInfo]) -> None:
 
 
 def action_bar(infos: Sequence[RunInfo], view: View) -> None:
-    """Draw what can be done with the selected runs, and the CSV of what is shown."""
+    """Draw what can be done with the selected runs, and the CSV of what is shown.
+
+    Other pages show all selected runs, or the newest; what changes runs is done to the selected ones in the table.
+    """
     wanted = set(selection.selected_ids(infos))
-    chosen = [info for info in infos if info.run_id in wanted]
-    hidden = len(wanted - {info.run_id for info in view.runs})
+    chosen = selection.chosen_ids() is not None
+    here = [info for info in view.runs if chosen and info.run_id in wanted]
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="runs_actions"):
-        text = f"**{len(chosen):,} selected**" + (f" :gray[· {hidden:,} not in the table]" if hidden else "")
-        st.markdown(text if chosen else ":gray[Select runs to compare or change them]", width="content")
-        none = not chosen
-        if st.button("Metrics", key="runs_metrics", icon=":material/show_chart:", disabled=none):
-            shell.go("metrics", runs=sorted(wanted) if selection.chosen_ids() is not None else None)
-        if st.button("Compare", key="runs_compare", icon=":material/compare_arrows:", disabled=len(chosen) < 2):
-            shell.go("compare", runs=sorted(wanted) if selection.chosen_ids() is not None else None)
-        ids = [info.run_id for info in chosen]
-        st.button(
-            "Edit", key="runs_edit", icon=":material/edit:", disabled=none, on_click=runs_edit.start_edit, args=(ids,)
-        )
-        archived = bool(chosen) and all(info.archived for info in chosen)
-        st.button(
-            "Unarchive" if archived else "Archive",
-            key="runs_archive",
-            icon=":material/unarchive:" if archived else ":material/archive:",
-            disabled=none,
-            on_click=runs_edit.set_archived,
-            args=(chosen, not archived),
-        )
-        st.button(
-            "Delete",
-            key="runs_delete",
-            icon=":material/delete:",
-            disabled=none,
-            on_click=runs_edit.delete,
-            args=(chosen,),
-            help="Moves the selected runs to the trash; nothing is lost until you empty it.",
-        )
-        st.space("stretch")
+        st.markdown(_selected_text(len(wanted), len(here), chosen), width="content")
+        link = sorted(wanted) if chosen else None
+        if st.button("Metrics", key="runs_metrics", icon=":material/show_chart:", disabled=not wanted):
+            shell.go("metrics", runs=link)
+        if st.button("Compare", key="runs_compare", icon=":material/compare_arrows:", disabled=len(wanted) < 2):
+            shell.go("compare", runs=link)
+        _change_buttons(here, f" {len(here):,}" if 0 < len(here) < len(wanted) else "")
+        fields = view.fields
         st.download_button(
             "CSV",
-            lambda: write_csv(view.runs, view.fields),
+            lambda: write_csv(view.runs, fields),
             file_name="runs.csv",
             mime="text/csv",
             key="runs_csv",
@@ -93,6 +74,45 @@ def action_bar(infos: Sequence[RunInfo], view: View) -> None:
             help="The rows and columns of the table in their order, with every digit; without the sparkline.",
         )
         st.button("Trash", key="runs_open_trash", icon=":material/restore_from_trash:", on_click=runs_edit.start_trash)
+
+
+def _selected_text(num_wanted: int, num_here: int, chosen: bool) -> str:
+    if not chosen:
+        newest = "the newest run" if num_wanted == 1 else f"the {num_wanted} newest runs"
+        return f":gray[None selected: pages show {newest}]"
+    hidden = num_wanted - num_here
+    return f"**{num_wanted:,} selected**" + (f" :gray[· {hidden:,} not in the table]" if hidden else "")
+
+
+def _change_buttons(here: Sequence[RunInfo], count: str) -> None:
+    archived = bool(here) and all(info.archived for info in here)
+    st.button(
+        f"Edit{count}",
+        key="runs_edit",
+        icon=":material/edit:",
+        disabled=not here,
+        help="Name, tags and notes",
+        on_click=runs_edit.start_edit,
+        args=([info.run_id for info in here],),
+    )
+    st.button(
+        f"Unarchive{count}" if archived else f"Archive{count}",
+        key="runs_archive",
+        icon=":material/unarchive:" if archived else ":material/archive:",
+        disabled=not here,
+        help="Lists them again" if archived else "Keeps them, but out of the list",
+        on_click=runs_edit.set_archived,
+        args=(here, not archived),
+    )
+    st.button(
+        f"Delete{count}",
+        key="runs_delete",
+        icon=":material/delete:",
+        disabled=not here,
+        help="Moves them to the trash; nothing is lost until you empty it",
+        on_click=runs_edit.delete,
+        args=(here,),
+    )
 
 
 def _columns(infos: Sequence[RunInfo]) -> None:
@@ -137,7 +157,6 @@ def _text(
         placeholder=placeholder,
         icon=icon,
         label_visibility="collapsed",
-        max_chars=2000,
         width=width or "stretch",
         on_change=_write_text,
         args=(widget, key),

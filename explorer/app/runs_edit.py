@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import streamlit as st
 
-from explorer.app import shell
+from explorer.app import selection, shell
 from explorer.app.names import esc, plain
-from explorer.errors import ExplorerError
+from explorer.errors import ExplorerError, UsageError
 from explorer.reading import edits
 from explorer.reading.catalogue import RunInfo
 
 _EDITING: Final = "runs_editing"  # session: ids in the edit drawer, absent when it is closed
 _TRASH: Final = "runs_trash"  # session: whether the trash is open
-_NOTICE: Final = "runs_notice"  # session: (message, ids to bring back from the trash, ids to un-archive)
+_STALE: Final = "runs_stale"  # session: the page around the table is older than what was just done
+_NOTICE: Final = "runs_notice"  # session: a _Notice, absent when there is nothing to undo
+_FAILURES: Final = "runs_failures"  # session: what could not be done, to be said once
+
+
+class _Notice(NamedTuple):
+    """What was just done to which runs, and how to undo it."""
+
+    message: str
+    run_ids: list[str]
+    was_archived: bool | None  # None: the runs are in the trash
+    chosen: list[str] | None  # the selection before
+
+
+def mark_stale() -> None:
+    """Have the whole page drawn again: what is outside the live table has to follow what happened inside it."""
+    st.session_state[_STALE] = True
+
+
+def take_stale() -> bool:
+    """Return whether the whole page is to be drawn again, once."""
+    return bool(st.session_state.pop(_STALE, False))
 
 
 def start_edit(run_ids: Sequence[str]) -> None:
     """Open the drawer on these runs at the end of this script run."""
     st.session_state[_EDITING] = list(run_ids)
     st.session_state.pop(_TRASH, None)
+    mark_stale()
 
 
 def start_trash() -> None:
     """Open the trash at the end of this script run."""
     st.session_state[_TRASH] = True
     st.session_state.pop(_EDITING, None)
+    mark_stale()
 
 
 def set_archived(infos: Sequence[RunInfo], archived: bool) -> None:
@@ -35,33 +58,33 @@ def set_archived(infos: Sequence[RunInfo], archived: bool) -> None:
     done = _each(infos, lambda info: edits.archive(info.path, archived))
     what = "Archived" if archived else "Took out of the archive:"
     if done:
-        st.session_state[_NOTICE] = (f"{what} {_named(done)}.", [], [(info.run_id, not archived) for info in done])
+        _offer_undo(f"{what} {_named(done)}.", done, was_archived=not archived)
 
 
 def delete(infos: Sequence[RunInfo]) -> None:
     """Move runs to the trash, but for those that still run, and offer to undo it."""
-    running = [info for info in infos if info.state == "running"]
-    if running:
-        st.session_state["runs_failures"] = [
-            f"{esc(info.name, 60)}: still running; end its process first, then delete it" for info in running
-        ]
     root = shell.root()
-    rest = [info for info in infos if info.state != "running"]
-    done = _each(rest, lambda info: edits.move_to_trash(root, info.run_id), keep=bool(running))
+
+    def move(info: RunInfo) -> None:
+        if info.state == "running":
+            raise UsageError("it is still running; end its process first, then delete it")
+        edits.move_to_trash(root, info.run_id)
+
+    done = _each(infos, move)
     if done:
-        st.session_state[_NOTICE] = (f"Moved {_named(done)} to the trash.", [info.run_id for info in done], [])
+        _offer_undo(f"Moved {_named(done)} to the trash.", done)
 
 
 def notice() -> None:
     """Draw what was just done with a button to undo it, and what failed with its reason."""
-    for text in st.session_state.get("runs_failures", []):
+    for text in st.session_state.get(_FAILURES, []):
         st.error(text, icon=":material/error:")
-    st.session_state.pop("runs_failures", None)
-    found = st.session_state.get(_NOTICE)
+    st.session_state.pop(_FAILURES, None)
+    found: _Notice | None = st.session_state.get(_NOTICE)
     if found is None:
         return
     with st.container(horizontal=True, vertical_alignment="center", border=True, key="runs_notice_bar"):
-        st.markdown(f":material/check: {found[0]}", width="content")
+        st.markdown(f":material/check: {found.message}", width="content")
         st.button("Undo", key="runs_undo", icon=":material/undo:", on_click=_undo)
         st.button("Dismiss", key="runs_dismiss", type="tertiary", on_click=_dismiss)
 
@@ -168,20 +191,30 @@ def _empty(run_ids: list[str]) -> None:
     st.session_state.pop(_NOTICE, None)
 
 
+def _offer_undo(message: str, done: Sequence[RunInfo], was_archived: bool | None = None) -> None:
+    chosen = selection.chosen_ids()
+    run_ids = [info.run_id for info in done]
+    st.session_state[_NOTICE] = _Notice(message, run_ids, was_archived, chosen)
+    if chosen is not None and was_archived is not True:
+        selection.select([run_id for run_id in chosen if run_id not in run_ids] or None)
+
+
 def _undo() -> None:
-    _, trashed, archived = st.session_state.pop(_NOTICE)
-    _restore(trashed)
-    known = {info.run_id: info for info in shell.runs()}
-    for run_id, was in archived:
-        if run_id in known:
-            _each([known[run_id]], lambda info, was=was: edits.archive(info.path, was))  # type: ignore[misc]
+    notice: _Notice = st.session_state.pop(_NOTICE)
+    if notice.was_archived is None:
+        _restore(notice.run_ids)
+    else:
+        was = notice.was_archived
+        wanted = set(notice.run_ids)
+        _each([info for info in shell.runs() if info.run_id in wanted], lambda info: edits.archive(info.path, was))
+    selection.select(notice.chosen)
 
 
 def _dismiss() -> None:
     st.session_state.pop(_NOTICE, None)
 
 
-def _each(infos: Iterable[RunInfo], change: Callable[[RunInfo], object], *, keep: bool = False) -> list[RunInfo]:
+def _each(infos: Iterable[RunInfo], change: Callable[[RunInfo], object]) -> list[RunInfo]:
     """Change each run; those that cannot be changed are reported with the reason. Returns the changed ones."""
     done: list[RunInfo] = []
     failed: list[str] = []
@@ -191,14 +224,14 @@ def _each(infos: Iterable[RunInfo], change: Callable[[RunInfo], object], *, keep
             done.append(info)
         except (ExplorerError, OSError) as error:
             failed.append(f"{esc(info.name, 60)}: {esc(error, 400)}")
-    _report(failed, keep=keep)
+    _report(failed)
     return done
 
 
-def _report(failed: list[str], *, keep: bool = False) -> None:
-    before = st.session_state.get("runs_failures", []) if keep else []
-    st.session_state["runs_failures"] = before + failed
+def _report(failed: list[str]) -> None:
+    st.session_state[_FAILURES] = failed
     shell.refresh()
+    mark_stale()
 
 
 def _named(infos: Sequence[RunInfo]) -> str:

@@ -70,7 +70,7 @@ def find_field(token: str) -> Field | None:
     if kind == "config":
         return Field(token, name, "setting", lambda run: run.flat_config.get(name), f"Setting {name}")
     if kind in STATISTICS:
-        statistic = cast(Statistic, kind)
+        statistic: Statistic = kind
         return Field(token, f"{name} · {kind}", "number", lambda run: metric_value(run, statistic, name))
     return None
 
@@ -151,11 +151,22 @@ def sort_key(field: Field, value: object) -> tuple[int, float, str] | None:
         return (0, STATES.index(cast("Literal['running']", value)), "")
     if field.kind == "time":
         return (0, value.timestamp(), "")  # type: ignore[attr-defined]
-    if isinstance(value, bool | int | float):
-        return (0, float(value), "")
+    number = as_float(value)
+    if number is not None:
+        return (0, number, "")
     if isinstance(value, list):
         return (1, 0.0, ", ".join(str(item) for item in value).casefold())
     return (1, 0.0, str(value).casefold())
+
+
+def as_float(value: object) -> float | None:
+    """Return a number or a boolean as a double, infinite where it is larger than any; None for anything else."""
+    if not isinstance(value, bool | int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _is_missing_somewhere(key: str, infos: Sequence[RunInfo]) -> bool:

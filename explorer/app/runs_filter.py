@@ -16,18 +16,12 @@ without regard to case. Durations take `s`, `m`, `h`, `d`; times are compared wi
 from __future__ import annotations
 
 import difflib
-import math
-import operator
 import re
-from collections.abc import Callable, Collection
-from datetime import datetime, timezone
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
-from explorer.app.runs_fields import STATES, Field, find_field
-from explorer.errors import UsageError
-from explorer.reading.catalogue import RunInfo
-
-Predicate = Callable[[RunInfo], bool]
+from explorer.app.runs_conditions import FilterError, Predicate, compare, folded_text
+from explorer.app.runs_fields import Field, find_field
 
 MAX_CHARS: Final = 2_000
 _MAX_DEPTH: Final = 40
@@ -36,17 +30,6 @@ _TOKEN: Final = re.compile(
     |`(?P<quoted>[^`]+)`|(?P<word>[^\s()<>=!,"'`]+))""",
     re.VERBOSE,
 )
-_ORDER: Final[dict[str, Callable[[float, float], bool]]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-_UNIT_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-class FilterError(UsageError):
-    """The filter cannot be read; the message says where and what was expected."""
 
 
 class _Token(NamedTuple):
@@ -82,6 +65,7 @@ def _tokens(text: str) -> list[_Token]:
         match = _TOKEN.match(text, at)
         if match is None:
             rest = text[at:].strip()
+            at = text.index(rest, at)
             what = "a quote that is not closed" if rest[0] in "\"'`" else f"{rest[0]!r}"
             raise FilterError(f"Found {what} at character {at + 1}: {rest[:30]}")
         kind = str(match.lastgroup)
@@ -135,10 +119,10 @@ class _Parser:
         token = self._peek()
         if token is not None and token.kind == "sign":
             self._at += 1
-            return _comparison(field, "==" if token.text == "=" else token.text, self._value(token.text))
+            return self._compare(field, "==" if token.text == "=" else token.text, self._value(token.text))
         if self._take_word("contains"):
             part = self._value("contains").text.casefold()
-            return lambda run: part in _text(field.get(run))
+            return lambda run: part in folded_text(field.get(run))
         negated = self._take_word("not")
         if self._take_word("in"):
             tests = self._list(field)
@@ -149,11 +133,14 @@ class _Parser:
 
     def _list(self, field: Field) -> list[Predicate]:
         self._expect("(")
-        tests = [_comparison(field, "==", self._value("in ("))]
+        tests = [self._compare(field, "==", self._value("in ("))]
         while self._take("bracket", ","):
-            tests.append(_comparison(field, "==", self._value(",")))
+            tests.append(self._compare(field, "==", self._value(",")))
         self._expect(")")
         return tests
+
+    def _compare(self, field: Field, sign: str, value: _Token) -> Predicate:
+        return compare(field, sign, value.text, bare=value.kind == "word")
 
     def _field(self) -> Field:
         token = self._peek()
@@ -194,64 +181,6 @@ class _Parser:
             token = self._peek()
             found = "the end" if token is None else f"{token.text!r} at character {token.at}"
             raise FilterError(f"Expected `{bracket}`, found {found}.")
-
-
-def _comparison(field: Field, sign: str, value: _Token) -> Predicate:
-    bare = value.kind == "word"
-    if bare and value.text.lower() in ("none", "null") and sign in ("==", "!="):
-        return lambda run: (field.get(run) in (None, "", [])) is (sign == "==")
-    if field.token == "state" and value.text.lower() not in STATES:
-        raise FilterError(f"`{value.text}` is no state; a run is {', '.join(STATES[:-1])} or {STATES[-1]}.")
-    number = _number(field, value)
-    if sign in _ORDER:
-        if number is None:
-            raise FilterError(f"`{sign}` compares numbers; `{value.text}` after `{field.token}` is none.")
-        compare, limit = _ORDER[sign], number
-        return lambda run: (found := _as_number(field.get(run))) is not None and compare(found, limit)
-    word = value.text.casefold()
-
-    def equals(run: RunInfo) -> bool:
-        found = field.get(run)
-        if isinstance(found, list):
-            return word in (str(item).casefold() for item in found)
-        same = _as_number(found)
-        if number is not None and same is not None:
-            return same == number or (math.isnan(number) and math.isnan(same))
-        return found is not None and _text(found) == word
-
-    return equals if sign == "==" else lambda run: not equals(run)
-
-
-def _number(field: Field, value: _Token) -> float | None:
-    """The value as a number in the unit of its field: seconds of a duration, a time stamp, or as it is written."""
-    text = value.text
-    if field.kind == "time":
-        try:
-            moment = datetime.fromisoformat(text.removesuffix("Z"))
-        except ValueError:
-            raise FilterError(f"`{text}` is no date; write `{field.token} > 2026-01-31` or add a time.") from None
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
-    if value.kind == "text":
-        return None
-    scale = 1.0
-    if field.kind == "duration" and text[-1:] in _UNIT_S:
-        text, scale = text[:-1], _UNIT_S[text[-1]]
-    try:
-        return float(text) * scale
-    except ValueError:
-        return {"true": 1.0, "false": 0.0}.get(text.lower())
-
-
-def _as_number(found: object) -> float | None:
-    if isinstance(found, datetime):
-        return found.timestamp()
-    return float(found) if isinstance(found, bool | int | float) else None
-
-
-def _text(found: object) -> str:
-    if isinstance(found, list):
-        return "\n".join(str(item) for item in found).casefold()
-    return "" if found is None else str(found).casefold()
 
 
 def _nearest(token: str, known: Collection[str]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import streamlit as st
 
-from explorer.app import runs_table, runs_view, selection, shell
+from explorer.app import runs_edit, runs_table, runs_view, selection, shell
 from explorer.app.colours import run_slots
 from explorer.app.names import esc
 from explorer.app.runs_controls import action_bar
@@ -16,28 +16,38 @@ from explorer.app.runs_view import View, make_view
 from explorer.reading.catalogue import RunInfo
 
 _TABLE: Final = "runs_table"
-_ROWS: Final = "runs_rows"  # session: run ids of the rows as the browser shows them
-_DIRTY: Final = "runs_dirty"  # session: the selection changed, so the sidebar is to be drawn again
-_OPEN: Final = "runs_open_id"  # session: the run whose name was clicked
+_DRAWN: Final = "runs_drawn"  # session: a _Drawn, what the browser shows
+_TRENDS_LEFT: Final = "runs_trends_left"  # session: sparklines that are still to be read
 _ROW_PX: Final = 34
 _MAX_PX: Final = 680
+_BUSY_S: Final = 0.5  # while sparklines are being read
 _LIVE_S: Final = 2.0
 _IDLE_S: Final = 10.0
 _TREND_BUDGET_S: Final = 0.15
 
 
+class _Drawn(NamedTuple):
+    """The table as it was drawn last: the run of each row, and the rows that were selected."""
+
+    run_ids: list[str]
+    rows: list[int]
+
+
 def draw(infos: Sequence[RunInfo]) -> None:
     """Draw the table; while a run is going on it looks at the disk every two seconds, else every ten."""
-    live = any(info.state == "running" for info in infos) or st.session_state.get("runs_trends_left", 0) > 0
-    st.fragment(shell.guarded("The runs table")(_draw), run_every=_LIVE_S if live else _IDLE_S)()
+    pace = _pace(infos)
+    st.fragment(shell.guarded("The runs table")(lambda: _draw(pace)), run_every=pace)()
 
 
-def _draw() -> None:
-    if st.session_state.pop(_DIRTY, False):
+def _pace(infos: Sequence[RunInfo]) -> float:
+    if st.session_state.get(_TRENDS_LEFT, 0):
+        return _BUSY_S
+    return _LIVE_S if any(info.state == "running" for info in infos) else _IDLE_S
+
+
+def _draw(pace: float) -> None:
+    if _take_click() or runs_edit.take_stale():
         st.rerun()
-    clicked = st.session_state.pop(_OPEN, None)
-    if clicked is not None:
-        shell.go("run", run=clicked)
     infos = shell.runs()
     if not infos:
         st.rerun()
@@ -47,6 +57,36 @@ def _draw() -> None:
     if view.runs:
         _grid(infos, view)
     _sum_up(view)
+    if _pace(infos) != pace:
+        st.rerun()
+
+
+def _take_click() -> bool:
+    """Take over what was clicked since the table was drawn, and return whether the selection is another one now.
+
+    A name opens its run, a header sorts, a box selects; runs that the table does not show stay selected. Without any
+    selected run, the other pages show the newest ones.
+    """
+    drawn: _Drawn | None = st.session_state.get(_DRAWN)
+    if drawn is None or _TABLE not in st.session_state:
+        return False
+    opened: Any = st.session_state.get(runs_table.OPEN)
+    if opened is not None and opened["row"] < len(drawn.run_ids):
+        shell.go("run", run=drawn.run_ids[opened["row"]])
+    event: Any = st.session_state[_TABLE].get("selection") or {}
+    for column in event.get("columns", ()):
+        if column not in (runs_table.COLOUR, runs_table.TREND):
+            runs_view.sort_by(column)
+        return False
+    rows = sorted(event.get("rows", ()))
+    if rows == drawn.rows:
+        return False
+    shown = set(drawn.run_ids)
+    picked = [drawn.run_ids[row] for row in rows if row < len(drawn.run_ids)]
+    kept = [run_id for run_id in selection.chosen_ids() or [] if run_id not in shown]
+    selection.select([*picked, *kept] or None)
+    st.session_state[_DRAWN] = drawn._replace(rows=rows)
+    return True
 
 
 def _grid(infos: Sequence[RunInfo], view: View) -> None:
@@ -55,7 +95,7 @@ def _grid(infos: Sequence[RunInfo], view: View) -> None:
     points = None
     if view.trend is not None:
         points, left = trends().read(view.runs, view.trend, _TREND_BUDGET_S)
-        st.session_state["runs_trends_left"] = left
+        st.session_state[_TRENDS_LEFT] = left
     table = runs_table.make_table(
         view.runs,
         view.fields,
@@ -63,11 +103,12 @@ def _grid(infos: Sequence[RunInfo], view: View) -> None:
         dark=st.context.theme.type == "dark",
         trend=points,
     )
-    st.session_state[_ROWS] = ids
-    rows = [row for row, run_id in enumerate(ids) if run_id in selected]
-    now = ((st.session_state.get(_TABLE) or {}).get("selection") or {}) if _TABLE in st.session_state else None
-    if now is None or list(now.get("rows", ())) != rows or now.get("columns"):
+    chosen = set(selection.chosen_ids() or ())
+    rows = [row for row, run_id in enumerate(ids) if run_id in chosen]
+    now: Any = st.session_state.get(_TABLE, {}).get("selection") or {}
+    if sorted(now.get("rows", ())) != rows or now.get("columns"):
         st.session_state[_TABLE] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    st.session_state[_DRAWN] = _Drawn(ids, rows)
     st.dataframe(
         table,
         key=_TABLE,
@@ -76,34 +117,11 @@ def _grid(infos: Sequence[RunInfo], view: View) -> None:
         row_height=_ROW_PX,
         placeholder="",
         column_order=runs_table.order(view.fields, with_trend=points is not None),
-        column_config=runs_table.column_config(
-            view.fields, view.runs, sort=view.sort, trend=view.trend, on_open=_note_open
-        ),
-        on_select=_note_selection,
+        column_config=runs_table.column_config(view.fields, view.runs, sort=view.sort, trend=view.trend),
+        on_select="rerun",
         selection_mode=["multi-row", "single-column"],
         alt="Runs: one row for each, with state, settings and metrics",
     )
-
-
-def _note_selection() -> None:
-    """Take over what was clicked: a header sorts, a box selects; runs that the table does not show stay selected."""
-    event: Any = (st.session_state.get(_TABLE) or {}).get("selection") or {}
-    for column in event.get("columns", ()):
-        if column not in (runs_table.COLOUR, runs_table.TREND):
-            runs_view.sort_by(column)
-        return
-    shown: list[str] = st.session_state.get(_ROWS, [])
-    picked = [shown[row] for row in event.get("rows", ()) if row < len(shown)]
-    kept = [run_id for run_id in selection.selected_ids(shell.runs()) if run_id not in set(shown)]
-    selection.select([*picked, *kept])
-    st.session_state[_DIRTY] = True
-
-
-def _note_open() -> None:
-    click: Any = st.session_state.get("runs_open")
-    shown: list[str] = st.session_state.get(_ROWS, [])
-    if click is not None and click["row"] < len(shown):
-        st.session_state[_OPEN] = shown[click["row"]]
 
 
 def _say(view: View) -> None:
@@ -124,7 +142,7 @@ def _sum_up(view: View) -> None:
     count = f"{len(view.runs):,} of {view.num_listed:,} runs" if len(view.runs) != view.num_listed else ""
     parts = [count or ("1 run" if view.num_listed == 1 else f"{view.num_listed:,} runs")]
     parts.append("click a name to open the run, a header to sort")
-    left = st.session_state.get("runs_trends_left", 0)
+    left = st.session_state.get(_TRENDS_LEFT, 0)
     if view.trend is not None and left:
         parts.append(f"reading {left:,} more trends")
     st.caption(" · ".join(parts))

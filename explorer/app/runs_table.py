@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -20,6 +20,7 @@ from explorer.reading.catalogue import RunInfo
 
 COLOUR: Final = "colour"
 TREND: Final = "trend"
+OPEN: Final = "runs_open"  # session: the name that was clicked, in the one script run after the click
 ARCHIVED_BADGE: Final = "archived"
 DAMAGED_BADGE: Final = "damaged"
 # Translucent, so that they stand on light and on dark alike.
@@ -62,9 +63,7 @@ def make_table(
     return pa.Table.from_arrays(list(columns.values()), names=list(columns))
 
 
-def column_config(
-    fields: Sequence[Field], infos: Sequence[RunInfo], *, sort: str, trend: str | None, on_open: Callable[[], None]
-) -> dict[str, Any]:
+def column_config(fields: Sequence[Field], infos: Sequence[RunInfo], *, sort: str, trend: str | None) -> dict[str, Any]:
     """Return how each column of `make_table` looks; the column that orders the rows carries an arrow."""
     config: dict[str, Any] = {
         COLOUR: st.column_config.ImageColumn("", width=36, pinned=True, help="The colour of a selected run in charts"),
@@ -73,7 +72,7 @@ def column_config(
         arrow = {field.token: " ↑", f"-{field.token}": " ↓"}.get(sort, "")
         label = plain(field.label, 60) + arrow
         about = esc(field.about) if field.about else None
-        config[field.token] = _look(field, label, about, infos, on_open)
+        config[field.token] = _look(field, label, about, infos)
     if trend is not None:
         config[TREND] = st.column_config.LineChartColumn(
             plain(trend, 60), width=150, color="#7f8ea3", help="First, smallest, largest and last values over the steps"
@@ -88,9 +87,7 @@ def order(fields: Sequence[Field], *, with_trend: bool) -> list[str]:
     return [COLOUR, *tokens[:after], *([TREND] if with_trend else []), *tokens[after:]]
 
 
-def _look(
-    field: Field, label: str, about: str | None, infos: Sequence[RunInfo], on_open: Callable[[], None]
-) -> Mapping[str, Any]:
+def _look(field: Field, label: str, about: str | None, infos: Sequence[RunInfo]) -> object:
     columns = st.column_config
     if field.token == "state":
         return columns.MultiselectColumn(
@@ -102,8 +99,7 @@ def _look(
             type="tertiary",
             alignment="left",
             pinned=True,
-            key="runs_open",
-            on_click=on_open,
+            key=OPEN,
             help="Open the run",
         )
     if field.kind == "list":

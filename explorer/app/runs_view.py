@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from explorer.app import links, state
+from explorer.app.runs_conditions import FilterError
 from explorer.app.runs_fields import Field, default_tokens, default_trend, find_field, list_tokens, sort_runs
-from explorer.app.runs_filter import FilterError, parse_filter
+from explorer.app.runs_filter import parse_filter
 from explorer.reading.catalogue import RunInfo
 
 DEFAULT_SORT: Final = "-created"

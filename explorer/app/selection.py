@@ -47,7 +47,8 @@ def panel(root: str, infos: Sequence[RunInfo]) -> None:
     """Draw the selected runs with their colours, and a list to add to and remove from."""
     selected = selected_ids(infos)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.markdown(f"**Selected runs** :gray[{len(selected)}]", width="content")
+        title = "Newest runs" if chosen_ids() is None else "Selected runs"
+        st.markdown(f"**{title}** :gray[{len(selected)}]", width="content")
         with st.popover("Change", type="tertiary", icon=":material/edit:", help="Choose the runs that all pages show"):
             _picker(infos, selected)
     if selected:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from explorer.storage import process
 from explorer.storage.disk import Disk
 from explorer.storage.layout import RunPaths, SegmentName
 from explorer.storage.records import encode_number, write_json
@@ -91,10 +91,7 @@ def make_run(root: Path) -> MakeRun:
                 "started": created,
                 "updated": created,
                 "duration_s": 12.0 + 30 * number,
-                "host": os.uname().nodename if state == "running" else "here",
-                "pid": os.getpid() if state == "running" else 1,
-                "boot_id": None,
-                "process_start": None,
+                **(process.identify() if state == "running" else {"host": "here", "pid": 1}),
                 "last_step": num_rows - 1 if num_rows else None,
                 "rows": num_rows,
                 "scalars": sum(len(values) for values in series.values()),

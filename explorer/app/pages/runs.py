@@ -6,6 +6,7 @@ from explorer.app import runs_edit, runs_grid, shell
 from explorer.app.runs_controls import view_bar
 from explorer.app.runs_start import demo_strip, welcome
 
+runs_edit.take_stale()  # this script run draws everything
 infos = shell.runs()
 if infos:
     st.title("Runs")
