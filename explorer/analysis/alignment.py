@@ -28,9 +28,9 @@ class GroupMean(NamedTuple):
 def group_mean(members: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]) -> GroupMean:
     """Return mean and spread of `members` at every x that any of them has.
 
-    A member counts at each x between its first and its last finite value: with its own value where it has one (the last,
-    where it has several), on the straight line between its neighbours elsewhere. Nothing is extrapolated, so the count
-    falls where a run has ended.
+    A member counts at each x between its first and its last finite value: with its own value where it has one (the
+    last, where it has several), on the straight line between its neighbours elsewhere. Nothing is extrapolated, so the
+    count falls where a run has ended.
 
     Args:
         members: pairs of `x` (`[n]`, ascending) and values (`[n]`; those that are not finite are left out).

@@ -109,9 +109,10 @@ def picture(metric: str, shown: Shown, window: tuple[float, float] | None) -> Pi
 
 def card(metric: str, shown: Shown, zoom: Zoom) -> None:
     """Draw one chart with its title, caption and exports."""
-    with st.container(border=True, gap="xsmall"):
+    with st.container(border=True, gap=None):
         made = picture(metric, shown, zoom.window)
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        # On the left: the chart's own toolbar appears on the right when the pointer is over it.
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             st.markdown(f"**{esc(metric, 80)}**", width="content")
             metrics_export.menu(made, shown)
         spec: dict[str, Any] = {**curves_spec(made.look), "datasets": dict(made.datasets)}
@@ -120,7 +121,8 @@ def card(metric: str, shown: Shown, zoom: Zoom) -> None:
             key=zoom.key(metric),
             on_select="rerun",
             selection_mode=[ZOOM],
-            alt=plain(f"{metric}: {made.caption}", 300),
+            # Part of the specification: a text that changes would draw a new chart.
+            alt=plain(f"Curves of {metric}, told in numbers by its tooltip and its caption", 300),
         )
         st.caption(esc(made.caption, 600))
         if made.prepared.problems:

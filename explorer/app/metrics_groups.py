@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
 
 PER_PAGE: Final = 12
+# What most trainings are judged by comes first, then metrics without a prefix, then the rest by name.
+_FIRST: Final = ("train", "training", "val", "valid", "validation", "eval", "test", "")
 _OPEN_AT_FIRST: Final = 12  # charts on the page that opens without a click
 NO_PREFIX: Final = ""
 
@@ -48,7 +50,7 @@ def matching(metrics: Iterable[str], pattern: str) -> list[str]:
 
 
 def sections(metrics: Iterable[str], searching: bool = False) -> list[Section]:
-    """Return the metrics by prefix, in order of name; the first ones are open until twelve charts are.
+    """Return the metrics by prefix; the first sections are open until twelve charts are.
 
     While `searching`, all are open.
     """
@@ -58,9 +60,24 @@ def sections(metrics: Iterable[str], searching: bool = False) -> list[Section]:
         by_prefix.setdefault(prefix if slash and prefix and rest else NO_PREFIX, []).append(name)
     out: list[Section] = []
     room = _OPEN_AT_FIRST
-    # Metrics without a prefix come last: they are mostly counters.
-    for prefix in sorted(by_prefix, key=lambda text: (text == NO_PREFIX, text)):
-        found = tuple(by_prefix[prefix])
+    for prefix in sorted(by_prefix, key=_rank):
+        found = tuple(sorted(by_prefix[prefix], key=natural))
         out.append(Section(prefix, found, searching or room > 0))
         room -= len(found)
     return out
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts names as people do: `layer.2` before `layer.10`.
+
+    >>> sorted(["b10", "b9", "a"], key=natural)
+    ['a', 'b9', 'b10']
+    """
+    # Digits of other scripts are letters here; very long numbers are text.
+    parts = re.split(r"([0-9]{1,18})", name.lower())
+    return [(int(part), "") if k % 2 else (-1, part) for k, part in enumerate(parts)]
+
+
+def _rank(prefix: str) -> tuple[int, list[tuple[int, str]]]:
+    low = prefix.lower()
+    return _FIRST.index(low) if low in _FIRST else len(_FIRST), natural(prefix)

@@ -180,16 +180,16 @@ def _on_axis(
         return series.step, series.value, None
     if x in (RELATIVE, WALL):
         start_us = info.created.timestamp() * 1e6
-        at: Floats = series.wall_us / 1e3 if x == WALL else (series.wall_us - start_us) / (1e6 * unit_s)
-        return _ascending(at, series.value, None)
+        at = series.wall_us / 1e3 if x == WALL else (series.wall_us - start_us) / (1e6 * unit_s)
+        return _ascending(np.asarray(at, np.float64), series.value, None)
     name = x_metric(info, x)
     if name is None:
         return None
     other = store.series(info.path, name)
     row = np.searchsorted(other.step, series.step, side="right") - 1
-    found = (
-        np.where(row >= 0, other.value[np.maximum(row, 0)], np.nan) if len(other.step) else np.full(len(row), np.nan)
-    )
+    if not len(other.step):
+        return None
+    found = np.where(row >= 0, other.value[np.maximum(row, 0)], np.nan)
     known = np.flatnonzero(np.isfinite(found))
     return _ascending(found[known], series.value[known], known)
 

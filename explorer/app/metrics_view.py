@@ -114,9 +114,10 @@ def _toggle(prefix: str) -> None:
 
 
 def _page(section: Section, name: str, num_pages: int) -> int:
-    key = f"metrics_page_{name}"
-    st.session_state[key] = min(max(_pages().get(section.prefix, 1), 1), num_pages)
-    return st.pagination(num_pages, key=key, on_change=_turn, args=(section.prefix, key))
+    page = min(max(_pages().get(section.prefix, 1), 1), num_pages)
+    # A key for each page: the address may turn it too, and a widget with a default cannot be written to.
+    key = f"metrics_page_{name}_{page}"
+    return st.pagination(num_pages, default=page, key=key, on_change=_turn, args=(section.prefix, key))
 
 
 def _turn(prefix: str, key: str) -> None:

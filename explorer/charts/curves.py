@@ -20,7 +20,8 @@ ZOOM: Final = "zoom"
 TABLES: Final = ("lines", "dots", "marks", "hover", "view")
 # Series that the tooltip can show; more are counted in its last line.
 MAX_HOVER: Final = 10
-_MAX_LEGEND: Final = 12
+# More names than this crowd a chart; the tooltip and the list of runs beside the charts tell them.
+_MAX_LEGEND: Final = 6
 NUM_COLOURS: Final = 8
 DASHES: Final = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3))
 # Colours and patterns repeat after this many places, so a domain may be padded modulo this number.
@@ -98,7 +99,7 @@ def metric_curves(look: CurveLook) -> alt.LayerChart:
     dash = alt.StrokeDash(
         "series:N",
         scale=alt.Scale(domain=list(look.domain), range=_dashes(len(look.domain))),
-        legend=None,
+        legend=_legend(look.shown),
     )
     chosen = alt.selection_point(name="highlight", fields=["series"], bind="legend")
     lines = alt.Chart(alt.NamedData("lines")).encode(x=x, color=colour)
@@ -145,12 +146,15 @@ def metric_curves(look: CurveLook) -> alt.LayerChart:
         alt.Chart(alt.NamedData("view")).mark_rule(opacity=0, tooltip=None).encode(y=alt.value(0)),
         _hover(look, x),
     ]
-    chart: alt.LayerChart = alt.layer(*layers).properties(
+    chart = alt.layer(*layers).properties(
         height=look.height,
         padding={"left": 0, "top": 4, "right": 6, "bottom": 0},
+        # Streamlit sets both by the number of rows when they are left open, which would make a new chart of new data.
         usermeta={"embedOptions": {"renderer": "canvas"}},
+        config=alt.Config(mark=alt.MarkConfig(aria=False)),
         **({"title": look.title} if look.title else {}),
     )
+    assert isinstance(chart, alt.LayerChart)
     return chart
 
 
