@@ -16,6 +16,7 @@ from explorer.reading.info import flatten
 if TYPE_CHECKING:
     from explorer.reading.runs import Attempt, Run
 
+_NEVER: Final = object()
 _JOURNALS: Final = {
     "mapped": "memory-mapped: a killed process loses no row",
     "buffered": "buffered: a killed process loses at most the last 0.2 s",
@@ -46,28 +47,35 @@ def attempts(run: Run) -> None:
             "duration": [attempt.duration_s for attempt in shown],
             "state": [_state(run, attempt) for attempt in shown],
             "host": [plain(attempt.host, 120) for attempt in shown],
-            "process": number_column(attempt.pid for attempt in shown),
+            "process": [str(attempt.pid or "") for attempt in shown],
             "processes": [attempt.world_size for attempt in shown],
             "journal": [_journal(attempt) for attempt in shown],
         }
     )
     if all(attempt.world_size == 1 and attempt.rank == 0 for attempt in shown):
         frame = frame.drop(columns=["rank", "processes"])
-    counts = [column for column in ("from step", "last step", "rows", "process") if column in frame]
     st.dataframe(
-        frame.style.format({**dict.fromkeys(counts, _count), "duration": _duration}),
+        frame.style.format({"from step": _count, "last step": _count, "rows": _count, "duration": _duration}),
         hide_index=True,
         height=table_height(len(frame)),
         placeholder="",
         column_config={"from step": st.column_config.Column("from step", help="The last step before a resume")},
         alt="Attempts of this run",
     )
-    for attempt in shown[:20]:
-        later = attempt.record.get("config")
-        if isinstance(later, dict) and later:
-            of_rank = f", rank {attempt.rank}" if attempt.world_size > 1 else ""
-            st.markdown(f"**Settings that attempt {attempt.attempt}{of_rank} added or changed**")
-            table({key: setting_text(value) for key, value in flatten(later).items()}, "setting", "value")
+    _later_settings(found)
+
+
+def _later_settings(found: list[Attempt]) -> None:
+    """Draw what each later attempt added to the settings of those before it, or changed."""
+    known: dict[str, object] = {}
+    for attempt in found:
+        recorded = attempt.record.get("config")
+        settings = flatten(recorded) if isinstance(recorded, dict) else {}
+        later = {key: setting_text(value) for key, value in settings.items() if known.get(key, _NEVER) != value}
+        if later and known:
+            st.markdown(f"**Settings that attempt {attempt.attempt} added or changed**")
+            table(later, "setting", "value")
+        known.update(settings)
 
 
 def _state(run: Run, attempt: Attempt) -> str:

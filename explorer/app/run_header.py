@@ -26,6 +26,8 @@ STATES: Final[Mapping[str, tuple[str, _Colour, str]]] = {
     "killed": (":material/cancel:", "red", "Its process is gone and never said why: killed, or the machine went down."),
     "stale": (":material/hourglass_empty:", "orange", "It says that it runs, but nothing has been heard of it lately."),
 }
+TAB: Final = "tab"  # key of the address
+TABS: Final = ("Metrics", "Config", "Environment", "Code", "System", "Attempts", "Files", "Recorder")
 _LOOK_EVERY_S: Final = 2.0
 _MAX_KEY_METRICS: Final = 3
 _MAX_PROBLEMS: Final = 5
@@ -147,7 +149,10 @@ def trouble(run: Run) -> None:
         st.error(esc(info.error.message, 2000) or "No message.", title=esc(info.error.type), icon=":material/error:")
         traceback = info.error.traceback[-_MAX_TRACEBACK:].strip("\n")
         if traceback:
-            st.code(traceback, language=None, height="content" if traceback.count("\n") < 16 else 360)
+            with st.expander(
+                "Traceback", icon=":material/subject:", expanded=st.session_state.get(TAB) in (None, TABS[0])
+            ):
+                st.code(traceback, language=None, height="content" if traceback.count("\n") < 16 else 360)
     elif info.state in ("killed", "stale"):
         st.warning(
             f"{STATES[info.state][2]} Last heard of {ago_text(info.updated)}, at step {number_text(info.last_step)}. "

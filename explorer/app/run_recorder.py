@@ -78,6 +78,11 @@ def _number(values: Mapping[str, Any], key: str) -> float | None:
 
 
 def _text(key: str, value: object) -> str:
-    if isinstance(value, float):
-        return number_text(value) + (" s" if key.endswith("_s") else "")
+    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if number is not None and "_us" in key:
+        return micros_text(number)
+    if number is not None and key == "fraction":
+        return share_text(number)
+    if number is not None and key.endswith("_s"):
+        return f"{number:.4g} s"
     return setting_text(value)

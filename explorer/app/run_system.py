@@ -17,6 +17,7 @@ from explorer.app.metrics_tables import Curve, Frame, draw
 from explorer.app.metrics_zoom import reported
 from explorer.app.names import esc, plain
 from explorer.charts.curves import ZOOM, CurveLook, curves_spec, domain
+from explorer.charts.tables import view_table
 
 if TYPE_CHECKING:
     from explorer.reading.runs import Run
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 _PREFIX: Final = "system/"
+_TRAINING_STEP: Final = "system/training_step"  # where the training was at each sample: no load
 _TOPICS: Final = {"cpu": "Processor", "memory": "Memory", "disk": "Disk", "network": "Network", "gpu": "GPU"}
 _UNITS: Final = (
     ("_mib_per_s", "MiB/s"),
@@ -39,7 +41,7 @@ _MAX_PANELS: Final = 24
 def system(run: Run) -> None:
     """Draw one chart for each topic and unit; say so when nothing was recorded."""
     table = run.system()
-    names = [name for name in table.columns if name.startswith(_PREFIX)]
+    names = [name for name in table.columns if name.startswith(_PREFIX) and name != _TRAINING_STEP]
     if table.empty or not names:
         st.info(
             "No system metrics are recorded yet. The recorder measures the machine every 10 seconds unless "
@@ -49,11 +51,11 @@ def system(run: Run) -> None:
         return
     wall_us = table["wall_time"].astype("datetime64[us]").astype("int64").to_numpy(dtype=np.float64)
     unit, unit_s = relative_unit([run.info])
-    since_start: Floats = (wall_us - run.info.created.timestamp() * 1e6) / (1e6 * unit_s)
+    since_start = np.asarray((wall_us - run.info.created.timestamp() * 1e6) / (1e6 * unit_s), dtype=np.float64)
     columns = st.columns(2)
     for place, ((topic, panel_unit), members) in enumerate(list(panels(names).items())[:_MAX_PANELS]):
         with columns[place % 2]:
-            _panel(f"{topic} ({panel_unit})" if panel_unit else topic, members, table, since_start, unit)
+            _panel(topic, panel_unit, members, table, since_start, unit)
     st.caption(
         f"{len(table):,} samples, {esc(run.info.host or 'unknown host', 80)}. The time is since the first sample."
     )
@@ -88,25 +90,27 @@ def _topic(text: str) -> str:
 
 
 def _panel(
-    title: str,
-    members: Mapping[str, str],
-    table: pd.DataFrame,
-    x: Floats,
-    unit: str,
+    topic: str, panel_unit: str, members: Mapping[str, str], table: pd.DataFrame, x: Floats, time_unit: str
 ) -> None:
+    title = f"{topic} ({panel_unit})" if panel_unit else topic
     curves = []
     for label, name in members.items():
         values = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
         there = ~np.isnan(values)
         order = np.argsort(x[there], kind="stable")
-        curves.append(Curve(plain(label, 60), x[there][order], values[there][order]))
+        if there.any():
+            curves.append(Curve(plain(label, 60), x[there][order], values[there][order]))
+    if not curves:
+        return
     key = f"run_system_{re.sub(r'[^A-Za-z]+', '_', title)}"
     drawn = draw(curves, Frame(reported(key)))
+    if panel_unit == "%":  # from nothing to all of it; processes with several threads go beyond
+        drawn.tables["view"] = view_table(drawn.window, (0.0, max(100.0, *(float(curve.y.max()) for curve in curves))))
     labels = tuple(curve.label for curve in curves)
     look = CurveLook(
         domain=domain({label: place for place, label in enumerate(labels)}),
         shown=labels,
-        x_title=f"time since start ({unit})",
+        x_title=f"time since start ({time_unit})",
         x_kind="number",
         height=_HEIGHT,
     )

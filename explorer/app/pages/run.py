@@ -15,9 +15,8 @@ else:
     run_header.head(info)
     run = open_run(info)
     run_header.trouble(run)
-    names = ["Metrics", "Config", "Environment", "Code", "System", "Attempts", "Files", "Recorder"]
-    tabs = dict(zip(names, st.tabs(names, key="tab", bind="query-params"), strict=True))
-    for name, tab in tabs.items():
+    tabs = st.tabs(run_header.TABS, key=run_header.TAB, bind="query-params")
+    for name, tab in zip(run_header.TABS, tabs, strict=True):
         if not tab.open:
             continue
         with tab, shell.guard(name):
