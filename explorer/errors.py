@@ -55,3 +55,7 @@ class DamagedFile(FileError):
 
 class UnsupportedFormat(FileError):
     """The file was written by a newer version of this package; upgrading reads it."""
+
+
+class RecorderWarning(UserWarning):
+    """Something that the recorder could not record; the training goes on. Said once, counted, and kept in the run."""

@@ -80,9 +80,7 @@ def write_segment(
     paths = []
     for part in reversed(range(len(tables))):
         part_name = SegmentName(name.attempt, name.rank, name.segment, part)
-        meta = SegmentMeta(
-            table_name, name.attempt, name.rank, name.segment, part, len(tables), tables[part].num_rows
-        )
+        meta = SegmentMeta(table_name, name.attempt, name.rank, name.segment, part, len(tables), tables[part].num_rows)
         path = run_dir / table_name / part_name.filename
         disk.write_file(path, encode_segment(tables[part], meta), sync=True)
         paths.insert(0, path)
@@ -113,7 +111,9 @@ class Segment:
         except READ_ERRORS as error:
             raise DamagedFile(self.path, f"has an unreadable schema ({_first_line(error)})") from error
         if self.num_rows * len(schema) > MAX_CELLS or self._file.metadata.num_row_groups > 1:
-            raise DamagedFile(self.path, f"claims {self.num_rows:,} rows of {len(schema):,} columns; no segment has that")
+            raise DamagedFile(
+                self.path, f"claims {self.num_rows:,} rows of {len(schema):,} columns; no segment has that"
+            )
         if self.meta.get("rows") != self.num_rows:
             raise DamagedFile(self.path, "has another number of rows than was written")
         if schema.names[:2] != [STEP, WALL_TIME] or schema.types[:2] != [pa.int64(), WALL_TYPE]:

@@ -89,8 +89,9 @@ def _check_file(file: SegmentFile, table: str, parts: dict[tuple[int, int, int],
         opened.read()
     if name.part == 0:
         count = meta.get("parts")
-        missing = set(range(count if isinstance(count, int) and count < 10_000 else 0)) - parts[
-            (name.attempt, name.rank, name.segment)
-        ]
+        missing = (
+            set(range(count if isinstance(count, int) and count < 10_000 else 0))
+            - parts[(name.attempt, name.rank, name.segment)]
+        )
         for part in sorted(missing):
             raise DamagedFile(file.path, f"says that there is a part {part}, which is missing")

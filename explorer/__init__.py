@@ -1,0 +1,77 @@
+"""Experiment Explorer: record PyTorch trainings at next to no cost, and look inside them from plain files.
+
+The public names are found when they are first used, so that a training imports the recorder without pandas, and the app
+imports everything else without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from explorer.errors import (
+        DamagedFile as DamagedFile,
+    )
+    from explorer.errors import (
+        ExplorerError as ExplorerError,
+    )
+    from explorer.errors import (
+        MetricNotFound as MetricNotFound,
+    )
+    from explorer.errors import (
+        RecorderWarning as RecorderWarning,
+    )
+    from explorer.errors import (
+        RootError as RootError,
+    )
+    from explorer.errors import (
+        RunNotFound as RunNotFound,
+    )
+    from explorer.errors import (
+        UnsupportedFormat as UnsupportedFormat,
+    )
+    from explorer.errors import (
+        UsageError as UsageError,
+    )
+    from explorer.notebook import curves as curves
+    from explorer.reading import list_runs as list_runs
+    from explorer.reading import open_run as open_run
+    from explorer.recording.recorder import Recorder as Recorder
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Recorder": "explorer.recording.recorder",
+    "curves": "explorer.notebook",
+    "list_runs": "explorer.reading",
+    "open_run": "explorer.reading",
+    **dict.fromkeys(
+        (
+            "DamagedFile",
+            "ExplorerError",
+            "MetricNotFound",
+            "RecorderWarning",
+            "RootError",
+            "RunNotFound",
+            "UnsupportedFormat",
+            "UsageError",
+        ),
+        "explorer.errors",
+    ),
+}
+
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'explorer' has no attribute {name!r}; its names are {', '.join(sorted(_HOME))}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,141 @@
+"""The settings of a run: nested, plain values for JSON, open to later keys."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import enum
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from explorer.errors import UsageError
+from explorer.recording.redaction import redact
+
+MAX_DEPTH = 20
+MAX_TEXT_CHARS = 10_000
+MAX_ITEMS = 10_000
+
+Plain = dict[str, Any]
+
+
+class Config(Mapping[str, Any]):
+    """A run's settings. Reads like a dict of plain values; `update` and item assignment add keys at any time."""
+
+    def __init__(self, given: object, on_text: Callable[[str, str], None]) -> None:
+        self._on_text = on_text
+        self._values = self._plain(given)
+        self.version = 0
+
+    def update(self, more: object) -> None:
+        """Merge nested settings; new values replace old ones. Raises UsageError when this is not a mapping."""
+        self._values = merge(self._values, self._plain(more))
+        self.version += 1
+
+    def put_under(self, earlier: Plain) -> None:
+        """Settings of earlier attempts, which these come on top of."""
+        self._values = merge(earlier, self._values)
+
+    def __setitem__(self, key: str, value: object) -> None:
+        self.update({key: value})
+
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - any JSON value
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Config({self._values!r})"
+
+    def as_dict(self) -> Plain:
+        """The settings as nested plain values; not to be changed."""
+        return self._values
+
+    def _plain(self, given: object) -> Plain:
+        if given is None:
+            return {}
+        if isinstance(given, argparse.Namespace):
+            given = vars(given)
+        elif dataclasses.is_dataclass(given) and not isinstance(given, type):
+            given = _fields(given)
+        if not isinstance(given, Mapping):
+            raise UsageError(
+                f"config should be a dict, a dataclass or an argparse.Namespace; found {type(given).__name__}"
+            )
+        texts: list[tuple[str, str]] = []
+        plain: Plain = redact(to_plain(given, "", texts))
+        for key, kind in texts:
+            self._on_text(key, kind)
+        return plain
+
+
+def merge(old: Plain, new: Plain) -> Plain:
+    """Nested union of two settings; where both have a key that is not nested in both, the new one wins."""
+    result = dict(old)
+    for key, value in new.items():
+        before = result.get(key)
+        result[key] = merge(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return result
+
+
+def to_plain(value: object, where: str, texts: list[tuple[str, str]], depth: int = 0) -> Any:  # noqa: ANN401
+    """A value as strict JSON can hold it.
+
+    Args:
+        value: anything.
+        where: the key path so far, for `texts`.
+        texts: gains (key path, type name) of every value that could only be kept as text.
+        depth: nesting so far; deeper than 20 becomes text.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, enum.Enum):
+        return value.name
+    if isinstance(value, int):
+        return int(value) if -(2**63) <= value < 2**64 else str(value)
+    if isinstance(value, float):
+        return (
+            float(value) if math.isfinite(value) else {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
+        )
+    if isinstance(value, str):
+        return value[:MAX_TEXT_CHARS].encode("utf-8", "replace").decode("utf-8")
+    if depth < MAX_DEPTH:
+        if isinstance(value, argparse.Namespace):
+            value = vars(value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            value = _fields(value)
+        if isinstance(value, Mapping):
+            items = list(value.items())[:MAX_ITEMS]
+            return {_key(k): to_plain(v, f"{where}.{_key(k)}".lstrip("."), texts, depth + 1) for k, v in items}
+        if isinstance(value, list | tuple | set | frozenset):
+            members = sorted(value, key=repr) if isinstance(value, set | frozenset) else list(value)
+            return [to_plain(v, f"{where}[{i}]", texts, depth + 1) for i, v in enumerate(members[:MAX_ITEMS])]
+    item = getattr(value, "item", None)
+    if callable(item) and getattr(value, "size", None) == 1 and not hasattr(value, "device"):  # a numpy scalar
+        return to_plain(item(), where, texts, depth + 1)
+    return _text(value, where, texts)
+
+
+def _text(value: object, where: str, texts: list[tuple[str, str]]) -> str:
+    if type(value).__module__.partition(".")[0] not in ("torch", "pathlib"):  # a dtype or a path is fine as text
+        texts.append((where, type(value).__name__))
+    elif hasattr(value, "numel"):
+        texts.append((where, type(value).__name__))
+        return f"{type(value).__name__} of shape {tuple(getattr(value, 'shape', ()))}"
+    try:
+        text = str(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text[:MAX_TEXT_CHARS].encode("utf-8", "replace").decode("utf-8")
+
+
+def _fields(value: object) -> Plain:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}  # type: ignore[arg-type]
+
+
+def _key(key: object) -> str:
+    return (key if isinstance(key, str) else str(key))[:200].encode("utf-8", "replace").decode("utf-8")

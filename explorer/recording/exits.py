@@ -1,0 +1,72 @@
+"""How a training can end, and what the recorder does then."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import threading
+import weakref
+from types import FrameType
+from typing import Any, Protocol
+
+
+class Closable(Protocol):
+    """What can be closed with a final state."""
+
+    def close(self, *, state: str = "finished", error: BaseException | None = None) -> None:
+        """Write everything and end."""
+
+
+def state_after(error: BaseException | None) -> str:
+    """The state of a run that this exception ended: finished, failed, or killed when the user interrupted it."""
+    if error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
+        return "finished"
+    return "killed" if isinstance(error, KeyboardInterrupt) else "failed"
+
+
+class ExitHooks:
+    """Closes a recorder at the end of the interpreter and on SIGTERM; `remove` takes the hooks out again.
+
+    The handler of SIGTERM that was there is called afterwards; if there was none, the process dies of the signal as it
+    would have. A handler that the training installs later wins. Outside the main thread no handler is installed.
+    """
+
+    def __init__(self, recorder: Closable) -> None:
+        self._recorder = weakref.ref(recorder)
+        self._previous: Any = None
+        self._installed = False
+        atexit.register(self._at_exit)
+        if threading.current_thread() is threading.main_thread():
+            before = signal.getsignal(signal.SIGTERM)
+            if before == signal.SIG_DFL or callable(before):
+                self._previous = before
+                signal.signal(signal.SIGTERM, self._on_signal)
+                self._installed = True
+
+    def remove(self) -> None:
+        """Put everything back as it was. Does nothing the second time."""
+        atexit.unregister(self._at_exit)
+        if self._installed and threading.current_thread() is threading.main_thread():
+            self._installed = False
+            if signal.getsignal(signal.SIGTERM) == self._on_signal:
+                signal.signal(signal.SIGTERM, self._previous)
+
+    def _at_exit(self) -> None:
+        recorder = self._recorder()
+        error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)  # set when a traceback was printed
+        if recorder is not None:
+            recorder.close(state=state_after(error), error=error)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        recorder, previous = self._recorder(), self._previous
+        if recorder is not None:
+            recorder.close(state="killed", error=None)
+        if callable(previous):
+            previous(number, frame)
+            return
+        with contextlib.suppress(ValueError):
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)

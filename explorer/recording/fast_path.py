@@ -1,0 +1,72 @@
+"""The few instructions that a training pays for a row of metrics that it has logged before.
+
+Everything is a local or a cell of a closure, and one tuple holds what belongs together, so that another thread never sees
+half of a change. Between reading and writing `journal.next` there is no call, so the interpreter switches no thread there
+and two threads never take the same place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from explorer.recording.journal_file import JournalFile
+from explorer.storage.journal import Shape
+
+Log = Callable[..., None]
+
+# A row whose sum is a Python number within this range holds no tensor, no text, no NaN and no integer that a float64
+# would round: one pass in C instead of a look at each value. (Integers beyond 2**53 that cancel out to less would get
+# rounded; two such in one row are taken for an accident.)
+_EXACT = 2.0**53
+
+
+def make_log(
+    carefully: Callable[[Mapping[str, object], int | None], None],
+) -> tuple[Log, Callable[[Shape, JournalFile], None], Callable[[], None], Callable[[], None]]:
+    """The recorder's `log`, and how it is steered.
+
+    Args:
+        carefully: takes every row that is not of the shape in use.
+
+    Returns:
+        ``log(values, step)``; ``use(shape, journal)`` says where rows of these names go from now on; ``interrupt()``
+        sends the next row the careful way; ``resume()`` takes the last interruption back.
+    """
+    nothing: tuple[Any, ...] = (None, None, None, 0, 0, 0)
+    current = interrupted = nothing
+    now, low, high = time.monotonic_ns, -_EXACT, _EXACT
+
+    def log(values: Mapping[str, object], step: int | None = None) -> None:
+        if type(step) is int:
+            names, pack_into, journal, head, whole, size = current
+            try:
+                if [*values] == names:
+                    row = values.values()
+                    total = sum(row)  # type: ignore[arg-type]
+                    if (type(total) is float or type(total) is int) and low < total < high:
+                        at = journal.next
+                        end = at + size
+                        if end <= journal.limit:
+                            journal.next = end
+                            pack_into(journal.view, at, head, step, now(), *row, whole)
+                            journal.step = step
+                            return
+            except Exception:
+                pass
+        carefully(values, step)
+
+    def use(shape: Shape, journal: JournalFile) -> None:
+        nonlocal current
+        current = ([*shape.names], shape.pack_into, journal, shape.head, shape.whole, shape.row_bytes)
+
+    def interrupt() -> None:
+        nonlocal current, interrupted
+        interrupted, current = current, nothing
+
+    def resume() -> None:
+        nonlocal current
+        current = interrupted
+
+    return log, use, interrupt, resume

@@ -1,0 +1,215 @@
+"""Open a folder to record into: a new run, or the next attempt of one that is there.
+
+No locks and no coordinator: `run.json` and each process's `attempts/` file are claimed by creating them, which only one
+process can do. Ranks agree on the run id from what their launcher gave them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from explorer.errors import FileError, RootError, RunNotFound, UsageError
+from explorer.recording.config import Plain, merge
+from explorer.recording.redaction import redact_argv
+from explorer.storage import layout, process, records
+from explorer.storage.disk import Disk
+from explorer.storage.layout import FORMAT_VERSION, RunPaths
+
+Resume = Literal["never", "allow", "must"]
+MAX_ATTEMPTS = 9_999
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the user says of a run when it begins."""
+
+    name: str
+    group: str | None
+    tags: tuple[str, ...]
+    notes: str
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that is open for recording by this process.
+
+    Attributes:
+        run_dir: the run's folder.
+        attempt, rank: what this process's files are named after.
+        world_size: number of processes the launcher started.
+        run: the content of run.json.
+        earlier_config: settings of all attempts before this one, merged over those of run.json.
+        earlier_step: the last step recorded before, or None in a new run.
+        started: ISO time of this attempt.
+        process: host, pid, boot id and start of this process.
+    """
+
+    run_dir: Path
+    attempt: int
+    rank: int
+    world_size: int
+    run: dict[str, Any]
+    earlier_config: Plain
+    earlier_step: int | None
+    started: str
+    process: dict[str, Any]
+
+    @property
+    def paths(self) -> RunPaths:
+        """The places of the run."""
+        return RunPaths(self.run_dir)
+
+    def attempt_record(self, config: Plain, more: dict[str, Any]) -> dict[str, Any]:
+        """The content of this process's attempts file."""
+        return {
+            "format": FORMAT_VERSION,
+            "attempt": self.attempt,
+            "rank": self.rank,
+            "world_size": self.world_size,
+            "started": self.started,
+            "resumed_from_step": self.earlier_step,
+            **self.process,
+            "argv": redact_argv(sys.argv),
+            "config": config,
+            **more,
+        }
+
+
+def open_folder(
+    root: Path,
+    identity: Identity,
+    config: Plain,
+    *,
+    run_id: str | None,
+    resume: Resume,
+    rank: int | None,
+    disk: Disk,
+) -> RunFolder:
+    """Create or join a run.
+
+    Raises:
+        UsageError: the arguments contradict each other or the run.
+        RunNotFound: `resume="must"` and there is no such run.
+        RootError: the folder cannot be made or written.
+        FileError: the run is damaged or newer than this version.
+    """
+    rank, world_size = _place(rank)
+    run_id, shared = _choose_id(run_id, identity.name, resume, world_size)
+    run_dir = root / run_id
+    exists = layout.is_run_dir(run_dir)
+    if exists and resume == "never" and not shared:
+        raise UsageError(f'there is a run {run_id} in {root} already: pass resume="allow" to go on with it')
+    if not exists and resume == "must":
+        raise RunNotFound(f'there is no run {run_id} in {root}, and resume="must" asks for one')
+    try:
+        for folder in ("attempts", "summary", *layout.TABLES):
+            disk.make_dir(run_dir / folder)
+        run = _claim_run(run_dir, run_id, identity, config, disk)
+        return _claim_attempt(run_dir, rank, world_size, run, disk)
+    except OSError as error:
+        raise RootError(f"cannot record into {run_dir}: {error.strerror or error}. Choose another root=") from error
+
+
+def _place(rank: int | None) -> tuple[int, int]:
+    world_size = _env_int("WORLD_SIZE") or 1
+    found = rank if rank is not None else _env_int("RANK") or 0
+    if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found < 100_000:
+        raise UsageError(f"rank should be an integer from 0 to 99,999; found {found!r}")
+    return found, max(world_size, found + 1)
+
+
+def _env_int(name: str) -> int | None:
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() else None
+
+
+def _choose_id(run_id: str | None, name: str, resume: Resume, world_size: int) -> tuple[str, bool]:
+    """The run's id, and whether other processes may have created it a moment ago."""
+    given = run_id or os.environ.get("EXPLORER_RUN_ID")
+    if given:
+        if not layout.is_run_id(given):
+            raise UsageError(f"run_id should be up to 80 of A-Z a-z 0-9 . _ - and start with a letter; found {given!r}")
+        return given, world_size > 1
+    if resume == "must":
+        raise UsageError('resume="must" needs run_id=, the id of the run to go on with')
+    if world_size == 1:
+        return layout.make_run_id(name), False
+    shared = _shared_id()
+    if shared is None:
+        raise UsageError(
+            "several processes record one run: pass the same run_id= on every rank, or set EXPLORER_RUN_ID"
+        )
+    return f"{layout.slug(name)}-{shared}"[:80], True
+
+
+def _shared_id() -> str | None:
+    """Something that all ranks of this launch know and no other launch has; None when there is nothing."""
+    torch = sys.modules.get("torch")
+    distributed = getattr(torch, "distributed", None)
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        box = [layout.make_run_id("x").removeprefix("x-")]
+        distributed.broadcast_object_list(box, src=0)
+        return box[0]
+    launch = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    if launch == "none":
+        launch = os.environ.get("SLURM_JOB_ID", "")
+    return re.sub(r"[^A-Za-z0-9]+", "-", launch).strip("-")[:36] or None
+
+
+def _claim_run(run_dir: Path, run_id: str, identity: Identity, config: Plain, disk: Disk) -> dict[str, Any]:
+    path = RunPaths(run_dir).run_json
+    record = {
+        "format": FORMAT_VERSION,
+        "run_id": run_id,
+        "name": identity.name,
+        "group": identity.group,
+        "tags": list(identity.tags),
+        "notes": identity.notes,
+        "created": now(),
+        "config": config,
+        "argv": redact_argv(sys.argv),
+    }
+    if not path.exists() and disk.claim(path, records.encode(record, indent=1)):
+        return record
+    return records.read_record(path)
+
+
+def _claim_attempt(run_dir: Path, rank: int, world_size: int, run: dict[str, Any], disk: Disk) -> RunFolder:
+    taken = layout.list_process_files(run_dir, "attempts")
+    config, last = _plain(run.get("config")), None
+    for _, _, path in taken:
+        config = merge(config, _plain(_read(path).get("config")))
+    for _, _, path in layout.list_process_files(run_dir, "summary"):
+        step = _read(path).get("last_step")
+        if isinstance(step, int):
+            last = step if last is None else max(last, step)
+    attempt = 1 + max((number for number, of_rank, _ in taken if of_rank == rank), default=0)
+    while attempt <= MAX_ATTEMPTS:
+        folder = RunFolder(run_dir, attempt, rank, world_size, run, config, last, now(), process.identify())
+        content = records.encode(folder.attempt_record({}, {}))
+        if disk.claim(folder.paths.attempt_json(attempt, rank), content):
+            return folder
+        attempt += 1
+    raise UsageError(f"{run_dir} has been started {MAX_ATTEMPTS:,} times, which is the most: record a new run")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return records.read_json(path)
+    except (FileError, FileNotFoundError):
+        return {}  # a damaged record of an earlier attempt costs its own facts only; `verify` names it
+
+
+def _plain(value: object) -> Plain:
+    return value if isinstance(value, dict) else {}
+
+
+def now() -> str:
+    """The time as ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

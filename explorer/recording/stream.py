@@ -1,0 +1,230 @@
+"""The rows of one table on their way to disk: journals that are filled, ready, or waiting to become segments.
+
+Two sides meet here without a lock. Threads of the training take places in the current journal and change journals; one
+writer thread prepares journals, collects rows and seals. Each step that both could take is one attribute read next to one
+attribute write, or one operation of a deque, which the interpreter does not interrupt.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from explorer.recording.journal_file import FIRST_JOURNAL_BYTES, JOURNAL_BYTES, JournalFile
+from explorer.storage import columns, segments
+from explorer.storage.disk import Disk
+from explorer.storage.journal import HEADER_BYTES, MAX_SHAPE_NAMES, Header, Shape, ShapeRows
+from explorer.storage.layout import SegmentName
+
+READY_JOURNALS = 3
+BUSY_JOURNAL_BYTES = 4 * JOURNAL_BYTES
+BUSY_S = 1.0
+MAX_UNSEALED = 8
+MAX_OVERFLOW_CELLS = 500_000
+IN_FLIGHT_S = 2.0
+
+Number = float | int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row that is not in a journal yet. `values` are numbers that fit `kinds`, in the order of `names`."""
+
+    step: int
+    monotonic_ns: int
+    names: tuple[str, ...]
+    kinds: str
+    values: tuple[Number, ...]
+
+
+class Stream:
+    """See the module. `current` is the journal that rows go to.
+
+    Attributes:
+        dropped_rows: rows given up because memory was full while the disk took none.
+    """
+
+    def __init__(self, run_dir: Path, table: str, header: Header, *, mapped: bool, disk: Disk, small: bool) -> None:
+        self._run_dir, self._table, self._header = run_dir, table, header
+        self._mapped, self._disk = mapped, disk
+        self._small = small
+        self._changed_at: deque[float] = deque([-2 * BUSY_S, 0.0], maxlen=2)
+        self._segment = 0
+        self._ready: deque[JournalFile] = deque()
+        self._retired: deque[JournalFile] = deque()
+        self._retired_at: dict[JournalFile, float] = {}
+        self._rows: dict[JournalFile, list[ShapeRows]] = {}
+        self._overflow: deque[Row] = deque()
+        self._overflow_cells = 0
+        self.dropped_rows = 0
+        self.current = self._new_journal(FIRST_JOURNAL_BYTES)
+
+    # The training's side.
+
+    def put(self, row: Row) -> Shape | None:
+        """Record a row. Returns the shape it has in the current journal, or None when it waits in memory instead."""
+        for _ in range(MAX_UNSEALED):
+            journal = self.current
+            shape = journal.define(row.names, row.kinds)
+            if shape is not None and journal.put(shape, row.step, row.monotonic_ns, row.values):
+                return shape
+            if not self._change(journal):
+                break
+        self._keep(row)
+        return None
+
+    def _change(self, full: JournalFile) -> bool:
+        """Go on to the next journal unless another thread has done so; False when none is ready."""
+        try:
+            fresh = self._ready.popleft()
+        except IndexError:
+            return False
+        if self.current is full:
+            fresh.step = full.step
+            self.current = fresh
+            self._changed_at.append(time.monotonic())
+            self._retired.append(full)
+        else:
+            self._ready.appendleft(fresh)
+        return True
+
+    def _keep(self, row: Row) -> None:
+        if self._overflow_cells + len(row.values) > MAX_OVERFLOW_CELLS:
+            self.dropped_rows += 1
+            return
+        self._overflow_cells += len(row.values)
+        self._overflow.append(row)
+
+    # The writer's side; one thread.
+
+    def prepare(self) -> None:
+        """Have journals ready, and put rows that had to wait in memory where they belong. Raises OSError."""
+        ready = 1 if self._small else READY_JOURNALS
+        while len(self._ready) < ready and len(self._retired) < MAX_UNSEALED:
+            self._ready.append(self._new_journal(self._next_size()))
+        while self._overflow and self._ready:
+            row = self._overflow.popleft()
+            self._overflow_cells -= len(row.values)
+            self.put(row)
+        self.current.touch_ahead()
+
+    def _next_size(self) -> int:
+        """Larger while a journal lasts less than a second: fewer changes, and time to get the next ones ready."""
+        if self._small:
+            return FIRST_JOURNAL_BYTES
+        return BUSY_JOURNAL_BYTES if self._changed_at[-1] - self._changed_at[0] < BUSY_S else JOURNAL_BYTES
+
+    def _new_journal(self, size: int) -> JournalFile:
+        name = SegmentName(self._header.attempt, self._header.rank, self._segment + 1, kind="journal")
+        header = Header(self._header.wall_minus_monotonic_ns, name.attempt, name.rank, name.segment)
+        path = self._run_dir / self._table / name.filename
+        made = JournalFile(path, header, size, mapped=self._mapped, disk=self._disk)
+        self._segment += 1
+        return made
+
+    def collect(self) -> list[ShapeRows]:
+        """The rows that came since the last call, and in buffered mode: put them into the file. Raises OSError."""
+        now = time.monotonic()
+        fresh: list[ShapeRows] = []
+        for journal in [*self._retired, self.current]:
+            late = now - self._retired_at.setdefault(journal, now) > IN_FLIGHT_S
+            final = late and not journal.limit and not journal.is_complete
+            found = journal.collect(final=final).rows
+            self._rows.setdefault(journal, []).extend(found)
+            fresh += found
+            if journal.limit:
+                del self._retired_at[journal]
+        for journal in [*self._retired, self.current]:
+            journal.store(self._disk)
+        return fresh
+
+    def seal(self) -> int:
+        """Turn the journals that are full and complete into segments. Raises OSError; what failed is tried again.
+
+        Returns the number of journals sealed.
+        """
+        count = 0
+        while self._retired:
+            journal = self._retired[0]
+            journal.close_to_rows()
+            if not journal.is_complete or journal not in self._rows:
+                break
+            self._seal(journal)
+            self._retired.popleft()
+            count += 1
+        return count
+
+    def _seal(self, journal: JournalFile) -> None:
+        rows = self._rows.get(journal, [])
+        tables = columns.tables_of(_joined(rows), journal.header.wall_minus_monotonic_ns)
+        if tables:
+            name = SegmentName(journal.header.attempt, journal.header.rank, journal.header.segment)
+            segments.write_segment(self._run_dir, self._table, name, tables, disk=self._disk)
+        self._disk.remove(journal.path)
+        self._rows.pop(journal, None)
+        self._retired_at.pop(journal, None)
+        journal.release()
+
+    def sync(self) -> None:
+        """Force the current journal to the device. Raises OSError."""
+        if self.current.next > HEADER_BYTES:
+            self.current.sync(self._disk)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the current journal's file is still in the run's folder."""
+        return self.current.path.exists()
+
+    def move_to_new_folder(self) -> None:
+        """The run's folder was deleted and made anew: start new journals; rows in memory become segments. OSError."""
+        for journal in [self._ready.popleft() for _ in range(len(self._ready))]:
+            journal.release()
+        self.prepare()
+        self._change(self.current)
+
+    def finish(self) -> None:
+        """Write everything. Raises OSError; calling it again goes on where it stopped."""
+        if self._overflow:
+            self.prepare()
+        current = self.current
+        if current not in self._retired:
+            current.close_to_rows()
+            self._retired.append(current)
+        while self._retired:
+            self.collect()
+            if not self.seal():
+                time.sleep(0.01)
+        while self._ready:
+            journal = self._ready.popleft()
+            journal.release()
+            self._disk.remove(journal.path)
+
+
+def split_wide(row: Row) -> list[Row]:
+    """A row as rows of at most 4,096 values."""
+    if len(row.names) <= MAX_SHAPE_NAMES:
+        return [row]
+    cuts = range(0, len(row.names), MAX_SHAPE_NAMES)
+    parts = [slice(cut, cut + MAX_SHAPE_NAMES) for cut in cuts]
+    return [Row(row.step, row.monotonic_ns, row.names[p], row.kinds[p], row.values[p]) for p in parts]
+
+
+def _joined(rows: list[ShapeRows]) -> list[ShapeRows]:
+    """One entry a shape, in the order written."""
+    by_shape: dict[int, list[ShapeRows]] = {}
+    for found in rows:
+        by_shape.setdefault(found.shape.number, []).append(found)
+    return [
+        parts[0]
+        if len(parts) == 1
+        else ShapeRows(
+            parts[0].shape,
+            np.asfortranarray(np.concatenate([part.words for part in parts])),
+            np.concatenate([part.order for part in parts]),
+        )
+        for parts in by_shape.values()
+    ]

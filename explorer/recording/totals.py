@@ -1,0 +1,85 @@
+"""Running totals of every metric, for the summary: count, last, min, max, NaN and Inf, with the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from explorer.storage.journal import ShapeRows
+from explorer.storage.records import encode_number
+
+Number = float | int
+
+
+@dataclass(slots=True)
+class Total:
+    """Totals of one metric; min and max over finite values."""
+
+    n: int = 0
+    last: Number | None = None
+    last_step: int | None = None
+    min: Number | None = None
+    min_step: int | None = None
+    max: Number | None = None
+    max_step: int | None = None
+    num_nan: int = 0
+    num_inf: int = 0
+
+    def encode(self) -> list[Number | str | None]:
+        """The list that the summary holds, in the order of the fields."""
+        extremes = [encode_number(self.min), self.min_step, encode_number(self.max), self.max_step]
+        return [self.n, encode_number(self.last), self.last_step, *extremes, self.num_nan, self.num_inf]
+
+
+class Totals:
+    """Totals of all metrics of one process.
+
+    Attributes:
+        metrics: name to totals, in the order of first appearance.
+        rows: rows seen.
+        scalars: values seen.
+        last_step: the step of the newest row, or None.
+    """
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, Total] = {}
+        self.rows = 0
+        self.scalars = 0
+        self.last_step: int | None = None
+
+    def add(self, found: Iterable[ShapeRows]) -> None:
+        """Count rows, each of which is passed once."""
+        newest = -1
+        for rows in sorted(found, key=lambda each: int(each.order[0])):
+            self.rows += len(rows.order)
+            self.scalars += len(rows.order) * len(rows.shape.names)
+            for index, name in enumerate(rows.shape.names):
+                _add(self.metrics.setdefault(name, Total()), rows.steps, rows.column(index))
+            if int(rows.order[-1]) > newest:
+                newest = int(rows.order[-1])
+                self.last_step = int(rows.steps[-1])
+
+    def encode(self) -> dict[str, list[Number | str | None]]:
+        """The `metrics` of a summary."""
+        return {name: total.encode() for name, total in self.metrics.items()}
+
+
+def _add(total: Total, steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> None:
+    total.n += len(values)
+    total.last, total.last_step = values[-1].item(), int(steps[-1])
+    finite = np.isfinite(values)
+    if not finite.all():
+        num_nan = int(np.isnan(values).sum())
+        total.num_nan += num_nan
+        total.num_inf += int((~finite).sum()) - num_nan
+        steps, values = steps[finite], values[finite]
+        if not len(values):
+            return
+    low, high = int(values.argmin()), int(values.argmax())
+    if total.min is None or values[low] < total.min:
+        total.min, total.min_step = values[low].item(), int(steps[low])
+    if total.max is None or values[high] > total.max:
+        total.max, total.max_step = values[high].item(), int(steps[high])

@@ -1,0 +1,292 @@
+"""The one background thread of a recorder: everything that may wait for a disk or a device happens here.
+
+It makes few and large calls that release the interpreter, so that the training does not wait for it; it holds no lock;
+and whatever fails is tried again later, said once, and counted.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from explorer.recording.config import Config
+from explorer.recording.notices import Notices
+from explorer.recording.overhead import Overhead
+from explorer.recording.redaction import redact_text
+from explorer.recording.replay import replay_journals
+from explorer.recording.run_folder import RunFolder, now
+from explorer.recording.stream import Row, Stream
+from explorer.recording.system import SystemSampler
+from explorer.recording.totals import Totals
+from explorer.recording.transfer import Transfers
+from explorer.recording.values import clean_text
+from explorer.storage import layout, records
+from explorer.storage.disk import Disk
+from explorer.storage.layout import FORMAT_VERSION
+
+TICK_S = 0.05
+COLLECT_MAPPED_S = 1.0
+COLLECT_BUFFERED_S = 0.2
+SUMMARY_S = 2.0
+HEARTBEAT_S = 5.0
+SYNC_S = 10.0
+MAX_BACKOFF_S = 30.0
+CLOSE_TRIES = 3
+MAX_ERROR_CHARS = 20_000
+
+
+class Writer(threading.Thread):
+    """See the module. Made and joined by the recorder.
+
+    Attributes:
+        state: what the summary says; `finish_as` sets the final one.
+        error: type, message and traceback of the training's error, or None.
+        refused_values: values that were no numbers; counted by the recorder.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        scalars: Stream,
+        system: Stream,
+        config: Config,
+        notices: Notices,
+        transfers: Transfers,
+        overhead: Overhead,
+        disk: Disk,
+        *,
+        mapped: bool,
+        system_every_s: float | None,
+    ) -> None:
+        super().__init__(name="explorer-writer", daemon=True)
+        self.state = "running"
+        self.error: dict[str, str] | None = None
+        self.refused_values = 0
+        self._folder, self._config, self._notices = folder, config, notices
+        self._scalars, self._system, self._transfers = scalars, system, transfers
+        self._overhead, self._disk, self._mapped = overhead, disk, mapped
+        self._totals, self._system_totals = Totals(), Totals()
+        self._facts: dict[str, Any] = {"journal": "mapped" if mapped else "buffered"}
+        self._ended = threading.Event()
+        self._heartbeat = 0
+        self._began = time.monotonic()
+        self._duration_s: float | None = None
+        self._saved_config = -1
+        self._failures = 0
+        self._due: dict[str, float] = {}
+        self._sampler = SystemSampler(folder.run_dir.parent) if system_every_s else None
+        self._system_every_s = system_every_s or 0.0
+
+    def run(self) -> None:
+        """The thread's body."""
+        self._guard("replay", self._replay)
+        self._guard("prepare", self._scalars.prepare)
+        self._guard("summary", self._save_summary)
+        self._guard("environment", self._describe)
+        while not self._ended.wait(TICK_S):
+            self._tick()
+            self._overhead.writer_s = time.thread_time()
+        self._finish()
+
+    def finish_as(self, state: str, error: BaseException | None) -> None:
+        """Ask the thread to write everything and end; returns at once."""
+        self.state = state
+        if error is not None:
+            lines = traceback.format_exception(type(error), error, error.__traceback__)
+            self.error = {
+                "type": type(error).__name__,
+                "message": redact_text(clean_text(str(error)))[:MAX_ERROR_CHARS],
+                "traceback": redact_text(clean_text("".join(lines)))[-MAX_ERROR_CHARS:],
+            }
+        self._duration_s = time.monotonic() - self._began
+        self._ended.set()
+
+    def describe_overhead(self) -> dict[str, Any]:
+        """What recording has cost so far; see `Overhead.describe`."""
+        duration_s = self._duration_s if self._duration_s is not None else time.monotonic() - self._began
+        return self._overhead.describe(self._totals.rows, duration_s)
+
+    def print_line(self) -> None:
+        """One line on standard error: what was recorded, where, and what it cost."""
+        cost = self.describe_overhead()
+        spent_s = cost["caller_s"] + cost["writer_s"]
+        print(
+            f"explorer: {self._totals.rows:,} rows, {self._totals.scalars:,} values in {self._folder.run_dir}; "
+            f"recording took {spent_s:.2f} s of CPU, {100 * cost['fraction']:.2g} % of the run",
+            file=sys.stderr,
+        )
+
+    def _tick(self) -> None:
+        collect_s = COLLECT_MAPPED_S if self._mapped else COLLECT_BUFFERED_S
+        self._guard("transfers", self._take_transfers)
+        self._guard("prepare", self._scalars.prepare)
+        self._every("system", self._system_every_s, self._sample_system)
+        self._every("collect", collect_s, self._collect)
+        self._guard("seal", self._scalars.seal)
+        self._every("summary", SUMMARY_S, self._save_summary)
+        self._every("sync", SYNC_S, self._sync)
+        self._overhead.ask_for_sample()
+
+    def _every(self, what: str, period_s: float, work: Callable[[], object]) -> None:
+        if period_s and time.monotonic() >= self._due.get(what, 0.0):
+            self._due[what] = time.monotonic() + period_s
+            self._guard(what, work)
+
+    def _guard(self, what: str, work: Callable[[], object]) -> bool:
+        """Do it now unless it has just failed; a failure is said once and makes the next try wait longer."""
+        if time.monotonic() < self._due.get(f"retry {what}", 0.0):
+            return False
+        try:
+            work()
+        except OSError as error:
+            self._failures += 1
+            self._due[f"retry {what}"] = time.monotonic() + min(MAX_BACKOFF_S, 0.25 * 2 ** min(self._failures, 10))
+            self._guard_folder()
+            self._notices.warn(
+                f"disk {error.errno}",
+                f"recording into {self._folder.run_dir} is held up ({error.strerror or error}); rows are kept in memory "
+                "and in the journal, and it is tried again. The training is not affected",
+            )
+            return False
+        except Exception as error:
+            self._due[f"retry {what}"] = time.monotonic() + MAX_BACKOFF_S
+            self._notices.warn(
+                f"defect {what}", f"a part of the recorder failed ({what}: {type(error).__name__}: {error})"
+            )
+            return False
+        if what == "summary":
+            self._failures = 0
+        return True
+
+    def _guard_folder(self) -> None:
+        """Make the run's folder anew when somebody has deleted or moved it."""
+        if self._folder.paths.run_json.exists() and self._scalars.is_here:
+            return
+        try:
+            for name in ("attempts", "summary", *layout.TABLES):
+                self._disk.make_dir(self._folder.run_dir / name)
+            if not self._folder.paths.run_json.exists():
+                content = records.encode(self._folder.run, indent=1)
+                self._disk.write_file(self._folder.paths.run_json, content, sync=True)
+                self._saved_config = -1
+                self._save_attempt()
+            if not self._scalars.is_here:
+                self._scalars.move_to_new_folder()
+            if not self._system.is_here:
+                self._system.move_to_new_folder()
+        except OSError:
+            return  # the next failure comes back here
+        self._notices.warn("folder", f"the run's folder {self._folder.run_dir} was gone: it was made anew")
+
+    def _replay(self) -> None:
+        for problem in replay_journals(self._folder.run_dir, self._disk):
+            self._notices.warn(problem, problem)
+
+    def _describe(self) -> None:
+        """Facts that take a while to find out: packages, devices, git."""
+        from explorer.recording.environment import describe_environment, describe_seed
+        from explorer.recording.git_state import describe_git
+
+        self._facts |= {"environment": describe_environment(), "seed": describe_seed()}
+        self._save_attempt()
+        git, diff = describe_git()
+        self._facts["git"] = git
+        self._save_attempt()
+        if diff and self._folder.rank == 0:
+            content = diff.encode("utf-8", "replace")
+            self._disk.write_file(self._folder.paths.git_diff, content, sync=False)
+
+    def _save_attempt(self) -> None:
+        version = self._config.version
+        record = self._folder.attempt_record(self._config.as_dict(), self._facts)
+        path = self._folder.paths.attempt_json(self._folder.attempt, self._folder.rank)
+        records.write_json(path, record, disk=self._disk, sync=True)
+        self._saved_config = version
+
+    def _take_transfers(self, *, wait: bool = False) -> None:
+        for row, numbers in self._transfers.take(wait=wait):
+            kinds = "d" * len(numbers)
+            self._scalars.put(Row(row.step, row.monotonic_ns, row.names, kinds, tuple(numbers)))
+
+    def _sample_system(self) -> None:
+        if self._sampler is None:
+            return
+        values = self._sampler.sample()
+        if self._totals.last_step is not None:
+            values["system/training_step"] = float(self._totals.last_step)
+        self._system.prepare()
+        names, numbers = tuple(values), tuple(values.values())
+        self._system.put(Row(time.time_ns() // 10**9, time.monotonic_ns(), names, "d" * len(names), numbers))
+        self._system_totals.add(self._system.collect())
+        self._system.seal()
+
+    def _collect(self) -> None:
+        self._totals.add(self._scalars.collect())
+
+    def _sync(self) -> None:
+        self._scalars.sync()
+
+    def _save_summary(self, *, sync: bool = False) -> None:
+        if not self._scalars.is_here and self.state == "running":
+            self._guard_folder()
+        if self._saved_config != self._config.version and "environment" in self._facts:
+            self._save_attempt()
+        self._heartbeat += 1
+        path = self._folder.paths.summary_json(self._folder.attempt, self._folder.rank)
+        records.write_json(path, self._summary(), disk=self._disk, sync=sync)
+
+    def _summary(self) -> dict[str, Any]:
+        run = self._folder.run
+        duration_s = self._duration_s if self._duration_s is not None else time.monotonic() - self._began
+        return {
+            "format": FORMAT_VERSION,
+            **{key: run.get(key) for key in ("name", "group", "tags", "notes", "created")},
+            "config": self._config.as_dict(),
+            "state": self.state,
+            "error": self.error,
+            "heartbeat": self._heartbeat,
+            "heartbeat_every_s": HEARTBEAT_S,
+            "started": self._folder.started,
+            "updated": now(),
+            "duration_s": round(duration_s, 3),
+            **self._folder.process,
+            "last_step": self._totals.last_step,
+            "rows": self._totals.rows,
+            "scalars": self._totals.scalars,
+            "dropped_rows": self._scalars.dropped_rows,
+            "refused_values": self.refused_values,
+            "warnings": self._notices.messages,
+            "overhead": self.describe_overhead(),
+            "metrics": self._totals.encode(),
+        }
+
+    def _finish(self) -> None:
+        """Write everything, with a few tries; what still fails stays in the journal, which readers read."""
+        self._due.clear()
+        steps: list[tuple[str, Callable[[], object]]] = [
+            ("transfers", lambda: self._take_transfers(wait=True)),
+            ("prepare", self._scalars.prepare),
+            ("collect", self._collect),
+            ("finish", self._scalars.finish),
+            ("finish system", self._system.finish),
+            ("describe", self._describe_if_missing),
+            ("summary", self._last_summary),
+        ]
+        for what, work in steps:
+            for _ in range(CLOSE_TRIES):
+                self._due.pop(f"retry {what}", None)
+                if self._guard(what, work):
+                    break
+                time.sleep(0.1)
+
+    def _describe_if_missing(self) -> None:
+        if "git" not in self._facts:
+            self._describe()
+
+    def _last_summary(self) -> None:
+        self._overhead.writer_s = time.thread_time()
+        self._save_summary(sync=True)
