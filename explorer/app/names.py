@@ -25,6 +25,8 @@ def plain(text: object, max_chars: int = 200) -> str:
     """
     raw = str(text)
     cut = raw if len(raw) <= max_chars else raw[: max_chars - 1] + "…"
+    if cut.isprintable():  # which the characters of _BIDI are not
+        return cut
     return "".join(c if c.isprintable() and c not in _BIDI else " " if c in "\t\n\r" else "\ufffd" for c in cut)
 
 

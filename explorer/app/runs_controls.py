@@ -14,6 +14,7 @@ from explorer.app.runs_fields import default_tokens, find_field, list_metrics, l
 from explorer.app.runs_view import NO_TREND, View, columns, trend
 from explorer.reading.catalogue import RunInfo
 
+_TEXT_PX: Final = 280  # fixed, so that the buttons stay where they are when the selection changes
 _HELP: Final = """
 Keeps the runs for which this holds. Compare any column:
 
@@ -54,7 +55,7 @@ def action_bar(infos: Sequence[RunInfo], view: View) -> None:
     chosen = selection.chosen_ids() is not None
     here = [info for info in view.runs if chosen and info.run_id in wanted]
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="runs_actions"):
-        st.markdown(_selected_text(len(wanted), len(here), chosen), width="content")
+        st.markdown(_selected_text(len(wanted), len(here), chosen), width=_TEXT_PX)
         link = sorted(wanted) if chosen else None
         if st.button("Metrics", key="runs_metrics", icon=":material/show_chart:", disabled=not wanted):
             shell.go("metrics", runs=link)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, cast
 
-from explorer.analysis.comparison import STATISTICS, Statistic, better_direction, pick_statistic
+from explorer.analysis.comparison import STATISTICS, Direction, Statistic, better_direction, pick_statistic
 from explorer.reading.catalogue import RunInfo
 
 Kind = Literal["text", "number", "count", "duration", "time", "list", "flag", "setting"]
@@ -71,16 +71,16 @@ def find_field(token: str) -> Field | None:
         return Field(token, name, "setting", lambda run: run.flat_config.get(name), f"Setting {name}")
     if kind in STATISTICS:
         statistic: Statistic = kind
-        return Field(token, f"{name} · {kind}", "number", lambda run: metric_value(run, statistic, name))
+        better = better_direction(name)
+        return Field(token, f"{name} · {kind}", "number", lambda run: _metric_value(run, statistic, name, better))
     return None
 
 
-def metric_value(run: RunInfo, statistic: Statistic, metric: str) -> float | None:
-    """Return one number of a metric's totals; None where the run has none. `last` may be NaN or infinite."""
+def _metric_value(run: RunInfo, statistic: Statistic, metric: str, better: Direction | None) -> float | None:
     found = run.metrics.get(metric)
     if found is None:
         return None
-    return pick_statistic(statistic, last=found.last, low=found.min, high=found.max, better=better_direction(metric))
+    return pick_statistic(statistic, last=found.last, low=found.min, high=found.max, better=better)
 
 
 def list_tokens(infos: Iterable[RunInfo]) -> list[str]:

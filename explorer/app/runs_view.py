@@ -34,9 +34,11 @@ def make_view(infos: Sequence[RunInfo]) -> View:
     """Return what to show of `infos` (newest first), as the link and this session ask for."""
     known = list_tokens(infos)
     wanted, unknown = columns(infos, known)
-    listed = [info for info in infos if not info.archived or state.get(links.ARCHIVED) == "true"]
+    with_archived = state.get(links.ARCHIVED) == "true"
+    words = (state.get(links.FIND) or "").casefold().split()
+    listed = [info for info in infos if with_archived or not info.archived]
+    shown = [info for info in listed if found(info, words)] if words else listed
     error = None
-    shown = [info for info in listed if found(info, state.get(links.FIND) or "")]
     try:
         matches = parse_filter(state.get(links.FILTER) or "", known)
         shown = [info for info in shown if matches(info)]
@@ -82,11 +84,7 @@ def sort_by(token: str) -> None:
     state.put(links.SORT, None if sort == DEFAULT_SORT else sort)
 
 
-def found(info: RunInfo, text: str) -> bool:
-    """Return whether every word of `text` stands in the run's name, id, group, tags, notes or state."""
-    words = text.casefold().split()
-    if not words:
-        return True
-    texts = (info.name, info.run_id, info.group or "", *info.tags, info.notes, info.state)
-    body = "\n".join(texts).casefold()
+def found(info: RunInfo, words: Sequence[str]) -> bool:
+    """Return whether every one of `words` (in lower case) stands in the name, id, group, tags, notes or state."""
+    body = "\n".join((info.name, info.run_id, info.group or "", *info.tags, info.notes, info.state)).casefold()
     return all(word in body for word in words)
