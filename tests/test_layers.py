@@ -22,7 +22,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "reading": ({"storage", "errors"}, ARROW | {"pandas"}),
     "analysis": (set(), {"numpy", "pandas", "scipy"}),
     "charts": (set(), {"altair", "numpy", "pandas", "pyarrow"}),
-    "notebook": ({"reading", "analysis", "charts", "storage", "errors"}, {"altair", "numpy", "pandas"}),
+    "notebook": ({"reading", "analysis", "charts", "storage", "errors"}, {"altair", "numpy", "pandas", "pyarrow"}),
     "app": (
         {"reading", "analysis", "charts", "errors", ""},
         {"streamlit", "numpy", "pandas", "pyarrow", "altair", "vl_convert"},
