@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from explorer.app import linked, shell
+from explorer.app import linked, live, shell
 from explorer.app.colours import NUM_COLOURS, run_slots
 from explorer.app.compare_choices import CURVE
 from explorer.app.metrics_chart import Shown, picture
@@ -21,7 +21,6 @@ from explorer.charts.curves import ZOOM, curves_spec
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
 
-_EVERY_S: Final = 2.0
 _SMALL: Final = Options(per_row=3)
 
 
@@ -34,14 +33,7 @@ def curves(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
         metric = linked.select("Curves of", CURVE, names, _default(infos, names), format_func=plain)
         if st.button("All metrics", icon=":material/show_chart:", help="The same runs on the page Metrics"):
             shell.go("metrics", runs=[info.run_id for info in infos])
-    running = any(info.state == "running" for info in infos)
-
-    @st.fragment(key="compare_curves", run_every=_EVERY_S if running else None)
-    def draw() -> None:
-        with shell.guard("The curves"):
-            _chart(metric, infos, labels)
-
-    draw()
+    live.follow(infos, lambda now: _chart(metric, now, labels), "The curves")
 
 
 def _chart(metric: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:

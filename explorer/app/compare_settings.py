@@ -17,9 +17,8 @@ from explorer.app.run_tables import MAX_ROWS, table_height, unique_labels
 from explorer.reading.info import flatten
 
 if TYPE_CHECKING:
-    from explorer.reading.runs import Run
-
     from explorer.reading.catalogue import RunInfo
+    from explorer.reading.runs import Run
 
 _MAX_CHARS: Final = 300
 _COMMIT_CHARS: Final = 12

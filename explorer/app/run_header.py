@@ -28,7 +28,6 @@ STATES: Final[Mapping[str, tuple[str, _Colour, str]]] = {
 }
 TAB: Final = "tab"  # key of the address
 TABS: Final = ("Metrics", "Config", "Environment", "Code", "System", "Attempts", "Files", "Recorder")
-_LOOK_EVERY_S: Final = 2.0
 _MAX_KEY_METRICS: Final = 3
 _MAX_PROBLEMS: Final = 5
 _MAX_TRACEBACK: Final = 50_000  # characters, from its end
@@ -72,17 +71,9 @@ def _with(run_id: str) -> list[str]:
 
 
 def head(info: RunInfo) -> None:
-    """Draw name, state and key numbers of a run; those of a running one follow it."""
-
-    def draw() -> None:
-        now = next((found for found in shell.runs() if found.run_id == info.run_id), None)
-        if now is None or now.state != info.state:
-            st.rerun()  # the rest of the page is out of date too
-        _title(now)
-        _key_numbers(now)
-
-    every_s = _LOOK_EVERY_S if info.state == "running" else None
-    st.fragment(shell.guarded("The head of the page")(draw), run_every=every_s)()
+    """Draw name, state, tags, notes and key numbers of a run."""
+    _title(info)
+    _key_numbers(info)
 
 
 def _title(info: RunInfo) -> None:

@@ -2,7 +2,15 @@
 
 import streamlit as st
 
-from explorer.app import compare_choices, compare_curves, compare_metrics, compare_overview, compare_settings, shell
+from explorer.app import (
+    compare_choices,
+    compare_curves,
+    compare_metrics,
+    compare_overview,
+    compare_settings,
+    live,
+    shell,
+)
 from explorer.app.names import run_labels
 from explorer.app.run_empty import nothing_recorded
 from explorer.reading.runs import open_run
@@ -19,12 +27,11 @@ else:
     if len(infos) == 1:
         st.info("Only one run is selected. Select another one in the sidebar, and what differs is shown.")
     infos.sort(key=lambda info: info.run_id != choices.reference)
-    with shell.guard("The list of runs"):
-        compare_overview.overview(infos, labels, choices.reference)
+    overview, metrics = compare_overview.overview, compare_metrics.metrics
+    live.follow(infos, lambda now: overview(now, labels, choices.reference), "The list of runs")
     with shell.guard("The config"):
         compare_settings.config(infos, labels)
-    with shell.guard("The table of metrics"):
-        compare_metrics.metrics(infos, labels, choices)
+    live.follow(infos, lambda now: metrics(now, labels, choices), "The table of metrics")
     with shell.guard("The curves"):
         compare_curves.curves(infos, labels)
     with shell.guard("Code and environment"):

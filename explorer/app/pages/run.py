@@ -2,7 +2,17 @@
 
 import streamlit as st
 
-from explorer.app import run_attempts, run_code, run_files, run_header, run_recorder, run_system, run_tables, shell
+from explorer.app import (
+    live,
+    run_attempts,
+    run_code,
+    run_files,
+    run_header,
+    run_recorder,
+    run_system,
+    run_tables,
+    shell,
+)
 from explorer.app.run_empty import nothing_recorded
 from explorer.reading.runs import open_run
 
@@ -12,7 +22,7 @@ if not infos:
     nothing_recorded("Run shows one training in full.")
 else:
     info = run_header.pick_run(infos)
-    run_header.head(info)
+    live.follow([info], lambda now: run_header.head(now[0]), "The head of the page")
     run = open_run(info)
     run_header.trouble(run)
     tabs = st.tabs(run_header.TABS, key=run_header.TAB, bind="query-params")
@@ -22,7 +32,7 @@ else:
         with tab, shell.guard(name):
             match name:
                 case "Metrics":
-                    run_tables.metrics(info.metrics)
+                    live.follow([info], lambda now: run_tables.metrics(now[0].metrics), "The metrics")
                 case "Config":
                     run_tables.settings(info.config)
                 case "Environment":
