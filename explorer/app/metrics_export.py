@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
 
 from explorer.app.colours import LIGHT
 from explorer.app.metrics_code import pandas_lines
-from explorer.charts import export
+from explorer.charts.export import export_spec
 
 if TYPE_CHECKING:
     from explorer.app.metrics_chart import Picture, Shown
@@ -34,14 +36,14 @@ def menu(made: Picture, shown: Shown) -> None:
     if not box.open:
         return
     with box, st.container(width=560):
-        can = export.can_export()
+        can = importlib.util.find_spec("vl_convert") is not None
         with st.container(horizontal=True):
             st.download_button(
-                "PNG", lambda: export.to_png(_spec(made)), f"{made.file_name}.png", "image/png",
+                "PNG", lambda: to_png(picture_spec(made)), f"{made.file_name}.png", "image/png",
                 key=f"png_{made.name}", icon=":material/image:", on_click="ignore", disabled=not can,
             )  # fmt: skip
             st.download_button(
-                "SVG", lambda: export.to_svg(_spec(made)), f"{made.file_name}.svg", "image/svg+xml",
+                "SVG", lambda: to_svg(picture_spec(made)), f"{made.file_name}.svg", "image/svg+xml",
                 key=f"svg_{made.name}", icon=":material/polyline:", on_click="ignore", disabled=not can,
             )  # fmt: skip
             st.download_button(
@@ -82,6 +84,22 @@ def to_csv(made: Picture) -> bytes:
     return out.getvalue().encode()
 
 
+def to_svg(spec: Mapping[str, Any]) -> bytes:
+    """Return the picture of `spec` as SVG, made on this machine; nothing is loaded from anywhere."""
+    import vl_convert
+
+    text: str = vl_convert.vegalite_to_svg(dict(spec), allowed_base_urls=[])
+    return text.encode()
+
+
+def to_png(spec: Mapping[str, Any], scale: float = 2.0) -> bytes:
+    """Return the picture of `spec` as PNG, `scale` pixels for each of its units; nothing is loaded from anywhere."""
+    import vl_convert
+
+    data: bytes = vl_convert.vegalite_to_png(dict(spec), scale=scale, allowed_base_urls=[])
+    return data
+
+
 def file_name(metric: str) -> str:
     """Return a name for a file that holds only letters, digits, dots, dashes and underscores.
 
@@ -95,6 +113,6 @@ def _safe(text: str) -> str:
     return "'" + text if text.startswith(_FORMULA) else text
 
 
-def _spec(made: Picture) -> dict[str, object]:
-    tables = made.drawn.tables
-    return export.export_spec(replace(made.look, title=made.metric[:200]), tables, LIGHT, made.caption)
+def picture_spec(made: Picture) -> dict[str, Any]:
+    """Return the specification of the picture of a chart, in the light theme."""
+    return export_spec(replace(made.look, title=made.metric[:200]), made.drawn.tables, LIGHT, made.caption)

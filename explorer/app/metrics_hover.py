@@ -20,46 +20,59 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _MAX_STRIPS: Final = 200
+_MIN_STRIPS: Final = 60
+# Of the texts of one chart, which with the lines stay under 100 kB.
+_MAX_BYTES: Final = 40_000
 _NOTHING: Final = "–"
 _MAX_MS: Final = 6e13  # about the years 70 to 3870
 
 
 def hover(drawn: Drawn, kind: XKind, log_x: bool) -> pa.Table:
-    """Return the table `hover`: one strip for each x while they are few, else 200 strips of equal width.
+    """Return the table `hover`: one strip for each x while they are few, else at most 200 strips of equal width.
 
     A strip tells each series' last value in it and, where it holds several, their range; a series without a value there
     is told with the value before, and where that was; one that has ended or not begun, with a dash.
     """
-    edges = _edges(drawn, log_x)
     shown = drawn.parts[:MAX_HOVER]
-    bounds = [_bounds(part, edges, drawn.window, log_x) for part in drawn.parts]
+    long = any(part.curve.smooth is not None or part.curve.spread is not None for part in shown)
+    room = _MAX_BYTES // (60 + len(shown) * (48 if long else 32))
+    count = min(max(room, _MIN_STRIPS), _MAX_STRIPS)
+    edges = _between_positions(drawn, count, log_x)
+    if edges is None:
+        edges = (np.geomspace if log_x else np.linspace)(*drawn.window, count + 1)
+        bounds = [_pairs(column_edges(part.curve.x, *drawn.window, count, log_x=log_x)) for part in drawn.parts]
+    else:
+        bounds = [_pairs(_cuts(part, edges)) for part in drawn.parts]
     at = _where(drawn.parts, bounds, edges, kind)
     texts = [_texts(part.curve, *bound, kind) for part, bound in zip(shown, bounds, strict=False)]
     hidden = len(drawn.parts) - len(shown)
     return hover_table(edges, at, texts, f"{hidden} more" if hidden else "")
 
 
-def _edges(drawn: Drawn, log_x: bool) -> Floats:
-    low, high = drawn.window
+def _between_positions(drawn: Drawn, most: int, log_x: bool) -> Floats | None:
+    """The edges of strips that hold one position each, or None when there are more positions than strips."""
     inside = [part.curve.x[part.inside] for part in drawn.parts]
-    if all(x.size <= _MAX_STRIPS for x in inside):
-        at = np.unique(np.concatenate([[], *inside]).astype(np.float64))
-        if 1 <= at.size <= _MAX_STRIPS:
-            between = np.sqrt(at[1:] * at[:-1]) if log_x else (at[1:] + at[:-1]) / 2
-            edges: Floats = np.concatenate([[low], between, [high]])
-            return edges
-    return np.geomspace(low, high, _MAX_STRIPS + 1) if log_x else np.linspace(low, high, _MAX_STRIPS + 1)
+    if any(x.size > most for x in inside):
+        return None
+    at = np.unique(np.concatenate([[], *inside]).astype(np.float64))
+    if not 1 <= at.size <= most:
+        return None
+    between = np.sqrt(at[1:] * at[:-1]) if log_x else (at[1:] + at[:-1]) / 2
+    low, high = drawn.window
+    return np.concatenate([[low], between, [high]])
 
 
-def _bounds(part: Part, edges: Floats, window: tuple[float, float], log_x: bool) -> tuple[Ints, Ints]:
-    """The first row and the end row of the series in each strip."""
-    x = part.curve.x
-    if edges.size == _MAX_STRIPS + 1:
-        rows = column_edges(x, *window, _MAX_STRIPS, log_x=log_x)
-    else:
-        rows = np.searchsorted(x.astype(np.float64), edges)
-        rows[-1] = part.inside.stop
-    return rows[:-1], rows[1:]
+def _cuts(part: Part, edges: Floats) -> Ints:
+    x = part.curve.x[part.inside].astype(np.float64)
+    rows = np.searchsorted(x, edges)
+    rows[-1] = x.size
+    cuts: Ints = rows.astype(np.int64) + part.inside.start
+    return cuts
+
+
+def _pairs(cuts: Ints) -> tuple[Ints, Ints]:
+    """The first row and the end row of each strip."""
+    return cuts[:-1], cuts[1:]
 
 
 def _where(parts: Sequence[Part], bounds: Sequence[tuple[Ints, Ints]], edges: Floats, kind: XKind) -> list[str]:

@@ -21,7 +21,8 @@ How = Literal["every point", "first, min, max, last per pixel", "min to max per 
 HOWS: Final[tuple[How, ...]] = ("every point", "first, min, max, last per pixel", "min to max per pixel")
 
 # Rows of lines per chart, which with the tooltip's stay under 4,000 rows and 100 kB.
-MAX_LINE_ROWS: Final = 2_600
+_MAX_LINE_ROWS: Final = 2_500
+_MAX_LINE_BYTES: Final = 58_000
 _MAX_MARKS: Final = 300  # of values that are not finite, over all series
 # With fewer pixel columns than this, a band from low to high in each shows more than four points of it.
 _MIN_M4_COLUMNS: Final = 200
@@ -111,8 +112,9 @@ def draw(curves: Sequence[Curve], frame: Frame) -> Drawn:
     window = frame.window or _extent(positive, frame.log_x)
     wide = window if frame.window is None else _widened(window, frame.log_x)
     parts = tuple(Part(curve, _between(curve.x, *window)) for curve in positive)
-    budget = max(MAX_LINE_ROWS // max(len(parts), 1), 8)
-    picked = [_vertices(curve, budget, wide, frame.log_x) for curve in positive]
+    lines, how = _lines(positive, _MAX_LINE_ROWS, wide, frame)
+    if lines.nbytes > _MAX_LINE_BYTES:  # numbers that need 64 bits
+        lines, how = _lines(positive, _MAX_LINE_ROWS * _MAX_LINE_BYTES // lines.nbytes, wide, frame)
     table, num_nan, num_inf = _marks(parts, window, frame.log_x)
     ends = _y_ends(parts, frame)
     num_points = sum(part.inside.stop - part.inside.start for part in parts)
@@ -122,7 +124,7 @@ def draw(curves: Sequence[Curve], frame: Frame) -> Drawn:
     num_negative_inf = sum(int(np.isneginf(part.values()).sum()) for part in parts) if frame.log_y and num_inf else 0
     return Drawn(
         tables={
-            "lines": _lines(positive, picked, frame.log_y),
+            "lines": lines,
             "dots": _dots(parts, frame.log_y),
             "marks": table,
             "view": view_table(window, ends),
@@ -130,7 +132,7 @@ def draw(curves: Sequence[Curve], frame: Frame) -> Drawn:
         parts=parts,
         window=window,
         num_points=num_points,
-        how=max((one.how for one in picked), key=HOWS.index, default=HOWS[0]),
+        how=how,
         num_nan=num_nan,
         num_inf=num_inf,
         num_outside=outside - num_inf - not_positive + num_negative_inf if frame.robust else 0,
@@ -234,15 +236,18 @@ def _x_ends(curve: Curve, inside: slice) -> Ends:
     return float(curve.x[inside.start]), float(curve.x[inside.stop - 1])
 
 
-def _lines(curves: Sequence[Curve], picked: Sequence[Vertices], log_y: bool) -> pa.Table:
+def _lines(curves: Sequence[Curve], max_rows: int, wide: Ends, frame: Frame) -> tuple[pa.Table, How]:
+    budget = max(max_rows // max(len(curves), 1), 8)
+    picked = [_vertices(curve, budget, wide, frame.log_x) for curve in curves]
     columns = {name: [getattr(one, name) for one in picked] for name in ("y", "low", "high")}
     if any(curve.smooth is not None for curve in curves):
         columns["smooth"] = [
             one.y if curve.smooth is None else curve.smooth[one.row] for curve, one in zip(curves, picked, strict=True)
         ]
-    drawable = {name: _drawable(_join(column), log_y) for name, column in columns.items()}
+    drawable = {name: _drawable(_join(column), frame.log_y) for name, column in columns.items()}
     x = _join([curve.x[one.row].astype(np.float64) for curve, one in zip(curves, picked, strict=True)])
-    return lines_table([curve.label for curve in curves], [one.row.size for one in picked], x, drawable)
+    table = lines_table([curve.label for curve in curves], [one.row.size for one in picked], x, drawable)
+    return table, max((one.how for one in picked), key=HOWS.index, default=HOWS[0])
 
 
 def _dots(parts: Sequence[Part], log_y: bool) -> pa.Table:

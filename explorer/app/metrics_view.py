@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # In the address: sections that the user opened or closed against the default, and pages turned to.
 TOGGLED: Final = "open"
-PAGES: Final = "page"
+PAGES: Final = "turn"
 _EVERY_S: Final = 1.0
 
 

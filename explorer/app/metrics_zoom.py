@@ -48,7 +48,10 @@ class Zoom:
             scale: size of its unit; the address holds the window times this, so that it outlives a change of unit.
         """
         self._axis, self._scale = axis, scale
-        linked = _parse(state.get(LINK), axis)
+        text = state.get(LINK)
+        linked = _parse(text, axis)
+        if text is not None and linked is None:  # of another axis, or no window at all
+            state.put(LINK, None)
         window = None if linked is None else (linked[0] / scale, linked[1] / scale)
         if window is None or self.window is None or not _close(window, self.window):
             self.window, self._source = window, None

@@ -1,4 +1,4 @@
-"""A chart as a file, made on this machine without a network: SVG and PNG by vl-convert."""
+"""A chart that stands on its own: what a picture of it needs besides the specification that the app swaps data in."""
 
 from __future__ import annotations
 
@@ -12,15 +12,6 @@ from explorer.charts.curves import TABLES, ZOOM, CurveLook, metric_curves
 _LIGHT: Final = {"text": "#1b2430", "quiet": "#5b6675", "grid": "#e3e8ee", "page": "#ffffff"}
 _WIDTH: Final = 900
 _HEIGHT: Final = 460
-
-
-def can_export() -> bool:
-    """Return whether vl-convert is installed (`pip install vl-convert-python`)."""
-    try:
-        import vl_convert  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def export_spec(
@@ -68,19 +59,3 @@ def export_spec(
     }
     spec.pop("usermeta", None)
     return spec
-
-
-def to_svg(spec: Mapping[str, Any]) -> bytes:
-    """Return the picture of `spec` as SVG; nothing is loaded from anywhere."""
-    import vl_convert
-
-    text: str = vl_convert.vegalite_to_svg(dict(spec), allowed_base_urls=[])
-    return text.encode()
-
-
-def to_png(spec: Mapping[str, Any], scale: float = 2.0) -> bytes:
-    """Return the picture of `spec` as PNG, `scale` pixels for each of its units."""
-    import vl_convert
-
-    data: bytes = vl_convert.vegalite_to_png(dict(spec), scale=scale, allowed_base_urls=[])
-    return data

@@ -32,13 +32,13 @@ def lines_table(labels: Sequence[str], sizes: Sequence[int], x: Floats, columns:
         x: `[n]`, the sum of `sizes`.
         columns: `y`, `low`, `high`, and `smooth` when there is one, each `[n]`; NaN becomes null.
     """
-    table = {"x": pa.array(x), "series": _series(labels, sizes)}
+    table = {"x": _positions(x), "series": _series(labels, sizes)}
     return pa.table({**table, **{name: _numbers(values) for name, values in columns.items()}})
 
 
 def dots_table(labels: Sequence[str], sizes: Sequence[int], x: Floats, y: Floats) -> pa.Table:
     """Return `dots`, as `lines_table` does."""
-    return pa.table({"x": pa.array(x), "series": _series(labels, sizes), "y": _numbers(y)})
+    return pa.table({"x": _positions(x), "series": _series(labels, sizes), "y": _numbers(y)})
 
 
 def marks_table(labels: Sequence[str], sizes: Sequence[int], x: Floats, values: Floats) -> pa.Table:
@@ -75,6 +75,12 @@ def _series(labels: Sequence[str], sizes: Sequence[int]) -> pa.DictionaryArray:
     dtype = np.int8 if len(labels) < 128 else np.int32
     codes = np.repeat(np.arange(len(labels), dtype=dtype), sizes)
     return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(list(labels), pa.string()))
+
+
+def _positions(x: Floats) -> pa.Array:
+    """Whole numbers of 32 bits where that loses nothing."""
+    small = x.astype(np.int32) if x.size and np.abs(x).max() < 2**31 else None
+    return pa.array(small if small is not None and np.array_equal(small, x) else x)
 
 
 def _numbers(values: Floats) -> pa.Array:
