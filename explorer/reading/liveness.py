@@ -85,11 +85,12 @@ class Liveness:
 
 def is_alive(described: Mapping[str, Any]) -> bool | None:
     """Whether the process that `storage.process.identify` described still runs; None when nobody can tell from here."""
+    pid, boot_id, start = described.get("pid"), described.get("boot_id"), described.get("process_start")
+    if not (isinstance(boot_id, str) and isinstance(pid, int) and isinstance(start, int | float)):
+        return None
     if process.is_gone(described):
         return False
-    pid, here = described.get("pid"), process.boot_id()
-    ours = described.get("host") == socket.gethostname() and described.get("boot_id") == here is not None
-    if not ours or not isinstance(pid, int) or not isinstance(described.get("process_start"), int | float):
+    if described.get("host") != socket.gethostname() or boot_id != process.boot_id():
         return None
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
