@@ -149,7 +149,7 @@ def metric_table(
     )
     table["recorded"] = [numbers.get(metric) is not None for metric in metrics for numbers in values.values()]
     table["value"] = [_number(numbers.get(metric)) for metric in metrics for numbers in values.values()]
-    base = table["metric"].map({metric: _number(values[reference].get(metric)) for metric in metrics}).astype(float)
+    base = pd.Series([_number(values[reference].get(metric)) for metric in metrics for _ in values], dtype=float)
     comparable = (table["run"] != reference) & _is_finite(table["value"]) & _is_finite(base)
     table["difference"] = (table["value"] - base).where(comparable)
     table["percent"] = (100.0 * table["difference"] / base.abs()).where(base != 0.0)

@@ -30,6 +30,7 @@ _BETTER: Final[Mapping[str, str]] = {
     "lower": "Lower is better",
     "higher": "Higher is better",
 }
+MAX_RUNS: Final = 24
 _MAX_NAMED: Final = 6
 
 
@@ -94,6 +95,17 @@ def choose(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> Choices:
         )
         search = linked.search("Metrics", SEARCH, "part of a metric's name")
     return Choices(reference=reference, statistic=cast(Statistic, statistic), better=better, search=search)
+
+
+def limit(infos: Sequence[RunInfo], reference: str) -> list[RunInfo]:
+    """The runs to compare: the reference first, then the others, at most 24 in all; say so when there are more."""
+    ordered = sorted(infos, key=lambda info: info.run_id != reference)
+    if len(ordered) > MAX_RUNS:
+        st.caption(
+            f"The reference and the newest {MAX_RUNS - 1} of the other {len(ordered) - 1:,} selected runs stand here; "
+            "the table of the page Runs shows all of them."
+        )
+    return ordered[:MAX_RUNS]
 
 
 def explain(choices: Choices, metrics: Sequence[str]) -> str:

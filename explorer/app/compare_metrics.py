@@ -89,7 +89,7 @@ def _draw(
 ) -> None:
     others = [info.run_id for info in infos if info.run_id != choices.reference]
     runs = [choices.reference, *others]
-    wide = wide_metric_table(table, runs, (*_FIELDS, "verdict", "recorded")).loc[list(names)]
+    wide = wide_metric_table(table, runs, (*_FIELDS, "verdict", "recorded")).iloc[: len(names)]
     shown = [(choices.reference, "value"), *((run, field) for run in others for field in _FIELDS)]
     colours = pd.DataFrame("", index=range(len(names)), columns=range(len(shown)))
     for place, (run, field) in enumerate(shown):
@@ -112,7 +112,13 @@ def _draw(
     style = frame.style.apply(lambda _: colours, axis=None)
     for column, (_, field) in zip(frame.columns, shown, strict=True):
         style.format(_FORMATS[field], subset=[column])
-    st.dataframe(style, height=table_height(len(names)), placeholder="", alt="Metrics of the compared runs")
+    st.dataframe(
+        style,
+        height=table_height(len(names)),
+        placeholder="",
+        column_config={"reference": st.column_config.Column(width=150)},  # one column under a whole name
+        alt="Metrics of the compared runs",
+    )
 
 
 def _background(verdict: str) -> str:
@@ -151,4 +157,5 @@ def write_csv(table: pd.DataFrame, names: Mapping[str, str], choices: Choices) -
 
 
 def _harmless(text: str) -> str:
-    return f"'{text}" if _FORMULA.match(text) else text
+    whole = text.encode("utf-8", "replace").decode("utf-8")  # half surrogates cannot be written
+    return f"'{whole}" if _FORMULA.match(whole) else whole

@@ -40,16 +40,26 @@ def config(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
             icon=":material/tune:",
         )
         return
+    if len(infos) < 2 and not show_all:
+        return
     if differing.empty and not show_all:
-        st.caption(f"No difference: all {num_all:,} settings are the same in these {len(infos)} runs.")
+        st.caption(f"No difference: {_counted(num_all)} the same in all {len(infos)} runs.")
         return
     table = settings_table(settings, only_differences=False) if show_all else differing
     draw(table, labels, bold=set(differing.index) if show_all else set())
-    st.caption(f"{len(differing):,} of {num_all:,} settings differ." + (" They are bold." if show_all else ""))
+    if len(infos) > 1:
+        bold = " They are bold." if show_all and len(differing) else ""
+        st.caption(f"{len(differing):,} of {num_all:,} settings differ.{bold}")
+
+
+def _counted(num: int) -> str:
+    return "the one setting is" if num == 1 else f"the {num:,} settings are"
 
 
 def code_and_environment(runs: Sequence[Run], labels: Mapping[str, str]) -> None:
     """Draw in what commit, uncommitted changes, command, packages and machine the runs differ."""
+    if len(runs) < 2:
+        return
     facts = {run.info.run_id: _facts(run) for run in runs}
     patches = patch_settings({run.info.run_id: run.git_diff for run in runs})
     for run_id, files in patches.items():

@@ -10,7 +10,7 @@ import streamlit as st
 
 from explorer.analysis.patches import FilePatch, split_patch
 from explorer.app.names import esc, plain
-from explorer.app.run_text import number_text
+from explorer.app.run_text import block_text, number_text
 
 _MAX_LINES: Final = 1_500
 _MAX_CHARS: Final = 150_000
@@ -59,7 +59,7 @@ def _changes(patch: str, run_id: str) -> None:
     if len(parts) > 1:
         chosen = _choose_file(parts)
         text = patch if chosen is None else parts[chosen].text
-    lines = text[:_MAX_CHARS].split("\n")
+    lines = block_text(text, _MAX_CHARS).split("\n")
     st.code("\n".join(lines[:_MAX_LINES]), language="diff", height="content" if len(lines) <= 30 else 640)
     if len(lines) > _MAX_LINES or len(text) > _MAX_CHARS:
         st.caption(f"Cut here after {number_text(min(len(lines), _MAX_LINES))} lines; the download has all of it.")

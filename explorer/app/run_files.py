@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
 
 _FINE: Final = ("ok", "readable", "values not checked")
+_MAX_NAMED: Final = 5
 _VERIFIED: Final = "run_verified"  # session: (run id, what the last check found)
 _WHAT: Final[Mapping[str, str]] = {
     "identity": "who the run is",
@@ -46,7 +47,7 @@ def files(info: RunInfo) -> None:
                 verified = verify_files(info.path)
             st.session_state[_VERIFIED] = (info.run_id, verified)
     _say(found, list_missing(info.path), verified, info.state == "running")
-    shown = found[:MAX_ROWS]
+    shown = sorted(found, key=lambda file: _state(file, verified) in _FINE)[:MAX_ROWS]
     frame = pd.DataFrame(
         {
             "file": [plain(file.name) for file in shown],
@@ -86,12 +87,13 @@ def _say(found: list[RunFile], missing: list[str], verified: dict[str, str] | No
     lines += [f"- {esc(name)}: {esc(reason, 400)}" for name, reason in (verified or {}).items() if name not in names]
     if lines:
         st.warning("\n".join(lines[:20]), title="Something is missing", icon=":material/scan_delete:")
-    num_bad = sum(_state(file, verified) not in _FINE for file in found)
-    if num_bad:
+    bad = [file for file in found if _state(file, verified) not in _FINE]
+    if bad:
+        named = "\n".join(f"- {esc(file.name)}: {esc(_state(file, verified), 400)}" for file in bad[:_MAX_NAMED])
         st.error(
-            "The table names them. Only their own rows are left out; everything else is read as usual. "
-            "A copy of the file from a backup, put back under its name, is all it takes.",
-            title="1 file is damaged" if num_bad == 1 else f"{num_bad:,} files are damaged",
+            f"{named}\n\nOnly the rows of these files are left out; everything else is read as usual. A copy from a "
+            "backup, put back under the same name, is all it takes.",
+            title="1 file is damaged" if len(bad) == 1 else f"{len(bad):,} files are damaged",
             icon=":material/broken_image:",
         )
     elif verified is not None and not lines:

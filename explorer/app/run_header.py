@@ -10,7 +10,7 @@ import streamlit as st
 from explorer.analysis.comparison import better_direction, pick_statistic
 from explorer.app import linked, links, shell
 from explorer.app.names import esc, plain, run_labels
-from explorer.app.run_text import ago_text, duration_text, moment_text, number_text
+from explorer.app.run_text import ago_text, block_text, duration_text, moment_text, number_text
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
@@ -92,7 +92,7 @@ def _title(info: RunInfo) -> None:
         parts += [f"on {info.host}"] if info.host else []
         st.caption(" · ".join(esc(part) for part in parts))
     if info.notes.strip():
-        st.text(info.notes[:10_000])
+        st.text(block_text(info.notes, 10_000))
 
 
 def _key_numbers(info: RunInfo) -> None:
@@ -138,7 +138,7 @@ def trouble(run: Run) -> None:
     info = run.info
     if info.error is not None:
         st.error(esc(info.error.message, 2000) or "No message.", title=esc(info.error.type), icon=":material/error:")
-        traceback = info.error.traceback[-_MAX_TRACEBACK:].strip("\n")
+        traceback = block_text(info.error.traceback[-_MAX_TRACEBACK:].strip("\n"), _MAX_TRACEBACK)
         if traceback:
             with st.expander(
                 "Traceback", icon=":material/subject:", expanded=st.session_state.get(TAB) in (None, TABS[0])

@@ -12,7 +12,7 @@ import streamlit as st
 from explorer.analysis.comparison import setting_text
 from explorer.app import linked
 from explorer.app.names import plain
-from explorer.app.run_text import NONE, bytes_text, number_text
+from explorer.app.run_text import NONE, block_text, bytes_text, number_text
 from explorer.reading.info import flatten
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def environment(found: Mapping[str, Any], seed: Mapping[str, Any] | None, argv: 
     command = " ".join(argv)
     if command:
         st.markdown("**Command**")
-        st.code(command[:20_000], language=None, wrap_lines=True)
+        st.code(block_text(command, 20_000), language=None, wrap_lines=True)
     if not found:
         st.info("The recorder has written no environment for this run.", icon=":material/memory:")
         return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from datetime import datetime, timezone
 
+from explorer.app.names import plain
+
 NONE = "–"
 
 
@@ -93,3 +95,13 @@ def percent_text(value: float | None) -> str:
     if math.isinf(value) or abs(value) >= 1e7:
         return f"{value:+.2e} %"
     return f"{value:+,.0f} %" if abs(value) >= 1000 else f"{value:+.3g} %" if value else "0 %"
+
+
+def block_text(text: str, max_chars: int) -> str:
+    r"""Text of several lines as it may be shown: lines and tabs stay, other control characters and half ones do not.
+
+    >>> block_text("a\tb\n\x1b[31mc", 100)
+    'a\tb\n\ufffd[31mc'
+    """
+    lines = text[:max_chars].split("\n")
+    return "\n".join("\t".join(plain(part, max_chars) for part in line.rstrip("\r").split("\t")) for line in lines)

@@ -6,8 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from explorer.analysis.comparison import (
     NOT_SET,
@@ -191,3 +190,9 @@ def test_the_wide_table_has_one_row_per_metric_and_the_fields_of_each_run_side_b
 def test_the_wide_table_of_no_metrics_still_has_its_columns() -> None:
     wide = wide_metric_table(metric_table({"a": {}}, "a"), ["a"], ["value"])
     assert wide.shape == (0, 1)
+
+
+def test_half_a_character_in_a_name_is_compared_like_any_other() -> None:
+    table = metric_table({"a": {"\ud800": 1.0}, "b": {"\ud800": 3.0}}, "a")
+    assert wide_metric_table(table, ["a", "b"], ["value"]).iloc[0].tolist() == [1.0, 3.0]
+    assert settings_table({"a": {"\ud800": "\ud800"}, "b": {}}).shape == (1, 2)

@@ -23,6 +23,7 @@ OpenApp = Callable[..., AppTest]
 MakeRun = Callable[..., str]
 
 HOSTILE = "[click](http://evil.example) ![i](http://evil.example/x.png) <b>x</b> :red[hi] $x$ \u202egnp.exe"
+HALF = "\ud800"  # half a character, as JSON can hold it and UTF-8 cannot
 
 
 def metric_rows(app: AppTest) -> pd.DataFrame:
@@ -68,6 +69,15 @@ def test_no_selected_run_says_where_to_select(open_app: OpenApp, make_run: MakeR
     assert "No run is selected" in app.info[0].value
 
 
+def test_more_runs_than_fit_side_by_side_are_counted(open_app: OpenApp, make_run: MakeRun) -> None:
+    ids = [make_run(f"r{number}", config={"k": number}) for number in range(30)]
+    app = open_app("compare", runs=",".join(ids), ref=ids[3])
+    assert_drawn(app)
+    assert "newest 23 of the other 29" in texts(app)
+    assert setting_rows(app)[0].shape[1] == 24
+    assert setting_rows(app)[0].columns[0] == "r3"
+
+
 def test_one_run_alone_is_shown_and_asks_for_another(open_app: OpenApp, make_run: MakeRun) -> None:
     make_run("digits")
     app = open_app("compare")
@@ -88,7 +98,7 @@ def test_only_differing_settings_are_shown_and_all_on_request(open_app: OpenApp,
 def test_runs_with_equal_settings_are_said_to_be_equal(open_app: OpenApp, make_run: MakeRun) -> None:
     make_run("a", config={"lr": 0.1})
     make_run("b", config={"lr": 0.1})
-    assert "all 1 settings are the same in these 2 runs" in texts(open_app("compare"))
+    assert "the one setting is the same in all 2 runs" in texts(open_app("compare"))
 
 
 def test_metrics_are_compared_to_the_oldest_run_unless_the_link_says_otherwise(
@@ -226,15 +236,19 @@ def test_a_damaged_file_costs_only_its_own_curve_and_is_named(open_app: OpenApp,
     assert segment.name in texts(app).replace("\\", "")
 
 
-def test_hostile_names_are_shown_letter_by_letter(open_app: OpenApp, make_run: MakeRun) -> None:
+def test_hostile_names_are_shown_letter_by_letter(open_app: OpenApp, make_run: MakeRun, root: Path) -> None:
     for number in range(2):
         make_run(
-            HOSTILE,
-            config={HOSTILE: number},
+            HOSTILE + HALF,
+            config={HOSTILE + HALF: [number, HALF]},
             series={HOSTILE: [1.0, number], f"{HOSTILE}/loss": [1.0, 2.0]},
-            tags=[HOSTILE],
-            group=HOSTILE,
+            tags=[HOSTILE + HALF],
+            group=HOSTILE + HALF,
         )
+        record = root / f"run-{number:04}" / "summary" / "0001-00000.json"
+        content = json.loads(record.read_text())
+        content["metrics"][HALF] = content["metrics"][HOSTILE]
+        record.write_text(json.dumps(content))
     app = open_app("compare", better="name", stat="best")
     assert_drawn(app)
     shown = texts(app)

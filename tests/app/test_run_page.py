@@ -302,26 +302,29 @@ def test_the_recorder_tells_what_it_cost_and_what_it_lost(open_app: OpenApp, mak
 
 @pytest.mark.parametrize("tab", TABS)
 def test_hostile_names_are_shown_letter_by_letter(open_app: OpenApp, make_run: MakeRun, root: Path, tab: str) -> None:
+    evil = HOSTILE + "\ud800"  # and half a character, as JSON can hold it and UTF-8 cannot
     run_id = make_run(
-        HOSTILE,
-        tags=[HOSTILE],
-        notes=HOSTILE,
-        group=HOSTILE,
-        config={HOSTILE: {HOSTILE: HOSTILE}},
+        evil,
+        tags=[evil],
+        notes=evil,
+        group=evil,
+        config={evil: {evil: evil}},
         series={HOSTILE: [1.0, 2.0], f"{HOSTILE}/loss": [1.0]},
         state="failed",
-        error={"type": HOSTILE, "message": HOSTILE, "traceback": HOSTILE},
+        error={"type": evil, "message": evil, "traceback": evil},
     )
     record = root / run_id / "summary" / "0001-00000.json"
-    edit_record(record, host=HOSTILE, warnings=[HOSTILE], overhead={HOSTILE: HOSTILE}, dropped_rows=1)
+    metrics = json.loads(record.read_text())["metrics"]
+    metrics[evil] = metrics[HOSTILE]
+    edit_record(record, host=evil, warnings=[evil], overhead={evil: evil}, dropped_rows=1, metrics=metrics)
     for path in (root / run_id / "run.json", root / run_id / "attempts" / "0001-00000.json"):
-        environment = {HOSTILE: HOSTILE, "versions": {HOSTILE: HOSTILE}}
-        git = {"commit": HOSTILE, "branch": HOSTILE, "dirty": True, "remote": HOSTILE}
-        edit_record(path, environment=environment, argv=[HOSTILE], host=HOSTILE, git=git)
+        environment = {evil: evil, "versions": {evil: evil}}
+        git = {"commit": evil, "branch": evil, "dirty": True, "remote": evil}
+        edit_record(path, environment=environment, argv=[evil], host=evil, git=git)
     (root / run_id / "git.diff").write_text(f"diff --git a/{HOSTILE} b/{HOSTILE}\n@@ -1 +1 @@\n-a\n+b\n" * 2)
     app = open_app("run", tab=tab)
     assert_drawn(app)
-    assert app.title[0].value == esc(HOSTILE)
+    assert app.title[0].value == esc(evil)
     shown = texts(app).replace(app.text[0].value, "")  # st.text shows text as it is
     assert "](http" not in shown
     assert "<b>" not in shown

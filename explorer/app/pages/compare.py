@@ -26,7 +26,7 @@ else:
     choices = compare_choices.choose(infos, labels)
     if len(infos) == 1:
         st.info("Only one run is selected. Select another one in the sidebar, and what differs is shown.")
-    infos.sort(key=lambda info: info.run_id != choices.reference)
+    infos = compare_choices.limit(infos, choices.reference)
     overview, metrics = compare_overview.overview, compare_metrics.metrics
     live.follow(infos, lambda now: overview(now, labels, choices.reference), "The list of runs")
     with shell.guard("The config"):
