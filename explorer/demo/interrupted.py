@@ -31,7 +31,11 @@ def train_killed_and_resumed(
         # The child's sys.path is this process's: the current folder must not become part of it.
         code = f"import sys; sys.path[:] = {sys.path!r}; from explorer.demo.interrupted import work; work()"
         with subprocess.Popen(
-            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the parent, which then ends it
         ) as process:
             assert process.stdin is not None
             assert process.stdout is not None
