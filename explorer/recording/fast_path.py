@@ -1,8 +1,8 @@
 """The few instructions that a training pays for a row of metrics that it has logged before.
 
-Everything is a local or a cell of a closure, and one tuple holds what belongs together, so that another thread never sees
-half of a change. Between reading and writing `journal.next` there is no call, so the interpreter switches no thread there
-and two threads never take the same place.
+Everything is a local or a cell of a closure, and one tuple holds what belongs together, so that another thread never
+sees half of a change. Between reading and writing `journal.next` there is no call, so the interpreter switches no
+thread there and two threads never take the same place.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """A journal in memory that the training thread writes into, and the file behind it.
 
-Mapped: the memory is the file's own, so a row is safe from a kill as soon as it is written. The space is reserved on the
-disk before it is mapped (a mapped write to a full disk would be a SIGBUS), the pages are touched ahead by the writer
-thread (so that the training thread takes no page fault, which can wait for the disk), and it is done only on file
-systems where both hold. Buffered: plain memory, appended to the file by the writer thread every 0.2 s; for network and
-copy-on-write file systems, and for systems without `posix_fallocate`.
+Mapped: the memory is the file's own, so a row is safe from a kill as soon as it is written. The space is reserved on
+the disk before it is mapped (a mapped write to a full disk would be a SIGBUS), the pages are touched ahead by the
+writer thread (so that the training thread takes no page fault, which can wait for the disk), and it is done only on
+file systems where both hold. Buffered: plain memory, appended to the file by the writer thread every 0.2 s; for
+network and copy-on-write file systems, and for systems without `posix_fallocate`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pathlib import Path
 
 from explorer.storage import journal
 from explorer.storage.disk import Disk
-from explorer.storage.journal import HEADER_BYTES, Header, Scan, Shape
+from explorer.storage.journal import HEADER_BYTES, Header, Shape
+from explorer.storage.journal_scan import Scan, put_checksums, scan
 
 JOURNAL_BYTES = 8 * 2**20
 FIRST_JOURNAL_BYTES = 2**20
@@ -62,8 +63,8 @@ class JournalFile:
         path: the file.
         header: whose rows these are.
         view: the memory, header included. A row goes where `next` is.
-        next: offset of the next row. Taking a place is `at = j.next; j.next = at + size` with nothing between that could
-            let another thread run, so that two threads never get the same place.
+        next: offset of the next row. Taking a place is `at = j.next; j.next = at + size` with nothing between that
+            could let another thread run, so that two threads never get the same place.
         limit: no row may reach beyond it; 0 once the journal is closed.
         shapes: the shapes defined in it.
         step: the step of the newest row, or None.
@@ -145,8 +146,8 @@ class JournalFile:
     def collect(self, *, final: bool = False) -> Scan:
         """The rows that came since the last call. Called by the writer thread alone."""
         end = min(self.next, len(self.view))
-        found = journal.scan(self.view, self._collected, end, self._known, final=final, verify=False)
-        journal.put_checksums(self.view, found.rows)
+        found = scan(self.view, self._collected, end, self._known, final=final, verify=False)
+        put_checksums(self.view, found.rows)
         self._collected = end if final else found.next_offset
         return found
 
@@ -200,5 +201,5 @@ class JournalFile:
 
 
 def wall_minus_monotonic_ns() -> int:
-    """The offset between the two clocks now. Wall times of a whole attempt use one, so that they never run backwards."""
+    """The offset between the two clocks now. A whole attempt uses one, so that its wall times never run backwards."""
     return time.time_ns() - time.monotonic_ns()

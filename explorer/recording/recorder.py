@@ -111,6 +111,8 @@ class Recorder:
         )
         self.run_id, self.path, self._last_step = folder.run_dir.name, folder.run_dir, folder.earlier_step
         self.config.put_under(folder.earlier_config)
+        for problem in folder.problems:
+            self._notices.warn(problem, problem)
         mapped = can_map(folder.run_dir)
         header = Header(wall_minus_monotonic_ns(), folder.attempt, folder.rank, 1)
         self._stream = Stream(folder.run_dir, "scalars", header, mapped=mapped, disk=disk, small=False)

@@ -1,39 +1,73 @@
-"""Turn the journals that a killed process left into segments, before the run goes on."""
+"""Put a killed process's part of a run in order, before the run goes on: its journals become segments, its totals right."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from explorer.errors import FileError
+from explorer.recording.totals import Totals
 from explorer.storage import layout, process, records, segments
 from explorer.storage.disk import Disk
-from explorer.storage.layout import RunPaths, SegmentName
+from explorer.storage.layout import RunPaths, SegmentFile, SegmentName
 from explorer.storage.live import read_journal
 
 
 def replay_journals(run_dir: Path, disk: Disk) -> list[str]:
-    """Seal every journal whose process is gone for certain. Raises OSError.
+    """Settle every attempt whose process is gone for certain and has left a journal. Raises OSError.
 
     Returns one sentence for each journal with damaged places; their other rows are kept.
     """
     paths = RunPaths(run_dir)
-    problems = []
+    left: dict[tuple[int, int], list[tuple[str, SegmentFile]]] = {}
     for table in layout.TABLES:
         for file in layout.list_segments(run_dir, table):
-            name = file.name
-            if name.kind != "journal":
+            if file.name.kind == "journal":
+                left.setdefault((file.name.attempt, file.name.rank), []).append((table, file))
+    problems = []
+    for (attempt, rank), journals in left.items():
+        try:
+            owner = records.read_json(paths.attempt_json(attempt, rank))
+            if not process.is_gone(owner):
                 continue
-            try:
-                owner = records.read_json(paths.attempt_json(name.attempt, name.rank))
-                if not process.is_gone(owner):
-                    continue
-                tables, damaged = read_journal(file.path, final=True)
-            except (FileNotFoundError, FileError):
-                continue  # it stays as it is, and readers report it
-            if damaged:
-                problems.append(f"{file.path.name} has {damaged} damaged places; the rows around them are kept")
-            if tables:
-                target = SegmentName(name.attempt, name.rank, name.segment)
-                segments.write_segment(run_dir, table, target, tables, disk=disk)
-            disk.remove(file.path)
+            for table, file in journals:
+                problems += _seal(run_dir, table, file, disk)
+            _settle(paths, attempt, rank, disk)
+        except (FileNotFoundError, FileError):
+            continue  # it stays as it is, and readers report it
     return problems
+
+
+def _seal(run_dir: Path, table: str, file: SegmentFile, disk: Disk) -> list[str]:
+    tables, damaged = read_journal(file.path, final=True)
+    if tables:
+        name = SegmentName(file.name.attempt, file.name.rank, file.name.segment)
+        segments.write_segment(run_dir, table, name, tables, disk=disk)
+    disk.remove(file.path)
+    return [f"{file.path.name} had {damaged} damaged places; the rows around them are kept"] if damaged else []
+
+
+def _settle(paths: RunPaths, attempt: int, rank: int, disk: Disk) -> None:
+    """Make the summary say what the segments hold: the last one was written up to two seconds before the end."""
+    totals = Totals()
+    for file in layout.list_segments(paths.run_dir, "scalars"):
+        if (file.name.attempt, file.name.rank) == (attempt, rank) and file.name.kind == "segment":
+            totals.add_table(segments.read_columns(file.path))
+    summary = _summary(paths, attempt, rank)
+    if summary.get("state") == "running":
+        summary["state"] = "killed"
+    summary |= {"last_step": totals.last_step, "rows": totals.rows, "scalars": totals.scalars}
+    summary["metrics"] = totals.encode()
+    records.write_json(paths.summary_json(attempt, rank), summary, disk=disk, sync=True)
+
+
+def _summary(paths: RunPaths, attempt: int, rank: int) -> dict[str, Any]:
+    """The summary as the process left it, or what can be said when it died before its first one."""
+    try:
+        return records.read_record(paths.summary_json(attempt, rank))
+    except (FileNotFoundError, FileError):
+        run, started = records.read_record(paths.run_json), records.read_json(paths.attempt_json(attempt, rank))
+        same = {key: run.get(key) for key in ("format", "name", "group", "tags", "notes", "created", "config")}
+        keys = ("started", "host", "pid", "boot_id", "process_start")
+        about = {key: started.get(key) for key in keys} | {"updated": started.get("started")}
+        return {**same, **about, "state": "running", "error": None, "heartbeat": 0, "heartbeat_every_s": 5.0}

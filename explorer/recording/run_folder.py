@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from typing import Any, Literal
 from explorer.errors import FileError, RootError, RunNotFound, UsageError
 from explorer.recording.config import Plain, merge
 from explorer.recording.redaction import redact_argv
+from explorer.recording.replay import replay_journals
 from explorer.storage import layout, process, records
 from explorer.storage.disk import Disk
 from explorer.storage.layout import FORMAT_VERSION, RunPaths
@@ -46,6 +47,7 @@ class RunFolder:
         run: the content of run.json.
         earlier_config: settings of all attempts before this one, merged over those of run.json.
         earlier_step: the last step recorded before, or None in a new run.
+        problems: what was found damaged in what killed attempts left.
         started: ISO time of this attempt.
         process: host, pid, boot id and start of this process.
     """
@@ -59,6 +61,7 @@ class RunFolder:
     earlier_step: int | None
     started: str
     process: dict[str, Any]
+    problems: tuple[str, ...] = ()
 
     @property
     def paths(self) -> RunPaths:
@@ -111,7 +114,8 @@ def open_folder(
         for folder in ("attempts", "summary", *layout.TABLES):
             disk.make_dir(run_dir / folder)
         run = _claim_run(run_dir, run_id, identity, config, disk)
-        return _claim_attempt(run_dir, rank, world_size, run, disk)
+        problems = replay_journals(run_dir, disk) if exists else []
+        return replace(_claim_attempt(run_dir, rank, world_size, run, disk), problems=tuple(problems))
     except OSError as error:
         raise RootError(f"cannot record into {run_dir}: {error.strerror or error}. Choose another root=") from error
 

@@ -1,8 +1,8 @@
 """The rows of one table on their way to disk: journals that are filled, ready, or waiting to become segments.
 
 Two sides meet here without a lock. Threads of the training take places in the current journal and change journals; one
-writer thread prepares journals, collects rows and seals. Each step that both could take is one attribute read next to one
-attribute write, or one operation of a deque, which the interpreter does not interrupt.
+writer thread prepares journals, collects rows and seals. Each step that both could take is one attribute read next to
+one attribute write, or one operation of a deque, which the interpreter does not interrupt.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 from explorer.recording.journal_file import FIRST_JOURNAL_BYTES, JOURNAL_BYTES, JournalFile
 from explorer.storage import columns, segments
 from explorer.storage.disk import Disk
-from explorer.storage.journal import HEADER_BYTES, MAX_SHAPE_NAMES, Header, Shape, ShapeRows
+from explorer.storage.journal import HEADER_BYTES, MAX_SHAPE_NAMES, Header, Shape
+from explorer.storage.journal_scan import ShapeRows
 from explorer.storage.layout import SegmentName
 
 READY_JOURNALS = 3

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from explorer.storage.journal import ShapeRows
+from explorer.storage import columns
+from explorer.storage.journal_scan import ShapeRows
 from explorer.storage.records import encode_number
 
 Number = float | int
@@ -61,6 +63,18 @@ class Totals:
             if int(rows.order[-1]) > newest:
                 newest = int(rows.order[-1])
                 self.last_step = int(rows.steps[-1])
+
+    def add_table(self, table: pa.Table) -> None:
+        """Count the rows of a segment."""
+        steps = columns.numbers(table.column(columns.STEP))
+        self.rows += len(steps)
+        if len(steps):
+            self.last_step = int(steps[-1])
+        for name, column in zip(table.column_names[2:], table.columns[2:], strict=True):
+            there = columns.validity(column)
+            self.scalars += int(there.sum())
+            if there.any():
+                _add(self.metrics.setdefault(name, Total()), steps[there], columns.numbers(column)[there])
 
     def encode(self) -> dict[str, list[Number | str | None]]:
         """The `metrics` of a summary."""

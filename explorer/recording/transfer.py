@@ -1,9 +1,9 @@
 """Values that are still on an accelerator, brought over without making the training wait.
 
-CUDA: the caller enqueues, on its own stream, one conversion and one copy into pinned memory, and an event behind them; the
-writer thread asks the event until it has passed. The order of the stream makes the value that of the moment of `log()`,
-whatever the training does to the tensor afterwards. Other accelerators: the caller enqueues a copy on the device, and
-the writer thread, which may wait, reads it.
+CUDA: the caller enqueues, on its own stream, one conversion and one copy into pinned memory, and an event behind them;
+the writer thread asks the event until it has passed. The order of the stream makes the value that of the moment of
+`log()`, whatever the training does to the tensor afterwards. Other accelerators: the caller enqueues a copy on the
+device, and the writer thread, which may wait, reads it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Transfers:
         return len(self._waiting)
 
     def start(self, step: int, monotonic_ns: int, tensors: dict[str, Any]) -> bool:
-        """Set the copies going; False when that cannot be done now (a CUDA graph is being captured, or all memory is in use)."""
+        """Set the copies going; False when that cannot be now: a CUDA graph is being captured, or all memory is in use."""
         by_device: dict[Any, list[str]] = {}
         for name, tensor in tensors.items():
             by_device.setdefault(tensor.device, []).append(name)

@@ -60,10 +60,9 @@ def clean_row(values: Mapping[str, object]) -> Cleaned:
         if number is None:
             row.refused.append((name, _wrong(value)))
             continue
-        if isinstance(number, int) and not -EXACT_FLOAT_INT <= number <= EXACT_FLOAT_INT:
-            if not -INT64_MAX - 1 <= number <= INT64_MAX:
-                row.changed.append((name, "the integer does not fit 64 bits: it is kept as a float"))
-                number = _as_float(number)
+        if isinstance(number, int) and not -INT64_MAX - 1 <= number <= INT64_MAX:
+            row.changed.append((name, "the integer does not fit 64 bits: it is kept as a float"))
+            number = _as_float(number)
         row.names.append(name)
         row.kinds.append("q" if isinstance(number, int) and abs(number) > EXACT_FLOAT_INT else "d")
         row.values.append(number)

@@ -17,7 +17,6 @@ from explorer.recording.config import Config
 from explorer.recording.notices import Notices
 from explorer.recording.overhead import Overhead
 from explorer.recording.redaction import redact_text
-from explorer.recording.replay import replay_journals
 from explorer.recording.run_folder import RunFolder, now
 from explorer.recording.stream import Row, Stream
 from explorer.recording.system import SystemSampler
@@ -83,7 +82,6 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         """The thread's body."""
-        self._guard("replay", self._replay)
         self._guard("prepare", self._scalars.prepare)
         self._guard("summary", self._save_summary)
         self._guard("environment", self._describe)
@@ -148,8 +146,8 @@ class Writer(threading.Thread):
             self._guard_folder()
             self._notices.warn(
                 f"disk {error.errno}",
-                f"recording into {self._folder.run_dir} is held up ({error.strerror or error}); rows are kept in memory "
-                "and in the journal, and it is tried again. The training is not affected",
+                f"recording into {self._folder.run_dir} is held up ({error.strerror or error}); rows are kept in "
+                "memory and in the journal, and it is tried again. The training is not affected",
             )
             return False
         except Exception as error:
@@ -181,10 +179,6 @@ class Writer(threading.Thread):
         except OSError:
             return  # the next failure comes back here
         self._notices.warn("folder", f"the run's folder {self._folder.run_dir} was gone: it was made anew")
-
-    def _replay(self) -> None:
-        for problem in replay_journals(self._folder.run_dir, self._disk):
-            self._notices.warn(problem, problem)
 
     def _describe(self) -> None:
         """Facts that take a while to find out: packages, devices, git."""

@@ -1,20 +1,21 @@
 """Rows of a journal to columns of a segment.
 
-Rows of one step whose metrics do not overlap become one row (a loop that logs the loss and later the accuracy of a step
-gets the frame it expects). A metric that was logged twice at one step keeps both values, in two rows. The merged row has
-the earliest wall time of its parts.
+Rows of one step whose metrics do not overlap become one row (a loop that logs the loss and later the accuracy of a
+step gets the frame it expects). A metric that was logged twice at one step keeps both values, in two rows. The merged
+row has the earliest wall time of its parts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from explorer.storage.journal import ShapeRows
+from explorer.storage.journal_scan import ShapeRows
 
 STEP, WALL_TIME = "step", "wall_time"
 METRIC_PREFIX = "metric:"
@@ -48,8 +49,8 @@ def tables_of(rows: Sequence[ShapeRows], wall_minus_monotonic_ns: int) -> list[p
     """The rows as tables with the columns `step`, `wall_time` and one nullable column a metric.
 
     Returns:
-        One table as a rule; several, with different metrics, when one would have more than 1,000 metrics or four million
-        cells. [] when there are no rows. Rows are in the order in which their step was first logged.
+        One table as a rule; several, with different metrics, when one would have more than 1,000 metrics or four
+        million cells. [] when there are no rows. Rows are in the order in which their step was first logged.
     """
     by_integers: dict[frozenset[str], list[ShapeRows]] = {}
     for found in rows:
@@ -60,7 +61,7 @@ def tables_of(rows: Sequence[ShapeRows], wall_minus_monotonic_ns: int) -> list[p
 
 
 def _integer_names(rows: ShapeRows) -> frozenset[str]:
-    """The metrics that are int64 here; rows that differ in them go to different tables, so that no column mixes types."""
+    """The metrics that are int64 here; rows that differ in them go to different tables: no column mixes types."""
     return frozenset(name for name, kind in zip(rows.shape.names, rows.shape.kinds, strict=True) if kind == "q")
 
 
@@ -185,3 +186,32 @@ def _array(values: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_] | None,
     """Without `pa.array`, which imports pandas (0.3 s of CPU in the training process)."""
     bitmap = None if valid is None or valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
     return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """The values of a column as they lie in memory, int64[n] or float64[n]; where there is none, they mean nothing.
+
+    Not `ChunkedArray.to_numpy`, which imports pandas.
+    """
+    kind = np.float64 if column.type == pa.float64() else np.int64
+    chunks = [
+        np.frombuffer(chunk.buffers()[1], kind, count=len(chunk), offset=8 * chunk.offset)
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    if len(chunks) == 1:
+        return chunks[0]
+    return np.concatenate(chunks) if chunks else np.empty(0, kind)
+
+
+def validity(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Which rows of a column hold a value; bool[n]."""
+    found = []
+    for chunk in column.chunks:
+        bitmap = chunk.buffers()[0]
+        if bitmap is None:
+            found.append(np.ones(len(chunk), bool))
+        else:
+            bits = np.unpackbits(np.frombuffer(bitmap, np.uint8), bitorder="little")
+            found.append(bits[chunk.offset : chunk.offset + len(chunk)].astype(bool))
+    return np.concatenate(found) if found else np.empty(0, bool)

@@ -1,8 +1,8 @@
 """Which files a run has and what they are called.
 
-Names of runs, metrics and layers never become paths. Every number in a file name is written with leading zeros, so that
-sorting by name sorts by (attempt, rank, segment, part). Readers ignore whatever does not match these patterns, follow no
-symbolic link and open regular files only.
+Names of runs, metrics and layers never become paths. Every number in a file name is written with leading zeros, so
+that sorting by name sorts by (attempt, rank, segment, part). Readers ignore whatever does not match these patterns,
+follow no symbolic link and open regular files only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Kind = Literal["segment", "journal"]
 
 @dataclass(frozen=True, order=True)
 class SegmentName:
-    """What a name in a table's folder says: `0001-00000-000003.p1.parquet` is part 1 of segment 3 of attempt 1, rank 0."""
+    """What a table's file name says: `0001-00000-000003.p1.parquet` is attempt 1, rank 0, segment 3, part 1."""
 
     attempt: int
     rank: int

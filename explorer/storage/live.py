@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from explorer.errors import DamagedFile
 from explorer.storage import columns, journal
-from explorer.storage.journal import HEADER_BYTES, Header, Scan, Shape
+from explorer.storage.journal import HEADER_BYTES, Header, Shape
+from explorer.storage.journal_scan import Scan, scan
 
 _LOOK_BYTES = 256 * 2**10
 _QUIET_BYTES = 64 * 2**10
@@ -61,20 +62,26 @@ class JournalReader:
                 raise DamagedFile(self.path, "is no regular file, or larger than a journal can be")
             if self.header is None:
                 self.header = self._read_header(fd)
+            if self.header is None:
+                return Scan()
             data = self._read_from(fd, found.st_size, to_end=final)
         except OSError as error:
             raise DamagedFile(self.path, f"cannot be read ({error.strerror})") from error
         finally:
             os.close(fd)
-        result = journal.scan(data, 0, len(data) // 8 * 8, self._shapes, final=final)
+        result = scan(data, 0, len(data) // 8 * 8, self._shapes, final=final)
         rows = [replace(each, order=each.order + self._offset) for each in result.rows]
         self._offset += result.next_offset
         self.damaged += result.damaged
         return Scan(rows, self._offset, result.damaged)
 
-    def _read_header(self, fd: int) -> Header:
+    def _read_header(self, fd: int) -> Header | None:
+        """None for a journal that has its space but not its header yet, so that there are no rows."""
+        data = os.pread(fd, HEADER_BYTES, 0)
+        if not any(data):
+            return None
         try:
-            return Header.decode(os.pread(fd, HEADER_BYTES, 0))
+            return Header.decode(data)
         except ValueError as error:
             raise DamagedFile(self.path, str(error)) from error
 

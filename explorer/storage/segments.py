@@ -51,7 +51,7 @@ class SegmentMeta:
 
 
 def encode_segment(table: pa.Table, meta: SegmentMeta) -> bytes:
-    """The bytes of a segment file. The table's columns are `step`, `wall_time` and metrics (see `columns.tables_of`)."""
+    """The bytes of a segment file of a table with the columns `step`, `wall_time` and metrics (`columns.tables_of`)."""
     table = table.replace_schema_metadata({META_KEY: json.dumps(asdict(meta)).encode()})
     encodings = {name: "BYTE_STREAM_SPLIT" for name in table.column_names}
     encodings |= {STEP: "DELTA_BINARY_PACKED", WALL_TIME: "DELTA_BINARY_PACKED"}
@@ -77,7 +77,7 @@ def write_segment(
 
     Returns the paths written, part 0 first.
     """
-    paths = []
+    paths: list[Path] = []
     for part in reversed(range(len(tables))):
         part_name = SegmentName(name.attempt, name.rank, name.segment, part)
         meta = SegmentMeta(table_name, name.attempt, name.rank, name.segment, part, len(tables), tables[part].num_rows)

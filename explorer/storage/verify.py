@@ -77,8 +77,8 @@ def _check_file(file: SegmentFile, table: str, parts: dict[tuple[int, int, int],
         reader.read_new()
         if reader.damaged:
             yield Finding(file.path, f"has {reader.damaged} damaged places; the rows around them are read")
-        said = reader.header and (reader.header.attempt, reader.header.rank, reader.header.segment)
-        if said != (name.attempt, name.rank, name.segment):
+        header = reader.header
+        if header and (header.attempt, header.rank, header.segment) != (name.attempt, name.rank, name.segment):
             yield Finding(file.path, "belongs to another segment than its name says")
         return
     with segments.open_segment(file.path) as opened:
