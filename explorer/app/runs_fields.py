@@ -18,7 +18,7 @@ from explorer.reading.catalogue import RunInfo
 Kind = Literal["text", "number", "count", "duration", "time", "list", "flag", "setting"]
 
 STATES: Final = ("running", "finished", "failed", "killed", "stale")
-MAX_DEFAULT_SETTINGS: Final = 4
+MAX_DEFAULT_SETTINGS: Final = 5
 MAX_DEFAULT_METRICS: Final = 2
 _SAMPLE: Final = 60  # runs that are looked at to choose the columns to begin with
 
@@ -56,7 +56,7 @@ PLAIN: Final[Mapping[str, Field]] = {
     )
 }
 FIRST: Final = ("state", "name")
-LAST: Final = ("duration", "steps", "created", "tags", "notes")
+LAST: Final = ("created", "duration", "steps", "tags", "notes")
 
 
 @lru_cache(maxsize=4096)

@@ -19,7 +19,7 @@ _TABLE: Final = "runs_table"
 _DRAWN: Final = "runs_drawn"  # session: a _Drawn, what the browser shows
 _TRENDS_LEFT: Final = "runs_trends_left"  # session: sparklines that are still to be read
 _ROW_PX: Final = 34
-_MAX_PX: Final = 680
+_MAX_ROWS: Final = 19  # shown at once
 _BUSY_S: Final = 0.5  # while sparklines are being read
 _LIVE_S: Final = 2.0
 _IDLE_S: Final = 10.0
@@ -35,8 +35,8 @@ class _Drawn(NamedTuple):
 
 def draw(infos: Sequence[RunInfo]) -> None:
     """Draw the table; while a run is going on it looks at the disk every two seconds, else every ten."""
-    pace = _pace(infos)
-    st.fragment(shell.guarded("The runs table")(lambda: _draw(pace)), run_every=pace)()
+    pace, ids = _pace(infos), {info.run_id for info in infos}
+    st.fragment(shell.guarded("The runs table")(lambda: _draw(pace, ids)), run_every=pace)()
 
 
 def _pace(infos: Sequence[RunInfo]) -> float:
@@ -45,12 +45,12 @@ def _pace(infos: Sequence[RunInfo]) -> float:
     return _LIVE_S if any(info.state == "running" for info in infos) else _IDLE_S
 
 
-def _draw(pace: float) -> None:
+def _draw(pace: float, known: set[str]) -> None:
     if _take_click() or runs_edit.take_stale():
         st.rerun()
     infos = shell.runs()
-    if not infos:
-        st.rerun()
+    if {info.run_id for info in infos} != known:
+        st.rerun()  # the sidebar and the other controls follow
     view = make_view(infos)
     action_bar(infos, view)
     _say(view)
@@ -113,7 +113,7 @@ def _grid(infos: Sequence[RunInfo], view: View) -> None:
         table,
         key=_TABLE,
         hide_index=True,
-        height=min(_MAX_PX, _ROW_PX * (len(ids) + 1) + 3),
+        height="content" if len(ids) <= _MAX_ROWS else _ROW_PX * (_MAX_ROWS + 1),
         row_height=_ROW_PX,
         placeholder="",
         column_order=runs_table.order(view.fields, with_trend=points is not None),

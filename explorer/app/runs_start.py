@@ -54,6 +54,16 @@ def welcome(root: str) -> None:
         )
 
 
+def watch(root: str) -> None:
+    """Draw nothing, and open the table as soon as the first run is there."""
+    st.fragment(shell.guarded("The folder of runs")(_watch), run_every=2.0)()
+
+
+def _watch() -> None:
+    if shell.runs():
+        st.rerun()
+
+
 def demo_strip(root: str) -> None:
     """Draw how far the demo is while it records, and how it ended; nothing when it never ran."""
     job = demo_job(root)
@@ -84,6 +94,13 @@ def _strip() -> None:
         )
         st.code("\n".join(now.lines) or "It printed nothing.", language=None)
         st.button("Dismiss", key="demo_dismiss", on_click=job.forget)
+    elif now.phase == "done":
+        with st.container(horizontal=True, vertical_alignment="center", border=True):
+            st.markdown(":material/check: The demo is recorded.", width="content")
+            if st.button("See its curves", key="demo_curves", type="primary", icon=":material/show_chart:"):
+                job.forget()
+                shell.go("metrics")
+            st.button("Dismiss", key="demo_dismiss", type="tertiary", on_click=job.forget)
     elif now.phase == "stopped":
         with st.container(horizontal=True, vertical_alignment="center"):
             st.info("The demo was stopped; what it had recorded is kept.", icon=":material/stop_circle:")

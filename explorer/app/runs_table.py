@@ -179,7 +179,7 @@ def _swatch(slot: Slot, dark: bool) -> str:
     colour = (DARK if dark else LIGHT)[slot.colour]
     dashes = " ".join(str(length * 2) for length in DASHES[slot.dash])
     return "data:image/svg+xml," + quote(
-        "<svg xmlns='http://www.w3.org/2000/svg' width='48' height='32'>"
-        f"<path d='M4 16h40' stroke='{colour}' stroke-width='6' stroke-dasharray='{dashes}'/></svg>",
+        "<svg xmlns='http://www.w3.org/2000/svg' width='28' height='32'>"
+        f"<path d='M2 16h24' stroke='{colour}' stroke-width='5' stroke-dasharray='{dashes}'/></svg>",
         safe="/:=' ",
     )

@@ -4,7 +4,7 @@ import streamlit as st
 
 from explorer.app import runs_edit, runs_grid, shell
 from explorer.app.runs_controls import view_bar
-from explorer.app.runs_start import demo_strip, welcome
+from explorer.app.runs_start import demo_strip, watch, welcome
 
 runs_edit.take_stale()  # this script run draws everything
 infos = shell.runs()
@@ -18,4 +18,5 @@ else:
     runs_edit.notice()
     welcome(shell.root())
     demo_strip(shell.root())
+    watch(shell.root())
 runs_edit.drawers(infos)
