@@ -35,8 +35,7 @@ class Listing:
         """
         with self._lock:
             if self._looked is None or time.monotonic() - self._looked > _FRESH_S:
-                infos = self._catalogue.refresh()
-                self._infos = sorted(infos, key=lambda info: (info.created, info.run_id), reverse=True)
+                self._infos = self._catalogue.refresh()
                 self._looked = time.monotonic()
             return self._infos
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 import streamlit as st
@@ -10,10 +11,11 @@ import streamlit as st
 from explorer.app import links, runs_edit, selection, shell, state
 from explorer.app.names import plain
 from explorer.app.runs_csv import write_csv
-from explorer.app.runs_fields import default_tokens, find_field, list_metrics, list_tokens
+from explorer.app.runs_fields import Tokens, default_tokens, find_field
 from explorer.app.runs_view import NO_TREND, View, columns, trend
 from explorer.reading.catalogue import RunInfo
 
+_MAX_OPTIONS: Final = 2_000
 _TEXT_PX: Final = 280  # fixed, so that the buttons stay where they are when the selection changes
 _HELP: Final = """
 Keeps the runs for which this holds. Compare any column:
@@ -117,12 +119,13 @@ def _change_buttons(here: Sequence[RunInfo], count: str) -> None:
 
 
 def _columns(infos: Sequence[RunInfo]) -> None:
-    known = list_tokens(infos)
+    known = Tokens(infos)
     shown, _ = columns(infos, known)
+    offered = list(dict.fromkeys([*shown, *islice(known, _MAX_OPTIONS)]))
     st.session_state["runs_columns"] = shown
     st.multiselect(
         "Columns, from left to right",
-        known,
+        offered,
         key="runs_columns",
         format_func=_column_name,
         on_change=_write_columns,
@@ -130,9 +133,13 @@ def _columns(infos: Sequence[RunInfo]) -> None:
         width=560,
         help="Settings are `config.*`; metrics come as last, best, min and max.",
     )
-    metrics = [NO_TREND, *list_metrics(infos)]
+    if len(offered) >= _MAX_OPTIONS:
+        st.caption(
+            f"The first {_MAX_OPTIONS:,} columns are offered; a link can name any, as in `cols=name,last.val/loss`."
+        )
     now = trend(infos) or NO_TREND
-    st.session_state["runs_trend"] = now if now in metrics else NO_TREND
+    metrics = list(dict.fromkeys([NO_TREND, now, *sorted(known.metrics)[:_MAX_OPTIONS]]))
+    st.session_state["runs_trend"] = now
     st.selectbox(
         "Trend",
         metrics,

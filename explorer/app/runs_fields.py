@@ -7,7 +7,7 @@ Tokens: `state`, `name`, ... (see `PLAIN`), `config.<dotted key>`, and `last.<me
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, cast
@@ -83,17 +83,38 @@ def _metric_value(run: RunInfo, statistic: Statistic, metric: str, better: Direc
     return pick_statistic(statistic, last=found.last, low=found.min, high=found.max, better=better)
 
 
-def list_tokens(infos: Iterable[RunInfo]) -> list[str]:
-    """Return the tokens of all fields that at least one of the runs has: plain ones, settings, metrics by name."""
-    settings: dict[str, None] = {}
-    metrics: dict[str, None] = {}
-    for info in infos:
-        settings.update(dict.fromkeys(info.flat_config))
-        metrics.update(dict.fromkeys(info.metrics))
-    found = [*PLAIN, *(f"config.{key}" for key in sorted(settings))]
-    for metric in sorted(metrics):
-        found += [f"{s}.{metric}" for s in STATISTICS if s != "best" or better_direction(metric) is not None]
-    return found
+class Tokens(Collection[str]):
+    """The tokens of all fields that at least one run has: plain ones, settings, metrics by name.
+
+    Iterating yields them in this order; whether one is there costs one look, however many metrics there are.
+    """
+
+    def __init__(self, infos: Iterable[RunInfo]) -> None:
+        settings: set[str] = set()
+        metrics: set[str] = set()
+        for info in infos:
+            settings.update(info.flat_config)
+            metrics.update(info.metrics)
+        self.settings: Final = frozenset(settings)
+        self.metrics: Final = frozenset(metrics)
+
+    def __contains__(self, token: object) -> bool:
+        if not isinstance(token, str):
+            return False
+        kind, _, name = token.partition(".")
+        return token in PLAIN or name in (
+            self.settings if kind == "config" else self.metrics if kind in STATISTICS else ()
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        yield from PLAIN
+        yield from (f"config.{key}" for key in sorted(self.settings))
+        for metric in sorted(self.metrics):
+            kinds = STATISTICS if better_direction(metric) is not None else [s for s in STATISTICS if s != "best"]
+            yield from (f"{kind}.{metric}" for kind in kinds)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def list_metrics(infos: Iterable[RunInfo]) -> list[str]:

@@ -139,8 +139,10 @@ def _say(view: View) -> None:
 
 
 def _sum_up(view: View) -> None:
-    count = f"{len(view.runs):,} of {view.num_listed:,} runs" if len(view.runs) != view.num_listed else ""
+    count = f"{view.num_found:,} of {view.num_listed:,} runs" if view.num_found != view.num_listed else ""
     parts = [count or ("1 run" if view.num_listed == 1 else f"{view.num_listed:,} runs")]
+    if view.num_found > len(view.runs):
+        parts.append(f"the first {len(view.runs):,} are shown")
     parts.append("click a name to open the run, a header to sort")
     left = st.session_state.get(_TRENDS_LEFT, 0)
     if view.trend is not None and left:

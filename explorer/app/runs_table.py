@@ -14,7 +14,7 @@ from explorer.analysis.comparison import setting_text
 from explorer.app import arrow
 from explorer.app.colours import DARK, DASHES, LIGHT, Slot
 from explorer.app.names import esc, plain
-from explorer.app.runs_fields import STATES, Field
+from explorer.app.runs_fields import Field
 from explorer.app.runs_trends import Points
 from explorer.reading.catalogue import RunInfo
 
@@ -23,6 +23,7 @@ TREND: Final = "trend"
 OPEN: Final = "runs_open"  # session: the name that was clicked, in the one script run after the click
 ARCHIVED_BADGE: Final = "archived"
 DAMAGED_BADGE: Final = "damaged"
+WARNED_BADGE: Final = "warnings"
 # Translucent, so that they stand on light and on dark alike.
 _BADGES: Final = {
     "running": "#1d7df240",
@@ -31,6 +32,7 @@ _BADGES: Final = {
     "killed": "#e07b0045",
     "stale": "#8686864d",
     ARCHIVED_BADGE: "#8686862b",
+    WARNED_BADGE: "#e0b00045",
     DAMAGED_BADGE: "#d0190445",
 }
 _MAX_TEXT: Final = 300
@@ -171,8 +173,8 @@ def _number_format(values: Sequence[object]) -> str:
 
 
 def _badges(info: RunInfo) -> list[str]:
-    more = ([DAMAGED_BADGE] if info.problems else []) + ([ARCHIVED_BADGE] if info.archived else [])
-    return [info.state if info.state in STATES else "stale", *more]
+    more = {DAMAGED_BADGE: info.problems, WARNED_BADGE: info.warnings, ARCHIVED_BADGE: info.archived}
+    return [info.state, *(badge for badge, is_so in more.items() if is_so)]
 
 
 def _swatch(slot: Slot, dark: bool) -> str:

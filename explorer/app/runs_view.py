@@ -8,23 +8,36 @@ from typing import Final
 
 from explorer.app import links, state
 from explorer.app.runs_conditions import FilterError
-from explorer.app.runs_fields import Field, default_tokens, default_trend, find_field, list_tokens, sort_runs
+from explorer.app.runs_fields import Field, Tokens, default_tokens, default_trend, find_field, sort_runs
 from explorer.app.runs_filter import parse_filter
 from explorer.reading.catalogue import RunInfo
 
 DEFAULT_SORT: Final = "-created"
 NO_TREND: Final = "none"
 MAX_COLUMNS: Final = 40
+MAX_ROWS: Final = 2_000
 
 
 @dataclass(frozen=True)
 class View:
-    """What is shown: the runs in order, the columns, and why the filter was not understood (if it was not)."""
+    """What is shown.
+
+    Attributes:
+        runs: The rows in order, at most `MAX_ROWS`.
+        fields: The columns in order.
+        trend: The metric of the sparklines.
+        sort: The token of the column that orders the rows, with a minus for descending.
+        num_found: How many runs match search and filter.
+        num_listed: How many runs there are, archived ones only when they are asked for.
+        error: Why the filter was not understood; None when it was.
+        unknown: Columns that the link names and no run has.
+    """
 
     runs: list[RunInfo]
     fields: list[Field]
     trend: str | None
     sort: str
+    num_found: int
     num_listed: int
     error: str | None
     unknown: list[str]
@@ -32,7 +45,7 @@ class View:
 
 def make_view(infos: Sequence[RunInfo]) -> View:
     """Return what to show of `infos` (newest first), as the link and this session ask for."""
-    known = list_tokens(infos)
+    known = Tokens(infos)
     wanted, unknown = columns(infos, known)
     with_archived = state.get(links.ARCHIVED) == "true"
     words = (state.get(links.FIND) or "").casefold().split()
@@ -51,17 +64,16 @@ def make_view(infos: Sequence[RunInfo]) -> View:
     if by is not None:
         shown = sort_runs(shown, by, descending=sort.startswith("-"))
     fields = [field for token in wanted if (field := find_field(token)) is not None]
-    return View(shown, fields, trend(infos), sort, len(listed), error, unknown)
+    return View(shown[:MAX_ROWS], fields, trend(infos), sort, len(shown), len(listed), error, unknown)
 
 
-def columns(infos: Sequence[RunInfo], known: Sequence[str]) -> tuple[list[str], list[str]]:
+def columns(infos: Sequence[RunInfo], known: Tokens) -> tuple[list[str], list[str]]:
     """Return the tokens of the columns to show, and those that the link names but no run has."""
     text = state.get(links.COLUMNS)
     if text is None:
         return default_tokens(infos), []
     wanted = links.split(text)[:MAX_COLUMNS]
-    names = set(known)
-    return [token for token in wanted if token in names], [token for token in wanted if token not in names]
+    return [token for token in wanted if token in known], [token for token in wanted if token not in known]
 
 
 def trend(infos: Sequence[RunInfo]) -> str | None:

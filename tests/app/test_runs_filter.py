@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 import pytest
 
 from explorer.app.runs_conditions import FilterError
-from explorer.app.runs_fields import find_field, list_tokens, sort_runs
+from explorer.app.runs_fields import Tokens, find_field, sort_runs
 from explorer.app.runs_filter import parse_filter
 from explorer.reading.catalogue import MetricSummary, RunInfo
 
@@ -38,7 +38,7 @@ RUNS = [
     ),
     run("r3", name="bare", state="running", notes="look at this", config={"lr": "auto", "big": 10**400}),
 ]
-KNOWN = list_tokens(RUNS)
+KNOWN = Tokens(RUNS)
 
 
 def matching(text: str) -> str:
