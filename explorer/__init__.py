@@ -12,31 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from explorer.errors import (
         DamagedFile as DamagedFile,
-    )
-    from explorer.errors import (
         ExplorerError as ExplorerError,
-    )
-    from explorer.errors import (
         MetricNotFound as MetricNotFound,
-    )
-    from explorer.errors import (
         RecorderWarning as RecorderWarning,
-    )
-    from explorer.errors import (
         RootError as RootError,
-    )
-    from explorer.errors import (
         RunNotFound as RunNotFound,
-    )
-    from explorer.errors import (
         UnsupportedFormat as UnsupportedFormat,
-    )
-    from explorer.errors import (
         UsageError as UsageError,
     )
-    from explorer.notebook import curves as curves
-    from explorer.reading import list_runs as list_runs
-    from explorer.reading import open_run as open_run
+    from explorer.notebook import curves as curves, list_runs as list_runs
+    from explorer.reading.runs import open_run as open_run
     from explorer.recording.recorder import Recorder as Recorder
 
 __version__ = "0.1.0"
@@ -44,8 +29,8 @@ __version__ = "0.1.0"
 _HOME = {
     "Recorder": "explorer.recording.recorder",
     "curves": "explorer.notebook",
-    "list_runs": "explorer.reading",
-    "open_run": "explorer.reading",
+    "list_runs": "explorer.notebook",
+    "open_run": "explorer.reading.runs",
     **dict.fromkeys(
         (
             "DamagedFile",
