@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 
 SAMPLE_EVERY_S = 0.25
+MAX_SAMPLES = 1_000
 
 
 class Overhead:
@@ -19,8 +21,7 @@ class Overhead:
     def __init__(self, interrupt: Callable[[], None]) -> None:
         self._interrupt = interrupt
         self._next = 0.0
-        self._sum_ns = 0
-        self._calls = 0
+        self._timed_ns: deque[int] = deque(maxlen=MAX_SAMPLES)
         self._worst_ns = 0
         self.wanted = False
         self.writer_s = 0.0
@@ -35,24 +36,24 @@ class Overhead:
 
     def add(self, elapsed_ns: int) -> None:
         """One timed call."""
-        self._sum_ns += elapsed_ns
-        self._calls += 1
+        self._timed_ns.append(elapsed_ns)
         self._worst_ns = max(self._worst_ns, elapsed_ns)
 
     def describe(self, calls: int, duration_s: float) -> dict[str, float | int | None]:
         """Totals for the summary.
 
         Returns:
-            ``calls``, ``samples`` (timed calls), ``caller_us_per_call`` (mean wall time of the timed calls, None before
-            the first), ``caller_worst_us``, ``caller_s`` (mean times calls), ``writer_s`` (CPU), and ``fraction``:
-            (caller_s + writer_s) / duration.
+            ``calls``, ``samples`` (timed calls, at most the last 1,000), ``caller_us_per_call`` (their median wall time,
+            None before the first), ``caller_worst_us`` (which holds whatever else the machine did), ``caller_s`` (median
+            times calls), ``writer_s`` (CPU), and ``fraction``: (caller_s + writer_s) / duration.
         """
-        mean_us = self._sum_ns / self._calls / 1e3 if self._calls else None
-        caller_s = (mean_us or 0.0) * calls / 1e6
+        timed = sorted(self._timed_ns)
+        median_us = timed[len(timed) // 2] / 1e3 if timed else None
+        caller_s = (median_us or 0.0) * calls / 1e6
         return {
             "calls": calls,
-            "samples": self._calls,
-            "caller_us_per_call": None if mean_us is None else round(mean_us, 3),
+            "samples": len(timed),
+            "caller_us_per_call": None if median_us is None else round(median_us, 3),
             "caller_worst_us": round(self._worst_ns / 1e3, 3),
             "caller_s": round(caller_s, 6),
             "writer_s": round(self.writer_s, 6),
