@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 Statistic = Literal["last", "best", "min", "max"]
@@ -181,15 +182,15 @@ def wide_metric_table(table: pd.DataFrame, runs: Sequence[str], fields: Iterable
     """`metric_table` with one row per metric: columns are pairs (run id, field), runs in the order given.
 
     Args:
-        table: What `metric_table` returned.
-        runs: Run ids, in the order of the columns.
+        table: What `metric_table` returned, whole: all runs of each metric follow each other.
+        runs: Run ids of the table, in the order of the columns.
         fields: Which of `recorded`, `value`, `difference`, `percent`, `verdict` to show for each run.
     """
     shown = list(fields)
+    places = {run: place for place, run in enumerate(dict.fromkeys(table["run"]))}
+    by_field = {field: table[field].to_numpy().reshape(-1, max(len(places), 1)) for field in shown}
     columns = pd.MultiIndex.from_product([list(runs), shown], names=["run", "field"])
-    by_field = {
-        field: table.pivot(index="metric", columns="run", values=field).reindex(columns=list(runs)) for field in shown
-    }
-    index = pd.Index(sorted(table["metric"].unique()), name="metric", dtype=object)
-    wide = pd.DataFrame({(run, field): by_field[field][run] for run, field in columns}, index=index)
-    return wide.set_axis(columns, axis="columns")
+    index = pd.Index(table["metric"].to_numpy()[:: max(len(places), 1)], name="metric", dtype=object)
+    nothing = np.empty(0, dtype=object)
+    wide = {place: by_field[field][:, places[run]] if places else nothing for place, (run, field) in enumerate(columns)}
+    return pd.DataFrame(wide, index=index).set_axis(columns, axis="columns")
