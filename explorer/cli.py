@@ -129,6 +129,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    if importlib.util.find_spec("sklearn") is None:
+        raise UsageError("the demo needs scikit-learn: pip install 'experiment-explorer[demo]'")
     # Torch takes a second to import and the other commands need none of it.
     from explorer.demo import record_demo
 

@@ -143,10 +143,11 @@ def test_the_folder_that_the_app_is_started_in_gives_no_code(tmp_path):
     assert "-P" in cli.app_command(tmp_path)
 
 
-def test_without_streamlit_the_app_says_what_to_install(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(("command", "extra"), [("app", "app"), ("demo", "demo")])
+def test_a_missing_package_is_named_with_the_way_to_install_it(tmp_path, capsys, monkeypatch, command, extra):
     monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None)
-    assert call("app", "--root", tmp_path) == 2
-    assert "pip install 'experiment-explorer[app]'" in capsys.readouterr().err
+    assert call(command, "--root", tmp_path) == 2
+    assert f"pip install 'experiment-explorer[{extra}]'" in capsys.readouterr().err
 
 
 def _free_port():
