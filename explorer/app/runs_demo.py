@@ -49,7 +49,7 @@ class DemoJob:
             if self._process is not None and self._process.poll() is None:
                 return
             self._lines.clear()
-            self._share, self._what, self._stopped = 0.0, "Starting", False
+            self._share, self._what, self._stopped = 0.0, "loading PyTorch and scikit-learn", False
             self._process = subprocess.Popen(
                 command or _command(self._root),
                 stdout=subprocess.PIPE,

@@ -55,7 +55,7 @@ PLAIN: Final[Mapping[str, Field]] = {
         Field("archived", "Archived", "flag", lambda run: run.archived),
     )
 }
-FIRST: Final = ("state", "name")
+FIRST: Final = ("name", "state")
 LAST: Final = ("created", "duration", "steps", "tags", "notes")
 
 

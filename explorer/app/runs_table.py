@@ -83,7 +83,7 @@ def column_config(fields: Sequence[Field], infos: Sequence[RunInfo], *, sort: st
 
 
 def order(fields: Sequence[Field], *, with_trend: bool) -> list[str]:
-    """Return the columns from left to right: colour, state, name, settings and metrics, sparkline, the rest."""
+    """Return the columns from left to right: colour, name, state, settings and metrics, sparkline, the rest."""
     tokens = [field.token for field in fields]
     after = max((i + 1 for i, field in enumerate(fields) if field.kind in ("setting", "number")), default=2)
     return [COLOUR, *tokens[:after], *([TREND] if with_trend else []), *tokens[after:]]
