@@ -18,29 +18,28 @@ from typing import Final, cast
 from explorer.errors import FileError, RootError, RunNotFound
 from explorer.reading.info import MetricSummary, RunInfo, runs_table
 from explorer.reading.liveness import Liveness, Pulse
-from explorer.reading.summaries import make_info
-from explorer.storage.layout import is_run_id, list_process_files
-from explorer.storage.records import Record, read_json, read_record
+from explorer.reading.summaries import Stamp, make_info, read_summary
+from explorer.storage.layout import is_run_id, parse_process_file
+from explorer.storage.records import Record, read_json
 
 __all__ = ["Catalogue", "MetricSummary", "RunInfo", "read_info", "runs_table"]
 
 # A folder's time stamp moves in steps of up to 10 ms (2 s on some file systems), so a change right after a look can
 # hide behind the same stamp. Stamps younger than this are not believed.
 _SETTLED_NS: Final = 3_000_000_000
-
-_Stamp = tuple[int, int, int]
+METRICS_DAMAGED: Final = "summary: the totals of the metrics cannot be decoded"
 
 
 @dataclass
 class _Known:
     """What is remembered of one run between two looks."""
 
-    folder: _Stamp | None = None
-    summaries: _Stamp | None = None
-    shown: _Stamp | None = None
-    user: Record = field(default_factory=dict)
-    user_problem: str | None = None
-    files: dict[Path, tuple[_Stamp, Record | str]] = field(default_factory=dict)
+    folder: Stamp
+    user: Record | str | None = None
+    """The user's edits, or what is wrong with them."""
+    summaries: Stamp | None = None
+    files: dict[str, tuple[Stamp, Record | str]] = field(default_factory=dict)
+    """The summary of each attempt by file name, oldest first, or what is wrong with it."""
     num_attempts: int = 0
     num_ranks: int = 0
     info: RunInfo | None = None
@@ -105,69 +104,75 @@ class Catalogue:
         if folder is None:
             return None
         known = self._known.get(run_id)
-        if known is None or known.folder is None or known.folder[0] != folder[0]:
-            known = _Known()
-        changed = False
-        if known.folder != folder or not _is_settled(folder):
-            if _stamp(f"{run_dir}{os.sep}run.json", stat.S_ISREG) is None:
-                return None
-            changed = self._read_user(known, run_dir)
+        if known is None or known.folder[0] != folder[0]:
+            known, changed = _Known(folder), True
+        else:
+            changed = known.folder != folder
+        if changed or not _is_settled(folder):
             known.folder = folder
+            user = _read_user(run_dir)
+            changed = changed or user != known.user
+            known.user = user
+        changed = _read_summaries(known, f"{run_dir}{os.sep}summary") or changed
+        if not known.files and _stamp(f"{run_dir}{os.sep}run.json", stat.S_ISREG) is None:
+            self._known.pop(run_id, None)
+            return None
         self._known[run_id] = known
-        changed = self._read_summaries(known, run_dir) or changed
         if changed or known.info is None:
             known.info, known.pulse = make_info(
                 Path(run_dir),
                 records=[record for _, record in known.files.values()],
-                user=known.user if known.user_problem is None else known.user_problem,
+                user=known.user or {},
                 num_attempts=known.num_attempts,
                 num_ranks=known.num_ranks,
             )
-        return self._with_state(run_id, known)
+        return self._as_of_now(run_id, known)
 
-    def _with_state(self, run_id: str, known: _Known) -> RunInfo:
+    def _as_of_now(self, run_id: str, known: _Known) -> RunInfo:
         info = cast(RunInfo, known.info)
-        if known.pulse is None:
-            return info
-        state = self._liveness.state(run_id, known.pulse)
-        if state != info.state:
-            info = known.info = replace(info, state=state)
+        if known.pulse is not None:
+            state = self._liveness.state(run_id, known.pulse)
+            if state != info.state:
+                info = known.info = replace(info, state=state)
+        if getattr(info.metrics, "is_damaged", False) and METRICS_DAMAGED not in info.problems:
+            info = known.info = replace(info, problems=(*info.problems, METRICS_DAMAGED))
         return info
 
-    def _read_user(self, known: _Known, run_dir: str) -> bool:
-        before = (known.user, known.user_problem)
-        try:
-            known.user, known.user_problem = read_json(f"{run_dir}{os.sep}user.json"), None
-        except FileNotFoundError:
-            known.user, known.user_problem = {}, None
-        except FileError as error:
-            known.user, known.user_problem = {}, f"user.json: {error.reason}"
-        return before != (known.user, known.user_problem)
 
-    def _read_summaries(self, known: _Known, run_dir: str) -> bool:
-        folder = f"{run_dir}{os.sep}summary"
-        stamp = _stamp(folder, stat.S_ISDIR)
-        if stamp is None:
-            changed = bool(known.files)
-            known.files, known.summaries, known.num_attempts, known.num_ranks = {}, None, 0, 0
-            return changed
-        if stamp == known.summaries and _is_settled(stamp):
-            newest = next(reversed(known.files), None)
-            if newest is None or _stamp(newest, stat.S_ISREG) == known.files[newest][0]:
-                return False
-        listed = list_process_files(run_dir, "summary")
-        known.num_attempts = len({attempt for attempt, _, _ in listed})
-        known.num_ranks = len({rank for _, rank, _ in listed})
-        # One file for each attempt: that of rank 0, or of the lowest rank there is.
-        chosen = {attempt: path for attempt, _, path in reversed(listed)}
-        files: dict[Path, tuple[_Stamp, Record | str]] = {}
-        for _, path in sorted(chosen.items()):
-            entry = _read_if_changed(path, known.files.get(path))
-            if entry is not None:
-                files[path] = entry
-        changed = files != known.files if known.summaries is not None else True
-        known.files, known.summaries = files, stamp
+def _read_user(run_dir: str) -> Record | str | None:
+    path = f"{run_dir}{os.sep}user.json"
+    if not os.path.lexists(path):
+        return None
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        return None
+    except FileError as error:
+        return f"user.json: {error.reason}"
+
+
+def _read_summaries(known: _Known, folder: str) -> bool:
+    """Read again what has changed; tell whether anything has."""
+    stamp = _stamp(folder, stat.S_ISDIR)
+    if stamp is None:
+        changed = bool(known.files)
+        known.files, known.summaries, known.num_attempts, known.num_ranks = {}, None, 0, 0
         return changed
+    if stamp == known.summaries and _is_settled(stamp):
+        newest = next(reversed(known.files), None)
+        if newest is None or _stamp(f"{folder}{os.sep}{newest}", stat.S_ISREG) == known.files[newest][0]:
+            return False
+    named = sorted([(*parsed, name) for name in os.listdir(folder) if (parsed := parse_process_file(name))])
+    # One file for each attempt: that of rank 0, or of the lowest rank there is.
+    chosen = {attempt: name for attempt, _, name in reversed(named)}
+    files = {}
+    for name in sorted(chosen.values()):
+        entry = _read_if_changed(f"{folder}{os.sep}{name}", name, known.files.get(name))
+        if entry is not None:
+            files[name] = entry
+    known.num_attempts, known.num_ranks = len(files), len({rank for _, rank, _ in named})
+    before, known.files, known.summaries = known.files, files, stamp
+    return list(files.values()) != list(before.values())
 
 
 def read_info(run_dir: str | Path) -> RunInfo:
@@ -183,7 +188,7 @@ def read_info(run_dir: str | Path) -> RunInfo:
         raise RunNotFound(f"there is no run in {run_dir}: a folder with a run.json was expected") from None
 
 
-def _stamp(path: str | Path, is_kind: Callable[[int], bool]) -> _Stamp | None:
+def _stamp(path: str | Path, is_kind: Callable[[int], bool]) -> Stamp | None:
     try:
         found = os.lstat(path)
     except OSError:
@@ -191,19 +196,18 @@ def _stamp(path: str | Path, is_kind: Callable[[int], bool]) -> _Stamp | None:
     return (found.st_ino, found.st_mtime_ns, found.st_size) if is_kind(found.st_mode) else None
 
 
-def _is_settled(stamp: _Stamp) -> bool:
+def _is_settled(stamp: Stamp) -> bool:
     return time.time_ns() - stamp[1] > _SETTLED_NS
 
 
-def _read_if_changed(path: Path, before: tuple[_Stamp, Record | str] | None) -> tuple[_Stamp, Record | str] | None:
-    stamp = _stamp(path, stat.S_ISREG)
-    if stamp is None:
-        return None
-    if before is not None and before[0] == stamp:
+def _read_if_changed(
+    path: str, name: str, before: tuple[Stamp, Record | str] | None
+) -> tuple[Stamp, Record | str] | None:
+    if before is not None and before[0] == _stamp(path, stat.S_ISREG):
         return before
     try:
-        return stamp, read_record(path)
+        return read_summary(path)
     except FileNotFoundError:
         return None
     except FileError as error:
-        return stamp, f"summary/{path.name}: {error.reason}"
+        return _stamp(path, stat.S_ISREG) or (0, 0, 0), f"summary/{name}: {error.reason}"

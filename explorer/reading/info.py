@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 State = Literal["running", "finished", "failed", "killed", "stale"]
 STATISTICS: Final = ("last", "min", "max")
+_PLAIN: Final = frozenset({int, float, type(None)})
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -99,24 +101,37 @@ class RunInfo:
 
 
 class LazyMetrics(Mapping[str, MetricSummary]):
-    """Totals by metric name, decoded when asked for: a list of a thousand runs mostly is not.
+    """Totals by metric name, decoded when asked for: of a list of a thousand runs, most are not.
 
-    Takes the `metrics` objects of the summaries of one rank, oldest attempt first. Of several attempts the last value
-    is the newest attempt's; `n`, extremes and counters cover everything recorded.
+    Takes the `metrics` of the summaries of one rank, oldest attempt first, decoded or as JSON. Of several attempts the
+    last value is the newest attempt's; `n`, extremes and counters cover everything recorded.
+
+    Attributes:
+        is_damaged: whether JSON could not be decoded; known once it has been asked for.
     """
 
-    def __init__(self, recorded: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, recorded: Sequence[Mapping[str, Any] | bytes]) -> None:
         self._recorded = recorded
+        self.is_damaged = False
 
     @cached_property
     def _decoded(self) -> dict[str, MetricSummary]:
         merged: dict[str, MetricSummary] = {}
-        for metrics in self._recorded:
-            for name, row in metrics.items():
+        for found in self._recorded:
+            for name, row in (self._decode(found) if isinstance(found, bytes) else found).items():
                 summary = _metric_summary(row)
                 if summary is not None:
                     merged[name] = _merge(merged[name], summary) if name in merged else summary
+        self._recorded = ()
         return merged
+
+    def _decode(self, text: bytes) -> Mapping[str, Any]:
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            self.is_damaged = True
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def __getitem__(self, name: str) -> MetricSummary:
         return self._decoded[name]
@@ -132,6 +147,8 @@ def _metric_summary(row: object) -> MetricSummary | None:
     if not isinstance(row, list) or len(row) != len(MetricSummary._fields):
         return None
     n, last, last_step, low, low_step, high, high_step, num_nan, num_inf = row
+    if _PLAIN.issuperset(map(type, row)) and type(n) is type(num_nan) is type(num_inf) is int:
+        return MetricSummary._make(row)
     return MetricSummary(
         _integer(n) or 0,
         decode_number(last),
@@ -146,7 +163,7 @@ def _metric_summary(row: object) -> MetricSummary | None:
 
 
 def _integer(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if type(value) is int else None
 
 
 def _merge(old: MetricSummary, new: MetricSummary) -> MetricSummary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from explorer.errors import FileError, MetricNotFound
-from explorer.reading.catalogue import read_info
+from explorer.errors import DamagedFile, FileError, MetricNotFound
+from explorer.reading.catalogue import METRICS_DAMAGED, read_info
 from explorer.reading.info import RunInfo
 from explorer.reading.summaries import parse_time
 from explorer.reading.tables import metric_names, raw_rows, read_frame
@@ -114,13 +115,15 @@ class Run:
         """Uncommitted changes when the run began; empty when there were none."""
         try:
             return _read_text(RunPaths(self.path).git_diff)
-        except (FileNotFoundError, FileError):
+        except (OSError, FileError):
             return ""
 
     @cached_property
     def problems(self) -> tuple[str, ...]:
         """Small files that cannot be used, by name and reason; those of series come with the series."""
         found = list(self.info.problems)
+        if len(self.info.metrics) == 0 and getattr(self.info.metrics, "is_damaged", False):
+            found.append(METRICS_DAMAGED)
         try:
             read_record(RunPaths(self.path).run_json)
         except FileError as error:
@@ -241,6 +244,8 @@ def _integer(value: object) -> int | None:
 def _read_text(path: Path) -> str:
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise DamagedFile(path, "is not a regular file")
         return file.read(_MAX_DIFF_BYTES).decode("utf-8", "replace")
 
 
