@@ -8,13 +8,15 @@ import os
 import signal
 import sys
 import threading
-import weakref
 from types import FrameType
 from typing import Any, Protocol
 
 
 class Closable(Protocol):
-    """What can be closed with a final state."""
+    """What can be closed with a final state, and told that it lives in a forked process now."""
+
+    def stop_in_child(self) -> None:
+        """Record nothing any more; touch nothing that the parent uses."""
 
     def close(self, *, state: str = "finished", error: BaseException | None = None) -> None:
         """Write everything and end."""
@@ -28,17 +30,20 @@ def state_after(error: BaseException | None) -> str:
 
 
 class ExitHooks:
-    """Closes a recorder at the end of the interpreter and on SIGTERM; `remove` takes the hooks out again.
+    """Closes a recorder at the end of the interpreter and on SIGTERM, and stops it in forked processes, which share the
+    journal's memory with it. Until `remove`, a recorder that nobody holds stays open.
 
     The handler of SIGTERM that was there is called afterwards; if there was none, the process dies of the signal as it
     would have. A handler that the training installs later wins. Outside the main thread no handler is installed.
     """
 
     def __init__(self, recorder: Closable) -> None:
-        self._recorder = weakref.ref(recorder)
+        self._recorder: Closable | None = recorder
         self._previous: Any = None
         self._installed = False
         atexit.register(self._at_exit)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._in_child)
         if threading.current_thread() is threading.main_thread():
             before = signal.getsignal(signal.SIGTERM)
             if before == signal.SIG_DFL or callable(before):
@@ -48,20 +53,25 @@ class ExitHooks:
 
     def remove(self) -> None:
         """Put everything back as it was. Does nothing the second time."""
+        self._recorder = None
         atexit.unregister(self._at_exit)
         if self._installed and threading.current_thread() is threading.main_thread():
             self._installed = False
             if signal.getsignal(signal.SIGTERM) == self._on_signal:
                 signal.signal(signal.SIGTERM, self._previous)
 
+    def _in_child(self) -> None:
+        if self._recorder is not None:
+            self._recorder.stop_in_child()
+
     def _at_exit(self) -> None:
-        recorder = self._recorder()
+        recorder = self._recorder
         error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)  # set when a traceback was printed
         if recorder is not None:
             recorder.close(state=state_after(error), error=error)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        recorder, previous = self._recorder(), self._previous
+        recorder, previous = self._recorder, self._previous
         if recorder is not None:
             recorder.close(state="killed", error=None)
         if callable(previous):

@@ -241,6 +241,10 @@ class Recorder:
         elif not self._quiet:
             writer.print_line()
 
+    def stop_in_child(self) -> None:
+        """A forked process shares the journal's memory with its parent: from here on it writes no row."""
+        self._interrupt()
+
     def __enter__(self) -> Recorder:
         return self
 
