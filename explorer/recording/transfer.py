@@ -49,7 +49,7 @@ class Transfers:
         return len(self._waiting)
 
     def start(self, step: int, monotonic_ns: int, tensors: dict[str, Any]) -> bool:
-        """Set the copies going; False when that cannot be now: a CUDA graph is being captured, or all memory is in use."""
+        """Set the copies going; False when that cannot be: a CUDA graph is being captured, or all memory is in use."""
         by_device: dict[Any, list[str]] = {}
         for name, tensor in tensors.items():
             by_device.setdefault(tensor.device, []).append(name)

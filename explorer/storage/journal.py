@@ -132,5 +132,4 @@ class Shape:
 def checksums(block: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """The checksum of each row without its mark: uint64[n] of uint64[n, w]."""
     weights = np.arange(block.shape[1], dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C16) + np.uint64(0x9E3779B97F4A7C15)
-    sums: npt.NDArray[np.uint64] = block @ weights
-    return sums
+    return np.asarray(block @ weights)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -195,7 +194,8 @@ def _blocks(words: npt.NDArray[np.uint64], starts: npt.NDArray[np.int64], width:
     first = int(starts[0])
     if int(starts[-1]) - first == (len(starts) - 1) * width:
         return words[first : first + len(starts) * width].reshape(-1, width)
-    return words[starts[:, None] + np.arange(width)]
+    scattered: npt.NDArray[np.uint64] = words[starts[:, None] + np.arange(width)]
+    return scattered
 
 
 def _gather(words: npt.NDArray[np.uint64], offset: int, shape: Shape, starts: npt.NDArray[np.int64]) -> ShapeRows:
