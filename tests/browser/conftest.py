@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -231,8 +231,22 @@ def server(recorded: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Iter
     running.close()
 
 
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[Path], Server]]:
+    """Start the app on a root of one's own; it ends with the test."""
+    running: list[Server] = []
+
+    def make(root: Path) -> Server:
+        running.append(Server(root, tmp_path / f"server-{len(running)}.txt"))
+        return running[-1]
+
+    yield make
+    for one in running:
+        one.close()
+
+
 @contextmanager
-def opened(chromium: Browser, url: str, scheme: str = "light") -> Iterator[Tab]:
+def open_tab(chromium: Browser, url: str, scheme: str = "light") -> Iterator[Tab]:
     context = chromium.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
     context.add_init_script(WATCH)
     context.set_default_timeout(10_000)
@@ -259,5 +273,11 @@ def opened(chromium: Browser, url: str, scheme: str = "light") -> Iterator[Tab]:
 
 @pytest.fixture
 def tab(chromium: Browser, server: Server) -> Iterator[Tab]:
-    with opened(chromium, server.url) as found:
+    with open_tab(chromium, server.url) as found:
         yield found
+
+
+@pytest.fixture
+def opened() -> Callable[..., AbstractContextManager[Tab]]:
+    """Open a tab with `chromium`, an address and a colour scheme."""
+    return open_tab
