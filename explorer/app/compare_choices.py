@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Keys of the address that only this page has.
 STATISTIC: Final = "stat"
 BETTER: Final = "better"
+SHOW: Final = "diff"
 SEARCH: Final = "metric"
 ALL_SETTINGS: Final = "all"
 CURVE: Final = "curve"
@@ -31,6 +32,13 @@ _BETTER: Final[Mapping[str, str]] = {
     "higher": "Higher is better",
 }
 MAX_RUNS: Final = 24
+_DIFFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
+    "both": ("difference", "percent"),
+    "absolute": ("difference",),
+    "percent": ("percent",),
+}
+_DIFFERENCE_TITLES: Final[Mapping[str, str]] = {"both": "Δ and Δ %", "absolute": "Δ", "percent": "Δ %"}
+_WIDE: Final = 4  # more runs than this leave room for one difference each
 _MAX_NAMED: Final = 6
 
 
@@ -42,6 +50,8 @@ class Choices:
     """Run id that the others are compared to."""
     statistic: Statistic
     """Which number of a metric."""
+    differences: tuple[str, ...] = ("difference", "percent")
+    """Fields of `metric_table` to show beside each value."""
     better: str
     """`off`, `name`, or one direction for all metrics."""
     search: str
@@ -85,6 +95,10 @@ def choose(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> Choices:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         reference = choose_reference(infos, labels)
         statistic = linked.segments("Value", STATISTIC, STATISTICS, STATISTICS[0], format_func=str.capitalize)
+        default = "both" if len(infos) <= _WIDE else "percent"
+        shown = linked.segments(
+            "Difference", SHOW, list(_DIFFERENCES), default, format_func=_DIFFERENCE_TITLES.__getitem__
+        )
         better = linked.select(
             "Colour",
             BETTER,
@@ -94,7 +108,13 @@ def choose(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> Choices:
             help="Blue is better than the reference, orange is worse. You say what is better.",
         )
         search = linked.search("Metrics", SEARCH, "part of a metric's name")
-    return Choices(reference=reference, statistic=cast(Statistic, statistic), better=better, search=search)
+    return Choices(
+        reference=reference,
+        statistic=cast(Statistic, statistic),
+        differences=_DIFFERENCES[shown],
+        better=better,
+        search=search,
+    )
 
 
 def limit(infos: Sequence[RunInfo], reference: str) -> list[RunInfo]:

@@ -15,7 +15,7 @@ from explorer.app.metrics_chart import Shown, picture
 from explorer.app.metrics_options import Options
 from explorer.app.metrics_zoom import reported
 from explorer.app.names import esc, plain
-from explorer.app.run_header import key_metrics
+from explorer.app.runs_fields import default_trend
 from explorer.charts.curves import ZOOM, curves_spec
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def curves(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
     if not names:
         return  # the table of metrics has said so
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        metric = linked.select("Curves of", CURVE, names, _default(infos, names), format_func=plain)
+        metric = linked.select("Curves of", CURVE, names, default_trend(infos) or names[0], format_func=plain)
         if st.button("All metrics", icon=":material/show_chart:", help="The same runs on the page Metrics"):
             shell.go("metrics", runs=[info.run_id for info in infos])
     live.follow(infos, lambda now: _chart(metric, now, labels), "The curves")
@@ -54,9 +54,3 @@ def _chart(metric: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> 
     if made.prepared.problems:
         named = "\n".join(f"- {esc(problem, 300)}" for problem in made.prepared.problems[:5])
         st.warning(named, title="Rows are missing from these curves", icon=":material/broken_image:")
-
-
-def _default(infos: Sequence[RunInfo], names: Sequence[str]) -> str:
-    """The metric that tells most and that most of the runs have."""
-    telling = [name for info in infos for name in key_metrics(info.metrics)]
-    return max(sorted(set(telling)), key=telling.count, default=names[0])

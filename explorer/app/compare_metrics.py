@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS: Final = 100  # a styled cell costs 40 us
 _FIELDS: Final = ("value", "difference", "percent")
+_MARKS: Final = ("verdict", "recorded")
 _TITLES: Final[Mapping[str, str]] = {"value": "value", "difference": "Δ", "percent": "Δ %"}
 # A spreadsheet runs a cell that begins with one of these; a quote before it makes it text.
 _FORMULA: Final = re.compile(r"\s*[=+\-@\t\r\n|%]")
@@ -37,6 +38,7 @@ def metrics(infos: Sequence[RunInfo], labels: Mapping[str, str], choices: Choice
         st.info("None of these runs has logged a metric yet.", icon=":material/hourglass_empty:")
         return
     found = matching(names, choices.search)
+    without_best = set(found) - set(choices.directions(found)) if choices.statistic == "best" else set()
     table = compare(infos, found, choices)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.subheader(f"Metrics, {choices.statistic} value", anchor=False)
@@ -52,7 +54,8 @@ def metrics(infos: Sequence[RunInfo], labels: Mapping[str, str], choices: Choice
     if not found:
         st.info("No metric holds the text that you search for.", icon=":material/search_off:")
         return
-    _draw(table, found[:MAX_ROWS], infos, labels, choices)
+    drawn = [name for name in found if name not in without_best][:MAX_ROWS]
+    _draw(table[table["metric"].isin(drawn)], infos, labels, choices)
     notes = [explain(choices, found)]
     if len(found) > MAX_ROWS:
         notes.append(f"The first {MAX_ROWS:,} of {len(found):,} metrics are shown; search for others, or take the CSV.")
@@ -84,14 +87,15 @@ def compare(infos: Sequence[RunInfo], names: Sequence[str], choices: Choices) ->
     return metric_table(values, choices.reference, better=None if choices.better == OFF else directions)
 
 
-def _draw(
-    table: pd.DataFrame, names: Sequence[str], infos: Sequence[RunInfo], labels: Mapping[str, str], choices: Choices
-) -> None:
+def _draw(table: pd.DataFrame, infos: Sequence[RunInfo], labels: Mapping[str, str], choices: Choices) -> None:
     others = [info.run_id for info in infos if info.run_id != choices.reference]
     runs = [choices.reference, *others]
-    wide = wide_metric_table(table, runs, (*_FIELDS, "verdict", "recorded")).iloc[: len(names)]
-    shown = [(choices.reference, "value"), *((run, field) for run in others for field in _FIELDS)]
-    columns = {(str(run), str(field)): wide[run, field].tolist() for run, field in wide.columns}
+    wide = wide_metric_table(table, runs, (*_FIELDS, *_MARKS))
+    shown = [
+        (choices.reference, "value"),
+        *((run, field) for run in others for field in ("value", *choices.differences)),
+    ]
+    columns = {(run, field): wide[run, field].tolist() for run in runs for field in (*_FIELDS, *_MARKS)}
     verdicts = [[""] * len(wide) if field == "value" else columns[run, "verdict"] for run, field in shown]
     frame = pd.DataFrame(
         {
@@ -105,7 +109,7 @@ def _draw(
     frame.columns = pd.MultiIndex.from_tuples(
         [(labels[run], "reference" if run == choices.reference else _TITLES[field]) for run, field in shown]
     )
-    frame.index = pd.Index(unique_labels(names), name="metric")
+    frame.index = pd.Index(unique_labels(wide.index), name="metric")
     colours = pd.DataFrame(
         {place: [_background(verdict) for verdict in column] for place, column in enumerate(verdicts)},
         index=frame.index,
@@ -114,7 +118,7 @@ def _draw(
     style = frame.style.format(formats).apply(lambda _: colours, axis=None)  # type: ignore[arg-type]
     st.dataframe(
         style,
-        height=table_height(len(names)),
+        height=table_height(len(wide)),
         placeholder="",
         column_config={"reference": st.column_config.Column(width=150)},  # one column under a whole name
         alt="Metrics of the compared runs",

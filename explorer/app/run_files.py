@@ -36,8 +36,7 @@ def files(info: RunInfo) -> None:
     verified = _verified(info.run_id)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         total = sum(file.size_bytes for file in found)
-        values = "" if not info.rows else f", {info.rows:,} rows recorded"
-        st.markdown(f"**{len(found):,} files, {bytes_text(total)}**{values}")
+        st.markdown(f"**{len(found):,} files, {bytes_text(total)}**")
         if st.button(
             "Verify all checksums",
             icon=":material/verified:",

@@ -101,7 +101,11 @@ def _key_numbers(info: RunInfo) -> None:
     columns = iter(st.columns(4 + len(best)))
     next(columns).metric("Duration", duration_text(info.duration_s), help="Recorded time, summed over attempts")
     next(columns).metric("Last step", number_text(info.last_step))
-    next(columns).metric("Rows", number_text(info.rows), help="Calls of log() that are recorded, over all attempts")
+    next(columns).metric(
+        "Rows",
+        number_text(info.rows),
+        help="Calls of log() that were recorded, over all attempts; calls of one step may share a row",
+    )
     ranks = f"{info.num_ranks} processes each" if info.num_ranks > 1 else None
     next(columns).metric("Attempts", info.num_attempts, help=ranks or "Starts of the process; a resume is a new one")
     for name, value, summary in best:

@@ -53,12 +53,20 @@ def recorder(info: RunInfo) -> None:
 
 
 def micros_text(micros: float | None) -> str:
-    """A very short time in microseconds.
+    """A short time, given in microseconds.
 
-    >>> micros_text(1.234), micros_text(None)
-    ('1.23 µs', '–')
+    >>> micros_text(1.234), micros_text(7630.0), micros_text(None)
+    ('1.23 µs', '7.63 ms', '–')
     """
-    return NONE if micros is None else f"{micros:,.3g} µs"
+    if micros is None:
+        return NONE
+    return (
+        f"{micros:.3g} µs"
+        if micros < 1000
+        else duration_text(micros / 1e6)
+        if micros >= 1e6
+        else f"{micros / 1e3:.3g} ms"
+    )
 
 
 def share_text(fraction: float | None) -> str:

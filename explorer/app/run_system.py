@@ -105,7 +105,9 @@ def _panel(
     key = f"run_system_{re.sub(r'[^A-Za-z]+', '_', title)}"
     drawn = draw(curves, Frame(reported(key)))
     if panel_unit == "%":  # from nothing to all of it; processes with several threads go beyond
-        drawn.tables["view"] = view_table(drawn.window, (0.0, max(100.0, *(float(curve.y.max()) for curve in curves))))
+        drawn.tables["view"] = view_table(
+            drawn.window, (-2.0, 1.04 * max(100.0, *(float(curve.y.max()) for curve in curves)))
+        )
     labels = tuple(curve.label for curve in curves)
     look = CurveLook(
         domain=domain({label: place for place, label in enumerate(labels)}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -13,14 +14,16 @@ from explorer.analysis.comparison import setting_text
 from explorer.app import linked
 from explorer.app.names import plain
 from explorer.app.run_text import NONE, block_text, bytes_text, number_text
+from explorer.app.runs_trends import trends
 from explorer.reading.info import flatten
 
 if TYPE_CHECKING:
-    from explorer.reading.info import MetricSummary
+    from explorer.reading.catalogue import RunInfo
 
 SEARCH: Final = "within"  # key of the address
 MAX_ROWS: Final = 2_000
 _SCROLL_HEIGHT: Final = 590  # pixels; 18 rows and the header
+_TRENDS_S: Final = 0.2  # time to read the courses of metrics; those that are left come at the next look
 _MAX_CHARS: Final = 1_000  # of one setting
 
 
@@ -39,8 +42,9 @@ def matching(names: Iterable[str], text: str) -> list[str]:
     return [name for name in names if all(word in name.casefold() for word in words)]
 
 
-def metrics(summaries: Mapping[str, MetricSummary]) -> None:
-    """Draw the totals of every metric: last, smallest and largest value with their steps, and how many."""
+def metrics(info: RunInfo) -> None:
+    """Draw the course and the totals of every metric: last, smallest and largest value with their steps, and counts."""
+    summaries = info.metrics
     if not summaries:
         st.info(
             'Nothing has been logged yet. Values appear here after `rec.log({"train/loss": loss}, step=step)`.',
@@ -49,9 +53,13 @@ def metrics(summaries: Mapping[str, MetricSummary]) -> None:
         return
     names = matching(sorted(summaries), search("part of a metric's name"))
     _say_count(len(names), len(summaries), "metrics")
+    until = time.monotonic() + _TRENDS_S
     frame = pd.DataFrame(
         {
             "metric": unique_labels(names[:MAX_ROWS]),
+            "course": [
+                list(trends().read([info], name, until - time.monotonic())[0][0]) for name in names[:MAX_ROWS]
+            ],
             **{
                 column: number_column(getattr(summaries[name], field) for name in names[:MAX_ROWS])
                 for column, field in (
@@ -61,7 +69,7 @@ def metrics(summaries: Mapping[str, MetricSummary]) -> None:
             },
         }
     )  # fmt: skip
-    numbers = frame.columns[1:]
+    numbers = frame.columns[2:]
     style = frame.style.format(dict.fromkeys(numbers, _number))
     style = style.map(lambda count: "font-weight: bold" if count else "color: gray", subset=["NaN", "Inf"])
     st.dataframe(
@@ -69,7 +77,10 @@ def metrics(summaries: Mapping[str, MetricSummary]) -> None:
         hide_index=True,
         height=table_height(len(frame)),
         placeholder="",
-        column_config={"metric": st.column_config.TextColumn("metric", pinned=True, width="medium")},
+        column_config={
+            "metric": st.column_config.TextColumn("metric", pinned=True, width="medium"),
+            "course": st.column_config.LineChartColumn("course", width="small", help="Finite values over steps"),
+        },
         alt="Totals of each metric of this run",
     )
 

@@ -32,7 +32,7 @@ else:
         with tab, shell.guard(name):
             match name:
                 case "Metrics":
-                    live.follow([info], lambda now: run_tables.metrics(now[0].metrics), "The metrics")
+                    live.follow([info], lambda now: run_tables.metrics(now[0]), "The metrics")
                 case "Config":
                     run_tables.settings(info.config)
                 case "Environment":
