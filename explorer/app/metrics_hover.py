@@ -21,6 +21,7 @@ Ints = npt.NDArray[np.int64]
 
 _MAX_STRIPS: Final = 200
 _MIN_STRIPS: Final = 60
+_MANY: Final = 20_000  # values whose extremes are found faster from blocks
 # Of the texts of one chart, which with the lines stay under 100 kB.
 _MAX_BYTES: Final = 40_000
 _NOTHING: Final = "–"
@@ -93,7 +94,7 @@ def _texts(curve: Curve, first: Ints, end: Ints, kind: XKind) -> list[str]:
     y, x = curve.y, curve.x
     starts, size = first.tolist(), x.size
     used = first < end
-    low, high = _ranges(y, first[used], end[used])
+    low, high = _ranges(curve, first[used], end[used])
     ranges = iter(zip(low.tolist(), high.tolist(), strict=True))
     text = position_text(kind)
     out = []
@@ -108,10 +109,14 @@ def _texts(curve: Curve, first: Ints, end: Ints, kind: XKind) -> list[str]:
     return out
 
 
-def _ranges(y: Floats, first: Ints, end: Ints) -> tuple[Floats, Floats]:
+def _ranges(curve: Curve, first: Ints, end: Ints) -> tuple[Floats, Floats]:
     """The smallest and largest finite value of each range; ranges are not empty and follow each other."""
     if first.size == 0:
         return np.empty(0), np.empty(0)
+    y = curve.y
+    if curve.blocks is not None and end[-1] - first[0] > _MANY:
+        low, high = curve.blocks.extremes(y, first, end)
+        return np.where(low < 0, np.nan, y[low]), np.where(high < 0, np.nan, y[high])
     part = y[first[0] : end[-1]]
     part = np.where(np.isfinite(part), part, np.nan)
     return np.fmin.reduceat(part, first - first[0]), np.fmax.reduceat(part, first - first[0])

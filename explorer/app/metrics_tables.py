@@ -28,6 +28,7 @@ _MAX_MARKS: Final = 300  # of values that are not finite, over all series
 _MIN_M4_COLUMNS: Final = 200
 _MAX_COLUMNS: Final = 600
 _MAX_DOTS: Final = 400
+_MANY: Final = 20_000  # values whose extremes are found faster from blocks
 _DOTS_BELOW: Final = 60  # points of a series in the window up to which each one gets a dot
 # Share of the window that is sent on either side of it, so that moving the chart shows data at once.
 _MARGIN: Final = 0.25
@@ -118,8 +119,9 @@ def draw(curves: Sequence[Curve], frame: Frame) -> Drawn:
     table, num_nan, num_inf = _marks(parts, window, frame.log_x)
     ends = _y_ends(parts, frame)
     num_points = sum(part.inside.stop - part.inside.start for part in parts)
-    # The first comparison leaves out NaN by itself; infinities are marked and counted on their own.
-    outside = sum(int(((y < ends[0]) | (y > ends[1])).sum()) for part in parts if (y := part.values()).size)
+    # Comparisons leave out NaN by themselves; infinities are marked and counted on their own.
+    measured = parts if frame.robust else ()
+    outside = sum(int((y < ends[0]).sum()) + int((y > ends[1]).sum()) for part in measured if (y := part.values()).size)
     not_positive = sum(int((part.values() <= 0).sum()) for part in parts) if frame.log_y else 0
     num_negative_inf = sum(int(np.isneginf(part.values()).sum()) for part in parts) if frame.log_y and num_inf else 0
     return Drawn(
@@ -222,18 +224,13 @@ def _scaled(part: Part, sign: int, frame: Frame) -> Floats:
     """The finite values that the y axis has to hold, as their logarithms on a logarithmic one."""
     curve, inside = part.curve, part.inside
     y = part.values()
-    if not frame.log_y and not frame.robust and not sign:
-        # The extremes alone, from blocks where they are known.
-        whole = envelope(curve.x, curve.y, *_x_ends(curve, inside), 1, blocks=curve.blocks) if y.size else None
-        y = np.empty(0) if whole is None else np.concatenate([whole.low, whole.high])
+    if curve.blocks is not None and y.size > _MANY and not frame.log_y and not frame.robust and not sign:
+        low, high = curve.blocks.extremes(curve.y, np.array([inside.start]), np.array([inside.stop]))
+        y = curve.y[np.concatenate([low, high])] if low[0] >= 0 else y[:0]
     elif sign and curve.spread is not None:
         y = y + sign * curve.spread[inside]
     y = y[np.isfinite(y)]
     return np.log10(y[y > 0]) if frame.log_y else y
-
-
-def _x_ends(curve: Curve, inside: slice) -> Ends:
-    return float(curve.x[inside.start]), float(curve.x[inside.stop - 1])
 
 
 def _lines(curves: Sequence[Curve], max_rows: int, wide: Ends, frame: Frame) -> tuple[pa.Table, How]:
