@@ -14,7 +14,7 @@ from explorer.analysis.comparison import setting_text
 from explorer.app import arrow
 from explorer.app.colours import DARK, DASHES, LIGHT, Slot
 from explorer.app.names import esc, plain
-from explorer.app.runs_fields import Field
+from explorer.app.runs_fields import Field, as_float
 from explorer.app.runs_trends import Points
 from explorer.reading.catalogue import RunInfo
 
@@ -132,13 +132,13 @@ def _column(field: Field, infos: Sequence[RunInfo]) -> pa.Array:
     if field.kind == "time":
         return arrow.numbers([round(value.timestamp() * 1000) for value in values], pa.timestamp("ms", tz="UTC"))
     if field.kind == "duration":
-        return arrow.numbers([round(value) for value in values], pa.duration("s"))
+        return arrow.numbers([_whole(value) for value in values], pa.duration("s"))
     if field.kind == "count":
-        return arrow.numbers(values, pa.int64())
+        return arrow.numbers([_whole(value) for value in values], pa.int64())
     if field.kind == "flag":
         return arrow.numbers(values, pa.bool_())
     if _is_numeric(field, values):
-        return arrow.numbers(values)
+        return arrow.numbers([as_float(value) for value in values])
     return arrow.texts([_cell(field, value) for value in values])
 
 
@@ -158,13 +158,18 @@ def _is_numeric(field: Field, values: Sequence[object]) -> bool:
     )
 
 
+def _whole(value: float | None) -> int | None:
+    """Return a count rounded; None where a hostile file claims more than anything could have."""
+    return None if value is None or not abs(value) <= _EXACT else round(value)
+
+
 def _is_exact(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > _EXACT
 
 
 def _number_format(values: Sequence[object]) -> str:
     """Return a printf format that gives a column as many decimals as its largest number leaves room for."""
-    sizes = [abs(v) for v in values if isinstance(v, int | float) and math.isfinite(v) and v]
+    sizes = [abs(v) for value in values if (v := as_float(value)) and math.isfinite(v)]
     if not sizes or all(float(size).is_integer() for size in sizes):
         return "%.6g"
     if max(sizes) >= 1e6 or max(sizes) < 1e-3:

@@ -1,5 +1,6 @@
 """The Runs page as a user meets it: empty, full, half-written, from a good link and a bad one."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -361,6 +362,29 @@ def test_a_run_of_a_newer_format_and_foreign_folders_do_no_harm(open_app, make_r
     app = open_app()
     assert not app.exception
     assert "good" in names(app)
+
+
+@pytest.mark.parametrize(
+    "lies",
+    [
+        {"rows": 10**400, "last_step": -(10**30), "duration_s": 1e308},
+        {"rows": -1, "duration_s": "NaN", "last_step": 0.5, "tags": "text", "name": 7, "notes": None},
+        {"metrics": {"train/loss": [3, 10**400, 2, -(10**400), 0, 10**400, 1, 0, 0]}},
+        {"metrics": {"train/loss": "x", "": [], "y": [1, "Infinity", 2, None, None, None, None, 0, 1]}},
+        {"metrics": [], "config": [], "created": "yesterday", "state": "dancing", "warnings": {}, "overhead": 1},
+        {"created": "9999-12-31T23:59:59Z", "config": {"a": {"b": {"c": [{"d": 10**400}]}}}},
+    ],
+)
+def test_totals_that_lie_are_shown_without_a_crash(open_app, make_run, root, lies):
+    run_id = make_run("liar")
+    make_run("good")
+    path = root / run_id / "summary" / "0001-00000.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **lies}))
+    app = open_app()
+    assert not app.exception
+    assert not app.error
+    assert "good" in names(app)
+    assert len(names(app)) == 2
 
 
 @pytest.mark.parametrize("name", ["a/b", "😀 漢", "x" * 1000, "![x](http://127.0.0.1:9/a.png)", ":material/home:", ""])
