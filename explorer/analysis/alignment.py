@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-RULE: Final = "each run is linear between its own steps and ends with its own last one"
+RULE: Final = "each run linear between its own steps, none beyond its ends"
 
 
 class GroupMean(NamedTuple):

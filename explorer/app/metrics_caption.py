@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from explorer.app.metrics_hover import number
 from explorer.app.metrics_options import NO_GROUP, Options
 from explorer.app.metrics_series import Prepared
 from explorer.app.metrics_tables import Drawn
@@ -13,12 +12,12 @@ def caption(prepared: Prepared, drawn: Drawn, options: Options) -> str:
     grouped = options.group != NO_GROUP
     parts = [_counted(len(prepared.run_ids), "run")]
     if grouped:
-        parts[0] = f"mean of {_counted(len(prepared.curves), 'group')} of {parts[0]}, band ± 1 standard deviation"
+        parts[0] = f"mean ± 1 standard deviation of {_counted(len(prepared.curves), 'group')} of {parts[0]}"
     parts.append(_points(drawn.num_points) + (" of means" if grouped else ""))
     parts.append(drawn.how)
     if prepared.halflife:
         smoothed = "each run smoothed" if grouped else "smoothed"
-        parts.append(f"{smoothed}, half-life {number(prepared.halflife)} steps")
+        parts.append(f"{smoothed}, half-life {prepared.halflife:.3g} steps")
     num_nan, num_inf = drawn.num_nan + prepared.num_nan, drawn.num_inf + prepared.num_inf
     if num_nan or num_inf:
         told = " and ".join(f"{count:,} {name}" for count, name in ((num_nan, "NaN"), (num_inf, "Inf")) if count)

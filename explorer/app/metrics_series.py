@@ -144,13 +144,11 @@ def prepare(
         )
         shown = {labels[run.info.run_id]: places[run.info.run_id] for run in runs}
         return Prepared(curves, shown, unit, run_ids, halflife, tuple(notes), tuple(dict.fromkeys(problems)))
-    curves = _means(runs, options.group)
-    if any(curve.count is not None and curve.count.size and curve.count.min() != curve.count.max() for curve in curves):
-        notes.append(f"the number of runs changes along x: {RULE}")
-    elif any(len({run.x.size for run in runs}) > 1 for _ in curves):
+    curves, unequal = _means(runs, options.group)
+    if unequal:
         notes.append(RULE)
     return Prepared(
-        tuple(curves),
+        curves,
         {curve.label: place for place, curve in enumerate(curves)},
         unit,
         run_ids,
@@ -220,17 +218,20 @@ def _smooth(runs: Sequence[_Run], weight: float) -> float:
     return halflife
 
 
-def _means(runs: Sequence[_Run], group: str) -> tuple[Curve, ...]:
+def _means(runs: Sequence[_Run], group: str) -> tuple[tuple[Curve, ...], bool]:
+    """The mean of each group, and whether any of them is over runs whose steps are not the same."""
     members: dict[str, list[_Run]] = {}
     for run in runs:
         members.setdefault(group_of(run.info, group), []).append(run)
     curves = []
+    unequal = False
     for name in sorted(members, key=_natural):
         found = members[name]
         mean = group_mean([(run.x, run.y if run.smooth is None else run.smooth) for run in found])
+        unequal |= any(run.x.size != mean.x.size for run in found)
         label = f"{name} · {len(found)} run{'s' if len(found) > 1 else ''}"
         curves.append(Curve(label, mean.x, mean.mean, spread=mean.std, count=mean.num))
-    return tuple(curves)
+    return tuple(curves), unequal
 
 
 def _natural(name: str) -> tuple[bool, float, str]:

@@ -28,6 +28,9 @@ DASHES: Final = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3))
 PERIOD: Final = NUM_COLOURS * len(DASHES)
 NON_FINITE: Final = ("NaN", "+Inf", "-Inf")
 
+# Of a logarithmic axis only the powers of ten get a line across the plot.
+_DECADE: Final = {"test": "abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) < 1e-6", "value": 1}
+
 XKind = Literal["number", "whole", "utc"]
 
 _WHEEL: Final = "wheel![event.ctrlKey || event.metaKey || event.altKey]"
@@ -94,7 +97,8 @@ def metric_curves(look: CurveLook) -> alt.LayerChart:
     """
     x = _x(look)
     y_scale = _range_scale("y", look.log_y)
-    y_axis = alt.Axis(title=None, labelExpr=_NUMBER, tickCount=5, minExtent=42, labelLimit=64)
+    grid: dict[str, Any] = {"gridOpacity": {"condition": _DECADE, "value": 0}} if look.log_y else {}
+    y_axis = alt.Axis(title=None, labelExpr=_NUMBER, tickCount=5, minExtent=42, labelLimit=64, **grid)
     colour = alt.Color("series:N", scale=alt.Scale(domain=list(look.domain)), legend=_legend(look.shown))
     dash = alt.StrokeDash(
         "series:N",
@@ -115,7 +119,7 @@ def metric_curves(look: CurveLook) -> alt.LayerChart:
             y2="high:Q",
             opacity=lit(0.14 if look.smooth else 0.28),
         ),
-        lines.mark_line(clip=True, strokeWidth=1.0 if look.smooth else 1.6, tooltip=None)
+        lines.mark_line(clip=True, strokeWidth=1.0 if look.smooth else 1.4, tooltip=None)
         .encode(y=alt.Y("y:Q", scale=y_scale, axis=y_axis), strokeDash=dash, opacity=lit(raw_opacity))
         .add_params(chosen),
     ]

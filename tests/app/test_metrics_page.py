@@ -251,8 +251,8 @@ def test_means_over_a_config_key_show_spread_and_how_many_runs(open_app: OpenApp
     texts = table(charts(app)[0], "hover").v1
     assert "n = 2" in texts[0]
     assert "n = 1" in texts[2]
-    assert "mean of 2 groups of 3 runs" in captions(app)
-    assert "each run is linear between its own steps" in captions(app)
+    assert "mean ± 1 standard deviation of 2 groups of 3 runs" in captions(app)
+    assert "each run linear between its own steps" in captions(app)
 
 
 # Zoom
