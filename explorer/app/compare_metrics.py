@@ -7,7 +7,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pandas as pd
 import streamlit as st
@@ -16,7 +16,7 @@ from explorer.analysis.comparison import metric_table, pick_statistic, wide_metr
 from explorer.app.compare_choices import OFF, Choices, explain
 from explorer.app.names import plain
 from explorer.app.run_tables import matching, number_column, table_height, unique_labels
-from explorer.app.run_text import number_text, percent_text
+from explorer.app.run_text import percent_text, value_text
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
@@ -115,12 +115,13 @@ def _draw(table: pd.DataFrame, infos: Sequence[RunInfo], labels: Mapping[str, st
         index=frame.index,
     ).set_axis(frame.columns, axis="columns")
     formats = {column: _FORMATS[field] for column, (_, field) in zip(frame.columns, shown, strict=True)}
+    right = {place + 1: st.column_config.Column(alignment="right") for place in range(len(shown))}
     style = frame.style.format(formats).apply(lambda _: colours, axis=None)  # type: ignore[arg-type]
     st.dataframe(
         style,
         height=table_height(len(wide)),
         placeholder="",
-        column_config={"reference": st.column_config.Column(width=150)},  # one column under a whole name
+        column_config=cast(dict[str, Any], right | {1: st.column_config.Column(width=150, alignment="right")}),
         alt="Metrics of the compared runs",
     )
 
@@ -129,16 +130,18 @@ def _background(verdict: str) -> str:
     return f"background-color: {_COLOURS[verdict]}" if _COLOURS[verdict] else ""
 
 
-def _difference_text(value: object) -> str:
-    return number_text(value, digits=3, sign=True) if isinstance(value, float) and not math.isnan(value) else ""
-
-
 def _value_text(value: object) -> str:
-    return number_text(value) if isinstance(value, float) else ""
+    return value if isinstance(value, str) else value_text(value) if isinstance(value, float) else ""
+
+
+def _difference_text(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value or "")
+    return "" if math.isnan(value) else value_text(value, digits=3, sign=True)
 
 
 def _percent_text(value: object) -> str:
-    return percent_text(value) if isinstance(value, float) else ""
+    return percent_text(value) if isinstance(value, float) else str(value or "")
 
 
 _FORMATS: Final = {"value": _value_text, "difference": _difference_text, "percent": _percent_text}

@@ -10,7 +10,7 @@ import streamlit as st
 from explorer.analysis.comparison import better_direction, pick_statistic
 from explorer.app import linked, links, shell
 from explorer.app.names import esc, plain, run_labels
-from explorer.app.run_text import ago_text, block_text, duration_text, moment_text, number_text
+from explorer.app.run_text import ago_text, block_text, duration_text, moment_text, number_text, value_text
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
@@ -111,8 +111,8 @@ def _key_numbers(info: RunInfo) -> None:
     for name, value, summary in best:
         next(columns).metric(
             f"Best {esc(name, 60)}",
-            number_text(value),
-            delta=f"last {number_text(summary.last)}",
+            value_text(value),
+            delta=f"last {value_text(summary.last)}",
             delta_color="off",
             delta_arrow="off",
             help=f"The {'smallest' if better_direction(name) == 'lower' else 'largest'} value so far; "

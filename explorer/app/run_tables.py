@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pandas as pd
-import pyarrow as pa
 import streamlit as st
 
 from explorer.analysis.comparison import setting_text
 from explorer.app import linked
 from explorer.app.names import plain
-from explorer.app.run_text import NONE, block_text, bytes_text, number_text
+from explorer.app.run_text import NONE, block_text, bytes_text, number_text, value_text
 from explorer.app.runs_trends import trends
 from explorer.reading.info import flatten
 
@@ -69,8 +69,9 @@ def metrics(info: RunInfo) -> None:
             },
         }
     )  # fmt: skip
-    numbers = frame.columns[2:]
-    style = frame.style.format(dict.fromkeys(numbers, _number))
+    values = ("last", "min", "max")
+    counts = [column for column in frame.columns[2:] if column not in values]
+    style = frame.style.format({**dict.fromkeys(values, _value), **dict.fromkeys(counts, _count)})
     style = style.map(lambda count: "font-weight: bold" if count else "color: gray", subset=["NaN", "Inf"])
     st.dataframe(
         style,
@@ -79,6 +80,7 @@ def metrics(info: RunInfo) -> None:
         placeholder="",
         column_config={
             "metric": st.column_config.TextColumn("metric", pinned=True, width="medium"),
+            **{column: st.column_config.Column(alignment="right") for column in values},
             "course": st.column_config.LineChartColumn("course", width="small", help="Finite values over steps"),
         },
         alt="Totals of each metric of this run",
@@ -139,7 +141,11 @@ def table(rows: Mapping[str, str], key: str, value: str) -> None:
     )
 
 
-def _number(value: object) -> str:
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else value_text(value) if isinstance(value, float) else ""
+
+
+def _count(value: object) -> str:
     return number_text(value) if isinstance(value, float) else ""
 
 
@@ -171,9 +177,14 @@ def _readable(key: str, value: object) -> str:
 
 
 def number_column(values: Iterable[float | int | None]) -> pd.Series:
-    """A column of numbers in which NaN stays NaN and only None is missing: the app shows them differently."""
-    numbers = pa.array([None if value is None else float(value) for value in values], pa.float64())
-    return pd.Series(pd.arrays.ArrowExtensionArray(numbers))
+    """A column of numbers, None where there is none; as text where the browser's table could not show one of them.
+
+    It shows NaN as if it was missing, and numbers beyond 2**53 cut off in the middle.
+    """
+    numbers = [None if value is None else float(value) for value in values]
+    if any(value is not None and (math.isnan(value) or 2**53 <= abs(value) < math.inf) for value in numbers):
+        return pd.Series([None if value is None else value_text(value) for value in numbers], dtype=object)
+    return pd.Series(numbers, dtype="float64")
 
 
 def table_height(num_rows: int) -> int | Literal["content"]:

@@ -66,11 +66,22 @@ def bytes_text(num_bytes: float | None) -> str:
     return f"{size:,.0f} {units[power]}" if size >= 100 else f"{size:.3g} {units[power]}"
 
 
-def number_text(value: float | None, *, digits: int = 5, sign: bool = False) -> str:
-    """A number to `digits` significant digits; whole numbers up to 2**53 in full.
+def number_text(value: float | None) -> str:
+    """A count or a step: whole numbers up to 2**53 in full, others to five significant digits.
 
-    >>> number_text(0.123456789), number_text(1234567), number_text(-3.2e-9, sign=True), number_text(float("inf"))
-    ('0.12346', '1,234,567', '-3.2e-09', '∞')
+    >>> number_text(1234567), number_text(2.5), number_text(None)
+    ('1,234,567', '2.5', '–')
+    """
+    if value is None:
+        return NONE
+    return f"{int(value):,}" if _is_whole(value, 2**53) else value_text(value)
+
+
+def value_text(value: float | None, *, digits: int = 5, sign: bool = False) -> str:
+    """A measured value to `digits` significant digits; whole numbers below ten million in full.
+
+    >>> value_text(0.123456789), value_text(12345.0), value_text(2.5e35), value_text(float("inf"), sign=True)
+    ('0.12346', '12,345', '2.5e+35', '+∞')
     """
     if value is None:
         return NONE
@@ -79,9 +90,11 @@ def number_text(value: float | None, *, digits: int = 5, sign: bool = False) -> 
     plus = "+" if sign and value > 0 else ""
     if math.isinf(value):
         return f"{plus}∞" if value > 0 else "-∞"
-    if value == int(value) and abs(value) < 2**53:
-        return f"{plus}{int(value):,}"
-    return f"{plus}{value:.{digits}g}"
+    return plus + (f"{int(value):,}" if _is_whole(value, 1e7) else f"{value:.{digits}g}")
+
+
+def _is_whole(value: float, below: float) -> bool:
+    return abs(value) < below and value == int(value)
 
 
 def percent_text(value: float | None) -> str:

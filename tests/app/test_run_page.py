@@ -135,6 +135,14 @@ def test_the_totals_of_each_metric_are_listed(open_app: OpenApp, make_run: MakeR
     assert table.loc["grad", ["max", "NaN", "Inf"]].tolist() == [1, 1, 1]
 
 
+def test_values_that_the_browser_would_cut_or_hide_are_written_out(open_app: OpenApp, make_run: MakeRun) -> None:
+    make_run(series={"loss": [2.0, 2.157169939576661e35, float("nan")], "acc": [0.5, 0.25, float("inf")]})
+    table = open_app("run").dataframe[0].value.set_index("metric")
+    assert table["last"].tolist() == ["∞", "NaN"]
+    assert table["max"].tolist() == ["0.5", "2.1572e+35"]
+    assert table["min"].tolist() == [0.25, 2.0]
+
+
 def test_a_run_without_rows_says_that_nothing_is_logged_yet(open_app: OpenApp, make_run: MakeRun) -> None:
     make_run(series={})
     app = open_app("run")
