@@ -117,10 +117,12 @@ def _place(rows: list[ShapeRows]) -> tuple[list[_Placed], Int64s, Int64s]:
     if len(rows) == 1:
         only = rows[0]
         return [_Placed(only, None)], only.steps, only.monotonic_ns
+    groups = _sharing(rows)
+    rows = [found for group in groups for found in group]
     steps = np.concatenate([found.steps for found in rows])
     order = np.concatenate([found.order for found in rows])
     times = np.concatenate([found.monotonic_ns for found in rows])
-    occurrence = np.concatenate([_occurrences(group) for group in _neighbours_that_share(rows)])
+    occurrence = np.concatenate([_occurrences(group) for group in groups])
     by_key = np.lexsort((order, occurrence, steps))
     new = np.ones(len(steps), bool)
     new[1:] = (np.diff(steps[by_key]) != 0) | (np.diff(occurrence[by_key]) != 0)
@@ -137,20 +139,6 @@ def _place(rows: list[ShapeRows]) -> tuple[list[_Placed], Int64s, Int64s]:
         placed.append(_Placed(found, target[at : at + len(found.order)]))
         at += len(found.order)
     return placed, steps[heads][appearance], earliest[appearance]
-
-
-def _neighbours_that_share(rows: list[ShapeRows]) -> list[list[ShapeRows]]:
-    """The groups of `_sharing`, as the rows stand in the list (which `_split` has grouped already)."""
-    groups: list[list[ShapeRows]] = []
-    names: set[str] = set()
-    for found in rows:
-        if groups and not names.isdisjoint(found.shape.names):
-            groups[-1].append(found)
-            names |= set(found.shape.names)
-        else:
-            groups.append([found])
-            names = set(found.shape.names)
-    return groups
 
 
 def _occurrences(group: list[ShapeRows]) -> Int64s:
