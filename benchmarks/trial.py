@@ -67,16 +67,16 @@ def paced(logger: Logger, folder: Path, *, num_calls: int, every_s: float) -> di
     """One call every few milliseconds, as a training feels it: caches are cold, background threads keep up."""
     logger.load()
     logger.open(folder, workload.names(NUM_METRICS))
-    block = next(workload.rows(0, num_calls, NUM_METRICS))
-    if num_calls > len(block):
-        raise ValueError(f"at most {len(block)} calls; asked for {num_calls}")
+    names = workload.names(NUM_METRICS)
+    rows = workload.table(0, num_calls, NUM_METRICS).tolist()
     gc.collect()
     wall_ns, cpu_ns = np.zeros(num_calls, np.int64), np.zeros(num_calls, np.int64)
     log, clock, thread_clock = logger.log, time.perf_counter_ns, time.thread_time_ns
     due_s = time.perf_counter()
-    for step, values in enumerate(block):
+    for step, row in enumerate(rows):
         due_s += every_s
         time.sleep(max(0.0, due_s - time.perf_counter()))
+        values = dict(zip(names, [value * 1.0 for value in row], strict=True))  # made now, as a training does
         cpu_began = thread_clock()
         began = clock()
         log(values, step)

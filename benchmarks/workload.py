@@ -33,7 +33,9 @@ def block(run: int, index: int, count: int) -> np.ndarray:
     """Rows `index * BLOCK_STEPS` and on of a run: float64[BLOCK_STEPS, count]."""
     random = np.random.Generator(np.random.Philox(key=[run + 11, index + 7]))
     step = np.arange(index * BLOCK_STEPS, (index + 1) * BLOCK_STEPS, dtype=np.float64)
-    return np.stack([_series(column % 10, step, random.standard_normal(BLOCK_STEPS)) for column in range(count)], axis=1)
+    return np.stack(
+        [_series(column % 10, step, random.standard_normal(BLOCK_STEPS)) for column in range(count)], axis=1
+    )
 
 
 def _series(kind: int, step: np.ndarray, noise: np.ndarray) -> np.ndarray:

@@ -16,7 +16,11 @@ class Trackio(Logger):
 
     def load(self) -> str:
         """Import it, offline, keeping its files where the trial runs."""
-        os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TRACKIO_DIR": os.path.join(os.getcwd(), "run")}
+        os.environ |= {
+            "HF_HUB_OFFLINE": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "TRACKIO_DIR": os.path.join(os.getcwd(), "run"),
+        }
         import trackio
 
         self._trackio = trackio

@@ -1,0 +1,126 @@
+"""What was measured, next to what was aimed at: rows of a table, on the screen and in README.md."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+FLOOR, TENSORBOARD, TRACKIO, CSV = "Floor", "TensorBoard", "Trackio", "CSVLogger"
+OTHERS = (FLOOR, TENSORBOARD, TRACKIO, CSV)
+COLUMN = {"floor": FLOOR, "tensorboard": TENSORBOARD, "trackio": TRACKIO, "csvlogger": CSV}
+
+Values = Sequence[float] | str
+
+
+@dataclass(frozen=True)
+class Target:
+    """What our figure should be: at most `limit`; or at most `limit` times another's, or (`below`) that many times less."""
+
+    limit: float
+    of: str | None = None
+    below: bool = False
+
+    def __str__(self) -> str:
+        if self.of is None:
+            return f"≤ {self.limit:g}"
+        return f"≥ {self.limit:g}x below {self.of}" if self.below else f"≤ {self.limit:g}x {self.of.lower()}"
+
+
+@dataclass
+class Row:
+    """One measured figure; lower is better.
+
+    Attributes:
+        what: in words, with the unit.
+        ours: one value a repeat.
+        others: column of the table to values of the same repeats, or to a text such as "not installed".
+        targets: what `ours` should reach.
+        note: said under the table.
+    """
+
+    what: str
+    ours: Sequence[float]
+    others: dict[str, Values] = field(default_factory=dict)
+    targets: Sequence[Target] = ()
+    note: str = ""
+
+    def ratios(self, other: str) -> list[float]:
+        """How many times ours the other's figure is, repeat by repeat."""
+        theirs = self.others.get(other, ())
+        if isinstance(theirs, str):
+            return []
+        return [their / our for our, their in zip(self.ours, theirs, strict=False) if our > 0 and their > 0]
+
+    def met(self, target: Target) -> bool | None:
+        """Whether the median reaches it; None when there is nothing to compare."""
+        if target.of is None:
+            return statistics.median(self.ours) <= target.limit if self.ours else None
+        ratios = self.ratios(target.of)
+        if not ratios:
+            return None
+        ratio = statistics.median(ratios)
+        return ratio >= target.limit if target.below else 1 / ratio <= target.limit
+
+
+def figure(value: float) -> str:
+    """Three digits that count."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def spread(values: Values) -> str:
+    """The median, and the range in brackets when there is more than one value."""
+    if isinstance(values, str):
+        return values
+    if not values:
+        return "-"
+    middle = figure(statistics.median(values))
+    if len(values) == 1 or min(values) == max(values):
+        return middle
+    return f"{middle} ({figure(min(values))}-{figure(max(values))})"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A Markdown table, then its notes."""
+    lines = ["| | Explorer | Target | " + " | ".join(OTHERS) + " |", "| --- " * (len(OTHERS) + 3) + "|"]
+    notes: list[str] = []
+    for row in rows:
+        mark = ""
+        if row.note:
+            if row.note not in notes:
+                notes.append(row.note)
+            mark = f" [{notes.index(row.note) + 1}]"
+        cells = [row.what + mark, f"**{spread(row.ours)}**", _verdicts(row), *(_cell(row, other) for other in OTHERS)]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [""] + [f"[{number}] {note}  " for number, note in enumerate(notes, 1)] if notes else []
+    return "\n".join(lines).rstrip()
+
+
+def _verdicts(row: Row) -> str:
+    words = {True: "met", False: "**missed**", None: "not compared"}
+    return "; ".join(f"{target} {words[row.met(target)]}" for target in row.targets) or "-"
+
+
+def _cell(row: Row, other: str) -> str:
+    values = row.others.get(other, "-")
+    ratios = row.ratios(other)
+    if not ratios:
+        return spread(values)
+    ratio = statistics.median(ratios)
+    return f"{spread(values)}; {figure(ratio)}x ours"
+
+
+def write_into(readme: Path, text: str) -> None:
+    """Replace what stands between the two marks of the README."""
+    before = readme.read_text(encoding="utf-8")
+    pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
+    if not pattern.search(before):
+        raise ValueError(f"{readme} has no place for the table: {BEGIN} ... {END}")
+    readme.write_text(pattern.sub(lambda _: f"{BEGIN}\n\n{text}\n\n{END}", before), encoding="utf-8")
