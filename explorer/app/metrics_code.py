@@ -15,7 +15,7 @@ _SECONDS: Final = {"s": 1, "min": 60, "h": 3_600, "days": 86_400}
 _MEANS: Final = """
 means = {}
 for group in dict.fromkeys(group for group, _ in curves):
-    members = [c.dropna() for key, c in curves.items() if key[0] == group]
+    members = [c[np.isfinite(c)] for key, c in curves.items() if key[0] == group]
     members = [c[~c.index.duplicated(keep="last")] for c in members]
     table = pd.concat(members, axis=1).sort_index().interpolate("index", limit_area="inside")
     means[group] = pd.DataFrame({"mean": table.mean(axis=1), "std": table.std(axis=1), "n": table.count(axis=1)})

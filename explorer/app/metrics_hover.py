@@ -91,7 +91,7 @@ def _where(parts: Sequence[Part], bounds: Sequence[tuple[Ints, Ints]], edges: Fl
 
 
 def _texts(curve: Curve, first: Ints, end: Ints, kind: XKind) -> list[str]:
-    y, x = curve.y, curve.x
+    x = curve.x
     starts, size = first.tolist(), x.size
     used = first < end
     low, high = _ranges(curve, first[used], end[used])
