@@ -23,7 +23,7 @@ from explorer.storage.segments import Segment, open_segment
 
 # A folder's time stamp moves in steps (10 ms, or 2 s on some file systems): younger ones are not believed.
 _SETTLED_NS: Final = 3_000_000_000
-# How long a journal must be silent before we ask whether anybody still writes it.
+# How long a journal must have been silent when we ask whether anybody still writes it.
 _SILENT_S: Final = 1.0
 
 
@@ -67,16 +67,15 @@ class _Journal:
         self.tables: list[pa.Table] = []
         self.problem: str | None = None
         self._reader = JournalReader(file.path)
-        self._heard = time.monotonic()
+        self._heard = -_SILENT_S
         self._final = False
 
     def read_new(self) -> None:
         name = self.file.name
         try:
-            new = self._reader.read_new(final=self._final)
-            if not new and not self._final and time.monotonic() - self._heard > _SILENT_S:
+            if not self._final and time.monotonic() - self._heard > _SILENT_S:
                 self._final = writer_is_gone(self.file.path.parent.parent, name.attempt, name.rank)
-                new = self._reader.read_new(final=True) if self._final else []
+            new = self._reader.read_new(final=self._final)
             header = self._reader.header
             if header and (header.attempt, header.rank, header.segment) != (name.attempt, name.rank, name.segment):
                 raise DamagedFile(self.file.path, "belongs to another place than its name says")

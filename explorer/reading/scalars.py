@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from explorer.reading.buffers import Buffer
-from explorer.reading.column import Column, Series
+from explorer.reading.column import Column
 from explorer.reading.pieces import Piece, TableFiles
+from explorer.reading.series import Series
 
 __all__ = ["Series", "SeriesStore"]
 

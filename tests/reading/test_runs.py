@@ -83,6 +83,16 @@ def test_rows_of_a_run_that_is_still_recording_are_there(run):
     assert opened.scalars("loss")["loss"].tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
+def test_every_whole_row_of_a_killed_run_is_there_at_the_first_look(run, flip_byte):
+    run.summary(state="killed", metrics={"loss": [10, 9.0, 9, 0.0, 0, 9.0, 9, 0, 0]})
+    journal = run.journal(1)
+    journal.rows(step=list(range(10)), loss=[float(step) for step in range(10)])
+    flip_byte(journal.path, journal.path.read_bytes().index(np.float64(7.0).tobytes()))
+    frame = open_run(run.path).scalars("loss")
+    assert frame["step"].tolist() == [0, 1, 2, 3, 4, 5, 6, 8, 9]
+    assert "damaged" in frame.attrs["problems"][0]
+
+
 def test_an_unknown_metric_names_those_that_come_near(run):
     run.segment(1, step=[0], **{"train/loss": [1.0], "val/loss": [1.0], "lr": [0.1]})
     with pytest.raises(MetricNotFound, match=r"no metric 'Train/los'; it has 'train/loss'"):
