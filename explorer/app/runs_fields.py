@@ -123,22 +123,22 @@ def list_metrics(infos: Iterable[RunInfo]) -> list[str]:
 
 
 def default_tokens(infos: Sequence[RunInfo]) -> list[str]:
-    """Return the columns to begin with: what differs between the runs, and the metrics that tell most.
+    """Return the columns to begin with: the settings that differ most, and the metrics that tell most.
 
-    Settings with more than one value come first, those of the most runs before others; metrics are those that say
+    Settings that are another text in every run (an output folder) come only after others. Metrics are those that say
     which way is better, validation before training.
     """
     sample = infos[:_SAMPLE]
-    values: dict[str, set[str]] = {}
+    values: dict[str, list[object]] = {}
     for info in sample:
         for key, value in info.flat_config.items():
-            values.setdefault(key, set()).add(repr(value))
-    settings = [key for key, found in values.items() if len(found) > 1 or _is_missing_somewhere(key, sample)]
-    chosen = sorted(settings, key=lambda key: sum(key not in info.flat_config for info in sample))
+            values.setdefault(key, []).append(value)
+    weights = {key: _num_kinds(found, len(sample)) for key, found in values.items()}
+    most = sorted((key for key in values if weights[key]), key=lambda key: -weights[key])[:MAX_DEFAULT_SETTINGS]
     best = sorted((m for m in list_metrics(sample) if better_direction(m) is not None), key=_telling)
     return [
         *FIRST,
-        *(f"config.{key}" for key in chosen[:MAX_DEFAULT_SETTINGS]),
+        *(f"config.{key}" for key in values if key in most),
         *(f"best.{metric}" for metric in best[:MAX_DEFAULT_METRICS]),
         *LAST,
     ]
@@ -190,8 +190,13 @@ def as_float(value: object) -> float | None:
         return math.inf if value > 0 else -math.inf
 
 
-def _is_missing_somewhere(key: str, infos: Sequence[RunInfo]) -> bool:
-    return any(key not in info.flat_config for info in infos)
+def _num_kinds(found: Sequence[object], num_runs: int) -> float:
+    """Return how many different values a setting has, one for being absent; 0 when all runs agree."""
+    kinds = len({repr(value) for value in found})
+    if kinds == num_runs > 2 and any(isinstance(value, str) for value in found):
+        return 0.5
+    kinds += len(found) < num_runs
+    return kinds if kinds > 1 else 0
 
 
 def _telling(metric: str) -> tuple[bool, bool, str]:

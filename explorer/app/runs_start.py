@@ -23,7 +23,7 @@ with Recorder("my-model", config={{"lr": 1e-3}}{root}) as run:
 def welcome(root: str) -> None:
     """Draw the page of an empty root."""
     where = esc(root, 120)
-    st.title("Nothing recorded yet")
+    st.title("Nothing recorded yet", anchor=False)
     if os.path.isdir(root):
         st.caption(f"{where} holds no runs. They appear here as soon as a training writes its first row.")
     else:

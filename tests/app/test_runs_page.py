@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from explorer import Recorder
 from explorer.app import runs_demo
 from explorer.app.caching import listing
 from explorer.reading import edits
@@ -362,6 +363,32 @@ def test_a_run_of_a_newer_format_and_foreign_folders_do_no_harm(open_app, make_r
     app = open_app()
     assert not app.exception
     assert "good" in names(app)
+
+
+def test_a_run_that_is_being_recorded_is_shown_with_what_it_has_so_far(open_app, root):
+    with Recorder("live", config={"lr": 0.1}, root=root, system_every_s=None) as run:
+        for step in range(100):
+            run.log({"train/loss": 1 / (1 + step)}, step=step)
+        wait_until(lambda: names(again(open_app(), root)) == ["live"])
+        app = open_app()
+        wait_until(lambda: list(table(again(app, root))["steps"]) == [99])
+        assert "running" in table(app)["state"][0]
+    assert "finished" in table(again(app, root))["state"][0]
+
+
+def test_a_run_that_was_killed_while_writing_is_whole_up_to_its_last_row(open_app, root):
+    code = (
+        "import os, signal\nfrom explorer import Recorder\n"
+        f"run = Recorder('cut', root={str(root)!r}, system_every_s=None)\n"
+        "for step in range(50):\n    run.log({'train/loss': float(50 - step)}, step=step)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True)
+    assert done.returncode == -9
+    app = open_app()
+    assert not app.exception
+    assert "killed" in table(app)["state"][0]
+    assert names(app) == ["cut"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from explorer.app.runs_start import demo_strip, watch, welcome
 runs_edit.take_stale()  # this script run draws everything
 infos = shell.runs()
 if infos:
-    st.title("Runs")
+    st.title("Runs", anchor=False)
     demo_strip(shell.root())
     runs_edit.notice()
     view_bar(infos)
