@@ -6,16 +6,14 @@ import difflib
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from explorer.errors import DamagedFile, FileError, MetricNotFound
+from explorer.reading.attempts import Attempt, read_attempt
 from explorer.reading.catalogue import METRICS_DAMAGED, read_info
 from explorer.reading.info import RunInfo
-from explorer.reading.summaries import parse_time
 from explorer.reading.tables import metric_names, raw_rows, read_frame
 from explorer.storage.layout import RunPaths, list_process_files
 from explorer.storage.records import Record, read_json, read_record
@@ -25,38 +23,6 @@ if TYPE_CHECKING:
 
 _MAX_DIFF_BYTES: Final = 4 * 2**20
 _MAX_NEAREST: Final = 5
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One start of one process of a run.
-
-    Attributes:
-        attempt: 1 for the first start.
-        rank: which of the processes.
-        started: UTC.
-        resumed_from_step: the last step that was there before; None for a new run.
-        world_size: processes of the launch.
-        host, pid: where it ran.
-        state: `running`, `finished`, `failed` or `killed` as it was last written; None when there is no summary.
-        duration_s: seconds recorded.
-        rows: rows recorded.
-        last_step: None before the first row.
-        record: everything that its file says.
-    """
-
-    attempt: int
-    rank: int
-    started: datetime
-    resumed_from_step: int | None
-    world_size: int
-    host: str
-    pid: int | None
-    state: str | None
-    duration_s: float
-    rows: int
-    last_step: int | None
-    record: Mapping[str, Any]
 
 
 class Run:
@@ -87,7 +53,7 @@ class Run:
     @cached_property
     def attempts(self) -> list[Attempt]:
         """Every start of every process, by attempt and rank. Damaged records are left out; `problems` names them."""
-        return [_attempt(self.path, *found) for found in self._records]
+        return [read_attempt(self.path, *found) for found in self._records]
 
     @property
     def environment(self) -> Mapping[str, Any]:
@@ -211,34 +177,8 @@ def open_run(path: str | Path | RunInfo | Run) -> Run:
     return Run(path if isinstance(path, RunInfo) else read_info(path))
 
 
-def _attempt(run_dir: Path, attempt: int, rank: int, record: Record) -> Attempt:
-    try:
-        summary = read_json(RunPaths(run_dir).summary_json(attempt, rank))
-    except (FileError, FileNotFoundError):
-        summary = {}
-    state, duration_s = summary.get("state"), summary.get("duration_s")
-    return Attempt(
-        attempt=attempt,
-        rank=rank,
-        started=parse_time(record.get("started")),
-        resumed_from_step=_integer(record.get("resumed_from_step")),
-        world_size=_integer(record.get("world_size")) or 1,
-        host=str(record.get("host") or ""),
-        pid=_integer(record.get("pid")),
-        state=state if isinstance(state, str) else None,
-        duration_s=float(duration_s) if isinstance(duration_s, int | float) else 0.0,
-        rows=_integer(summary.get("rows")) or 0,
-        last_step=_integer(summary.get("last_step")),
-        record=record,
-    )
-
-
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _integer(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _read_text(path: Path) -> str:
