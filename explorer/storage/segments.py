@@ -132,7 +132,7 @@ class Segment:
         found = list(self.metrics) if metrics is None else [m for m in dict.fromkeys(metrics) if m in self.metrics]
         wanted = [STEP, WALL_TIME, *(self.metrics[name] for name in found)]
         try:
-            self._checksums.check_chunks(self._fd, self._file.metadata, [self._names.index(name) for name in wanted])
+            self._checksums.check_chunks(self._fd, [self._names.index(name) for name in wanted])
             table = self._file.read(columns=wanted, use_threads=False)
         except READ_ERRORS as error:
             raise DamagedFile(self.path, f"is damaged: {_first_line(error)}") from error
