@@ -50,7 +50,7 @@ def _chart(metric: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> 
         spec = {**curves_spec(made.look), "datasets": dict(made.datasets)}
         alt = plain(f"{metric}: {made.caption}", 300)
         st.vega_lite_chart(spec, key=key, on_select="rerun", selection_mode=[ZOOM], alt=alt)
-        st.caption(esc(made.caption, 600))
+        st.caption(f"{esc(made.caption, 600)} · Ctrl or ⌘ with the wheel zooms, a double click shows everything")
     if made.prepared.problems:
         named = "\n".join(f"- {esc(problem, 300)}" for problem in made.prepared.problems[:5])
         st.warning(named, title="Rows are missing from these curves", icon=":material/broken_image:")

@@ -62,8 +62,11 @@ def code_and_environment(runs: Sequence[Run], labels: Mapping[str, str]) -> None
         return
     facts = {run.info.run_id: _facts(run) for run in runs}
     patches = patch_settings({run.info.run_id: run.git_diff for run in runs})
-    for run_id, files in patches.items():
-        facts[run_id].update({f"changed: {file}": text for file, text in files.items()})
+    changed = sorted({file for files in patches.values() for file in files})
+    for run in runs:
+        if run.git:
+            files = patches[run.info.run_id]
+            facts[run.info.run_id].update({f"changed: {file}": files.get(file, "unchanged") for file in changed})
     st.subheader("Code and environment", anchor=False)
     table = settings_table(facts)
     if table.empty:

@@ -213,7 +213,7 @@ def test_code_and_environment_differences_are_shown(open_app: OpenApp, make_run:
     facts = setting_rows(open_app("compare"))[1]
     assert facts.loc["git.commit"].tolist() == ["c0ffee" * 2, "decade" * 2]
     assert facts.loc["versions.torch"].tolist() == ["2.13.0", "2.12.1"]
-    assert facts.loc["changed: t.py"].tolist() == ["(not set)", "+1 -0"]
+    assert facts.loc["changed: t.py"].tolist() == ["unchanged", "+1 -0"]
     assert "git.branch" not in facts.index
 
 
