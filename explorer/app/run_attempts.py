@@ -14,7 +14,8 @@ from explorer.app.run_text import NONE, duration_text, moment_text, number_text
 from explorer.reading.info import flatten
 
 if TYPE_CHECKING:
-    from explorer.reading.runs import Attempt, Run
+    from explorer.reading.attempts import Attempt
+    from explorer.reading.runs import Run
 
 _NEVER: Final = object()
 _JOURNALS: Final = {
