@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from explorer.errors import DamagedFile, FileError, MetricNotFound
-from explorer.reading.attempts import Attempt, read_attempt
+from explorer.reading.attempts import Attempt as Attempt, read_attempt
 from explorer.reading.catalogue import METRICS_DAMAGED, read_info
 from explorer.reading.info import RunInfo
 from explorer.reading.tables import metric_names, raw_rows, read_frame
