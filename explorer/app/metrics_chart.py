@@ -127,7 +127,12 @@ def card(metric: str, shown: Shown, zoom: Zoom) -> None:
         st.caption(esc(made.caption, 600))
         if made.prepared.problems:
             named = "  \n".join(esc(problem, 200) for problem in made.prepared.problems[:3])
-            st.warning(named, icon=":material/broken_image:")
+            more = len(made.prepared.problems) - 3
+            st.warning(
+                named + (f"  \nand {more} more" if more > 0 else ""),
+                title="Rows are missing from this chart",
+                icon=":material/broken_image:",
+            )
 
 
 def _version(store: SeriesStore, metric: str, info: RunInfo, shown: Shown) -> tuple[object, ...]:

@@ -157,4 +157,4 @@ def _utc(value: float) -> str:
     if abs(value) > _MAX_MS:  # a clock that was not set
         return _number(value)
     moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=value)
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
+    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]

@@ -55,7 +55,7 @@ class Prepared:
         run_ids: of the runs that are drawn, alone or in means.
         halflife: of the smoothing in steps; 0 without.
         notes: what is not drawn, and rules that the picture alone does not tell.
-        problems: files that could not be used, each with its reason.
+        problems: files that could not be used, each with its run and its reason.
         num_nan, num_inf: values left out of means.
     """
 
@@ -124,7 +124,7 @@ def prepare(
     without_x, before_x = 0, 0
     for info in having:
         series = store.series(info.path, metric)
-        problems += series.problems
+        problems += [f"{labels[info.run_id]}: {problem}" for problem in series.problems]
         placed = _on_axis(store, info, series, options.x, unit_s)
         if placed is None:
             without_x += 1

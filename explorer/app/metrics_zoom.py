@@ -77,7 +77,7 @@ class Zoom:
 
     def _move(self, window: Window | None, source: str | None) -> None:
         self.window, self._source = window, source
-        text = None if window is None else f"{window[0] * self._scale:.12g},{window[1] * self._scale:.12g},{self._axis}"
+        text = None if window is None else f"{window[0] * self._scale!r},{window[1] * self._scale!r},{self._axis}"
         state.put(LINK, text)
 
     def _forget(self, key: str) -> None:

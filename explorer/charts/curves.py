@@ -115,6 +115,7 @@ def metric_curves(look: CurveLook) -> alt.LayerChart:
 
     layers: list[alt.Chart] = [
         lines.mark_area(clip=True, line=False, tooltip=None).encode(
+            x=_x(look, sets_ends=True),
             y=alt.Y("low:Q", scale=y_scale, axis=y_axis),
             y2="high:Q",
             opacity=lit(0.14 if look.smooth else 0.28),
@@ -182,7 +183,7 @@ def _legend(names: Sequence[str]) -> alt.Legend | None:
     )
 
 
-def _x(look: CurveLook) -> alt.X:
+def _x(look: CurveLook, sets_ends: bool = False) -> alt.X:
     utc = look.x_kind == "utc"
     axis: dict[str, Any] = {
         "title": look.x_title,
@@ -196,17 +197,18 @@ def _x(look: CurveLook) -> alt.X:
         axis["labelExpr"] = _NUMBER
     if look.x_kind == "whole" and not look.log_x:
         axis["tickMinStep"] = 1
-    return alt.X("x:T" if utc else "x:Q", axis=alt.Axis(**axis), scale=_range_scale("x", look.log_x, utc))
+    return alt.X("x:T" if utc else "x:Q", axis=alt.Axis(**axis), scale=_range_scale("x", look.log_x, utc, sets_ends))
 
 
-def _range_scale(channel: Literal["x", "y"], log: bool, utc: bool = False) -> alt.Scale:
+def _range_scale(channel: Literal["x", "y"], log: bool, utc: bool = False, sets_ends: bool = True) -> alt.Scale:
     """A scale whose ends are the first row of the table `view`, so that new ends are data and not a new chart."""
     ends = [
         alt.ExprRef(f"length(data('view')) ? data('view')[0].{channel}_{end} : {default}")
         for end, default in (("low", 1 if log else 0), ("high", 10 if log else 1))
     ]
     if utc:
-        return alt.Scale(type="utc", domain=ends, nice=False)
+        # Vega-Lite 6.4 misreads these ends where layers that share a scale repeat them: one layer sets them for all.
+        return alt.Scale(type="utc", domain=ends, nice=False) if sets_ends else alt.Scale(type="utc", nice=False)
     if log:
         return alt.Scale(type="log", domain=ends, nice=False)
     return alt.Scale(type="linear", domain=ends, nice=False, zero=False)

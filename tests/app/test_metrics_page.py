@@ -293,6 +293,17 @@ def test_a_link_opens_zoomed_and_reset_shows_everything(open_app: OpenApp, make_
     assert "zoom" not in app.query_params
 
 
+def test_a_window_of_a_second_of_wall_time_stays_the_same_window(open_app: OpenApp, make_run: MakeRun) -> None:
+    make_run(series={"loss": np.arange(1000.0)})
+    app = open_app("metrics", x="wall")
+    chart = charts(app)[0]
+    low = table(chart, "view").x_low[0] + 1234.5
+    zoom_to(app, chart, low, low + 1000.0)
+    app.run()
+    assert charts(app)[0].id == chart.id
+    assert table(charts(app)[0], "view").x_low[0] == low
+
+
 def test_a_chart_that_was_zoomed_before_another_one_follows_it(open_app: OpenApp, make_run: MakeRun) -> None:
     make_run(series={"a": np.arange(1000.0), "b": np.arange(1000.0)})
     app = open_app("metrics")
