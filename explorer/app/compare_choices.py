@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import streamlit as st
 
-from explorer.analysis.comparison import STATISTICS, Direction, Statistic, better_direction
+from explorer.analysis.settings import STATISTICS, Direction, Statistic, better_direction
 from explorer.app import linked, links
 from explorer.app.names import esc
 

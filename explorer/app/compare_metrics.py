@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pandas as pd
 import streamlit as st
 
-from explorer.analysis.comparison import metric_table, pick_statistic, wide_metric_table
+from explorer.analysis.comparison import metric_table, wide_metric_table
+from explorer.analysis.settings import pick_statistic
 from explorer.app.compare_choices import OFF, Choices, explain
+from explorer.app.csv_text import harmless
 from explorer.app.names import plain
 from explorer.app.run_tables import matching, number_column, table_height, unique_labels
 from explorer.app.run_text import percent_text, value_text
@@ -25,8 +26,6 @@ MAX_ROWS: Final = 100  # a styled cell costs 40 us
 _FIELDS: Final = ("value", "difference", "percent")
 _MARKS: Final = ("verdict", "recorded")
 _TITLES: Final[Mapping[str, str]] = {"value": "value", "difference": "Δ", "percent": "Δ %"}
-# A spreadsheet runs a cell that begins with one of these; a quote before it makes it text.
-_FORMULA: Final = re.compile(r"\s*[=+\-@\t\r\n|%]")
 # Blue and orange tell apart with any kind of sight; translucent, they stand on light and on dark alike.
 _COLOURS: Final[Mapping[str, str]] = {"better": "#1d7df24d", "worse": "#e07b0059", "same": "", "": ""}
 
@@ -157,12 +156,7 @@ def write_csv(table: pd.DataFrame, names: Mapping[str, str], choices: Choices) -
     writer.writerow(["metric", "run_id", "run", "statistic", "value", "reference", "difference", "percent"])
     columns = ("metric", "run", "recorded", "value", "difference", "percent")
     for metric, run, recorded, value, *differences in zip(*(table[name].tolist() for name in columns), strict=True):
-        texts = [_harmless(text) for text in (metric, run, plain(names[run]))]
+        texts = [harmless(text) for text in (metric, run, plain(names[run]))]
         numbers = ["" if math.isnan(number) else repr(number) for number in differences]
         writer.writerow([*texts, choices.statistic, repr(value) if recorded else "", choices.reference, *numbers])
     return out.getvalue()
-
-
-def _harmless(text: str) -> str:
-    whole = text.encode("utf-8", "replace").decode("utf-8")  # half surrogates cannot be written
-    return f"'{whole}" if _FORMULA.match(whole) else whole

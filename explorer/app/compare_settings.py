@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 import streamlit as st
 
-from explorer.analysis.comparison import NOT_SET, settings_table
+from explorer.analysis.comparison import settings_table
 from explorer.analysis.patches import patch_settings
+from explorer.analysis.settings import NOT_SET
 from explorer.app import linked
 from explorer.app.compare_choices import ALL_SETTINGS
 from explorer.app.names import plain

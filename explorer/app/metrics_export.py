@@ -14,13 +14,12 @@ import numpy as np
 import streamlit as st
 
 from explorer.app.colours import LIGHT
+from explorer.app.csv_text import harmless
 from explorer.app.metrics_code import pandas_lines
 from explorer.charts.export import export_spec
 
 if TYPE_CHECKING:
     from explorer.app.metrics_chart import Picture, Shown
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def menu(made: Picture, shown: Shown) -> None:
@@ -68,8 +67,8 @@ def to_csv(made: Picture) -> bytes:
     means = any(part.curve.count is not None for part in parts)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    title = _safe(made.look.x_title)
-    writer.writerow(["series", title, _safe(made.metric), *(["smoothed"] * smoothed), *(["std", "runs"] * means)])
+    title = harmless(made.look.x_title)
+    writer.writerow(["series", title, harmless(made.metric), *(["smoothed"] * smoothed), *(["std", "runs"] * means)])
     for part in parts:
         curve, inside = part.curve, part.inside
         columns: list[list[object]] = [curve.x[inside].tolist(), curve.y[inside].tolist()]
@@ -79,7 +78,7 @@ def to_csv(made: Picture) -> bytes:
             columns += [curve.spread[inside].tolist(), curve.count[inside].tolist()]
         if made.look.x_kind == "utc":
             columns[0] = [f"{moment}Z" for moment in (np.asarray(columns[0]) * 1000).astype("datetime64[us]")]
-        label = _safe(curve.label)
+        label = harmless(curve.label)
         writer.writerows([label, *row] for row in zip(*columns, strict=True))
     return out.getvalue().encode()
 
@@ -107,10 +106,6 @@ def file_name(metric: str) -> str:
     'train-loss-ema'
     """
     return re.sub(r"[^A-Za-z0-9._-]+", "-", metric).strip("-.")[:80] or "chart"
-
-
-def _safe(text: str) -> str:
-    return "'" + text if text.startswith(_FORMULA) else text
 
 
 def picture_spec(made: Picture) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 import streamlit as st
 
-from explorer.analysis.comparison import setting_text
+from explorer.analysis.settings import setting_text
 from explorer.app.names import plain
 from explorer.app.run_tables import MAX_ROWS, number_column, table, table_height
 from explorer.app.run_text import NONE, duration_text, moment_text, number_text

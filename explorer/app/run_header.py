@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import streamlit as st
 
-from explorer.analysis.comparison import better_direction, pick_statistic
+from explorer.analysis.settings import better_direction, pick_statistic
 from explorer.app import linked, links, shell
 from explorer.app.names import esc, plain, run_labels
 from explorer.app.run_text import ago_text, block_text, duration_text, moment_text, number_text, value_text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from explorer.analysis.comparison import setting_text
+from explorer.analysis.settings import setting_text
 from explorer.app.names import esc
 from explorer.app.run_tables import table
 from explorer.app.run_text import NONE, duration_text, number_text

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pandas as pd
 import streamlit as st
 
-from explorer.analysis.comparison import setting_text
+from explorer.analysis.settings import setting_text
 from explorer.app import linked
 from explorer.app.names import plain
 from explorer.app.run_text import NONE, block_text, bytes_text, number_text, value_text

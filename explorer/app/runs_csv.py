@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from explorer.analysis.comparison import setting_text
+from explorer.analysis.settings import setting_text
+from explorer.app.csv_text import harmless
 from explorer.app.runs_fields import Field
 from explorer.reading.catalogue import RunInfo
-
-# A spreadsheet runs a cell that begins with one of these; a quote before it makes it text.
-_FORMULA = re.compile(r"\s*[=+\-@\t\r\n|%]")
 
 
 def write_csv(infos: Sequence[RunInfo], fields: Sequence[Field]) -> str:
@@ -42,9 +39,5 @@ def _cell(value: object, field: Field | None = None) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list) and field is not None and field.kind == "list":
-        return _harmless(", ".join(str(item) for item in value))
-    return _harmless(value if isinstance(value, str) else setting_text(value))
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if _FORMULA.match(text) else text
+        return harmless(", ".join(str(item) for item in value))
+    return harmless(value if isinstance(value, str) else setting_text(value))

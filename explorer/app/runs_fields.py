@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, cast
 
-from explorer.analysis.comparison import STATISTICS, Direction, Statistic, better_direction, pick_statistic
+from explorer.analysis.settings import STATISTICS, Direction, Statistic, better_direction, pick_statistic
 from explorer.reading.catalogue import RunInfo
 
 Kind = Literal["text", "number", "count", "duration", "time", "list", "flag", "setting"]

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import streamlit as st
 
-from explorer.analysis.comparison import setting_text
+from explorer.analysis.settings import setting_text
 from explorer.app import arrow
 from explorer.app.colours import DARK, DASHES, LIGHT, Slot
 from explorer.app.names import esc, plain

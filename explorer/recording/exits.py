@@ -30,8 +30,9 @@ def state_after(error: BaseException | None) -> str:
 
 
 class ExitHooks:
-    """Closes a recorder at the end of the interpreter and on SIGTERM, and stops it in forked processes, which share the
-    journal's memory with it. Until `remove`, a recorder that nobody holds stays open.
+    """Closes a recorder at the end of the interpreter and on SIGTERM, and stops it in forked processes.
+
+    Those share the journal's memory with it. Until `remove`, a recorder that nobody holds stays open.
 
     The handler of SIGTERM that was there is called afterwards; if there was none, the process dies of the signal as it
     would have. A handler that the training installs later wins. Outside the main thread no handler is installed.

@@ -43,9 +43,9 @@ class Overhead:
         """Totals for the summary.
 
         Returns:
-            ``calls``, ``samples`` (timed calls, at most the last 1,000), ``caller_us_per_call`` (their median wall time,
-            None before the first), ``caller_worst_us`` (which holds whatever else the machine did), ``caller_s`` (median
-            times calls), ``writer_s`` (CPU), and ``fraction``: (caller_s + writer_s) / duration.
+            ``calls``, ``samples`` (timed calls, at most the last 1,000), ``caller_us_per_call`` (their median wall
+            time, None before the first), ``caller_worst_us`` (which holds whatever else the machine did), ``caller_s``
+            (median times calls), ``writer_s`` (CPU), and ``fraction``: (caller_s + writer_s) / duration.
         """
         timed = sorted(self._timed_ns)
         median_us = timed[len(timed) // 2] / 1e3 if timed else None

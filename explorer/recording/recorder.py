@@ -10,8 +10,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from explorer.errors import UsageError
-from explorer.recording import exits
-from explorer.recording import values as cleaning
+from explorer.recording import exits, values as cleaning
 from explorer.recording.config import Config
 from explorer.recording.fast_path import make_log
 from explorer.recording.journal_file import can_map, wall_minus_monotonic_ns

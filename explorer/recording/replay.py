@@ -1,4 +1,4 @@
-"""Put a killed process's part of a run in order, before the run goes on: its journals become segments, its totals right."""
+"""Put a killed process's part of a run in order before the run goes on: segments for journals, totals for guesses."""
 
 from __future__ import annotations
 

@@ -112,9 +112,10 @@ class Writer(threading.Thread):
         """One line on standard error: what was recorded, where, and what it cost."""
         cost = self.describe_overhead()
         spent_s = cost["caller_s"] + cost["writer_s"]
+        share = f", {100 * cost['fraction']:.2g} % of the run" if cost["fraction"] < 1 else ""
         print(
             f"explorer: {self._totals.rows:,} rows, {self._totals.scalars:,} values in {self._folder.run_dir}; "
-            f"recording took {spent_s:.2f} s of CPU, {100 * cost['fraction']:.2g} % of the run",
+            f"recording took {spent_s:.2f} s of CPU{share}",
             file=sys.stderr,
         )
 

@@ -8,16 +8,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
-from explorer.analysis.comparison import (
-    NOT_SET,
-    STATISTICS,
-    better_direction,
-    metric_table,
-    pick_statistic,
-    setting_text,
-    settings_table,
-    wide_metric_table,
-)
+from explorer.analysis.comparison import metric_table, settings_table, wide_metric_table
+from explorer.analysis.settings import NOT_SET, STATISTICS, better_direction, pick_statistic, setting_text
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from explorer.analysis.comparison import NOT_SET, settings_table
+from explorer.analysis.comparison import settings_table
 from explorer.analysis.patches import patch_settings, split_patch
+from explorer.analysis.settings import NOT_SET
 
 
 def git(folder: Path, *args: str) -> str:
