@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from explorer.errors import UsageError
 from explorer.recording.redaction import redact
 
@@ -82,14 +84,14 @@ def merge(old: Plain, new: Plain) -> Plain:
     return result
 
 
-def to_plain(value: object, where: str, texts: list[tuple[str, str]], depth: int = 0) -> Any:  # noqa: ANN401
+def to_plain(value: object, where: str, texts: list[tuple[str, str]], inside: tuple[int, ...] = ()) -> Any:  # noqa: ANN401
     """A value as strict JSON can hold it.
 
     Args:
         value: anything.
         where: the key path so far, for `texts`.
         texts: gains (key path, type name) of every value that could only be kept as text.
-        depth: nesting so far; deeper than 20 becomes text.
+        inside: identities of what this is nested in; what is nested deeper than 20, or in itself, becomes text.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -103,20 +105,21 @@ def to_plain(value: object, where: str, texts: list[tuple[str, str]], depth: int
         )
     if isinstance(value, str):
         return value[:MAX_TEXT_CHARS].encode("utf-8", "replace").decode("utf-8")
-    if depth < MAX_DEPTH:
+    if len(inside) < MAX_DEPTH and id(value) not in inside:
+        within = (*inside, id(value))
         if isinstance(value, argparse.Namespace):
             value = vars(value)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             value = _fields(value)
         if isinstance(value, Mapping):
             items = list(value.items())[:MAX_ITEMS]
-            return {_key(k): to_plain(v, f"{where}.{_key(k)}".lstrip("."), texts, depth + 1) for k, v in items}
+            return {_key(k): to_plain(v, f"{where}.{_key(k)}".lstrip("."), texts, within) for k, v in items}
         if isinstance(value, list | tuple | set | frozenset):
             members = sorted(value, key=repr) if isinstance(value, set | frozenset) else list(value)
-            return [to_plain(v, f"{where}[{i}]", texts, depth + 1) for i, v in enumerate(members[:MAX_ITEMS])]
-    item = getattr(value, "item", None)
-    if callable(item) and getattr(value, "size", None) == 1 and not hasattr(value, "device"):  # a numpy scalar
-        return to_plain(item(), where, texts, depth + 1)
+            return [to_plain(v, f"{where}[{i}]", texts, within) for i, v in enumerate(members[:MAX_ITEMS])]
+    if isinstance(value, np.generic | np.ndarray) and value.size == 1:
+        item = value.item()
+        return to_plain(float(item) if isinstance(item, np.longdouble) else item, where, texts, inside)
     return _text(value, where, texts)
 
 

@@ -81,7 +81,10 @@ def to_number(value: object) -> Number | None:
     if torch is not None and isinstance(value, torch.Tensor):
         return _of_tensor(value, torch)
     if isinstance(value, np.ndarray | np.generic):
-        return to_number(value.item()) if value.size == 1 and value.dtype.kind in "biuf" else None
+        if value.size != 1 or value.dtype.kind not in "biuf":
+            return None
+        number = value.item()
+        return float(number) if isinstance(number, np.generic) else to_number(number)  # longdouble stays numpy's
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except Exception:

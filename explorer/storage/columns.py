@@ -85,18 +85,24 @@ def _split(rows: list[ShapeRows]) -> list[list[ShapeRows]]:
 
 def _sharing(rows: list[ShapeRows]) -> list[list[ShapeRows]]:
     """Shapes that share a metric, directly or through others, grouped; in order of first appearance."""
-    groups: list[tuple[set[str], list[ShapeRows]]] = []
-    for found in sorted(rows, key=lambda each: int(each.order[0])):
-        names, members = set(found.shape.names), [found]
-        apart = []
-        for group in groups:
-            if group[0].isdisjoint(names):
-                apart.append(group)
-            else:
-                names |= group[0]
-                members = group[1] + members
-        groups = [*apart, (names, members)]
-    return [members for _, members in groups]
+    ordered = sorted(rows, key=lambda each: int(each.order[0]))
+    leader = list(range(len(ordered)))
+
+    def find(index: int) -> int:
+        while leader[index] != index:
+            leader[index] = leader[leader[index]]
+            index = leader[index]
+        return index
+
+    first_with: dict[str, int] = {}
+    for index, found in enumerate(ordered):
+        for name in found.shape.names:
+            one, other = find(first_with.setdefault(name, index)), find(index)
+            leader[max(one, other)] = min(one, other)
+    groups: dict[int, list[ShapeRows]] = {}
+    for index, found in enumerate(ordered):
+        groups.setdefault(find(index), []).append(found)
+    return list(groups.values())
 
 
 def _table(rows: list[ShapeRows], wall_minus_monotonic_ns: int) -> pa.Table:
