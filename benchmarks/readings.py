@@ -46,7 +46,6 @@ def explorer_chart(root: str, run_id: str) -> dict[str, Any]:
         "first_s": chart_s - before_s,
         "read_s": read_s - before_s,
         "zoom_ms": float(np.median(zooms)) * 1e3,
-        "zoom_worst_ms": max(zooms) * 1e3,
         "shown": [len(series), float(shown.min()), float(shown.max()), float(shown[-1])],
     }
 
@@ -60,16 +59,22 @@ def pyarrow_chart(path: str) -> dict[str, Any]:
     read_s = machine.cpu_s()
     low, high = _extremes(step, value, 0, len(step) - 1)
     chart_s = machine.cpu_s()
-    zooms = []
+    starts = np.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))])
+    zooms, in_memory = [], []
     for first, last in _windows(len(step)):
         began_s = time.process_time()
+        groups = [i for i in range(file.num_row_groups) if starts[i] <= last and starts[i + 1] > first]
+        part = file.read_row_groups(groups, columns=["step", METRIC], use_threads=False)
+        _extremes(*(_numpy(part.column(name)) for name in ("step", METRIC)), first, last)
+        read_again_s = time.process_time()
         _extremes(step, value, first, last)
-        zooms.append(time.process_time() - began_s)
+        zooms.append(read_again_s - began_s)
+        in_memory.append(time.process_time() - read_again_s)
     return {
         "first_s": chart_s - before_s,
         "read_s": read_s - before_s,
         "zoom_ms": float(np.median(zooms)) * 1e3,
-        "zoom_worst_ms": max(zooms) * 1e3,
+        "in_memory_ms": float(np.median(in_memory)) * 1e3,
         "shown": [len(step), float(low.min()), float(high.max()), float(value[-1])],
     }
 

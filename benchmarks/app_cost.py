@@ -1,0 +1,161 @@
+"""What the app costs its server: from start to the first right chart, the first page, a rerun, memory, what a chart weighs."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlencode
+
+import numpy as np
+
+from benchmarks import data_sets, machine, workload
+from benchmarks.reading_one_run import events
+from benchmarks.report import TENSORBOARD, Row, Target, Values
+from benchmarks.streamlit_session import Chart, run_script, server, session
+from benchmarks.trials import NOT_INSTALLED, REPOSITORY, Place, environment
+
+NUM_ROWS, NUM_METRICS = 1_000_000, 10
+RERUNS = 20
+LIMIT_S = 600.0
+APP = REPOSITORY / "streamlit_app.py"
+IDLE = 'import streamlit as st\n\nst.title("idle")\n'
+METRICS = len(workload.NAMES)
+NOTE = (
+    "a finished run of {rows:,} rows x {metrics} metrics; CPU of the server's processes, driven over the websocket that a "
+    "browser uses. Right: lowest, highest and last value of `train/loss` are those that were logged. TensorBoard: its "
+    "server with the Rust loader on {events:,} x {metrics}, until the answer for one chart holds the last step; it sends "
+    "1,000 points chosen at random, so its extremes are not right."
+)
+NOTE_PAGE = "the page Runs; torch in the server's memory: {torch}."
+NOTE_RERUN = (
+    "the page Metrics with {charts} charts drawn again, mean of {reruns} reruns, collections of garbage included."
+)
+NOTE_MEMORY = (
+    "proportional set size of the server after the page Metrics, less that of a Streamlit server with one title."
+)
+
+
+@dataclass
+class Visit:
+    """What one server spent on one session."""
+
+    first_chart_s: float
+    page_s: float
+    rerun_ms: float
+    memory_bytes: int
+    charts: list[Chart]
+    torch: bool
+
+
+def measure(place: Place) -> list[Row]:
+    """Rows of the table."""
+    root, _ = data_sets.long_run(place.work, NUM_ROWS, NUM_METRICS)
+    idle_script = place.work / "idle_app.py"
+    idle_script.write_text(IDLE, encoding="utf-8")
+    num_event_rows = 30_000 if place.quick else NUM_ROWS
+    kinds = ["metrics", "runs", "idle", "tensorboard"]
+    charts: list[Visit] = []
+    pages: list[Visit] = []
+    idle: list[Visit] = []
+    tensorboard: list[float] = []
+    for _ in range(2 if place.quick else 5):
+        for kind in random.sample(kinds, len(kinds)):
+            if kind == "metrics":
+                charts.append(_visit(place, APP, "metrics", root))
+            elif kind == "runs":
+                pages.append(_visit(place, APP, "", root))
+            elif kind == "idle":
+                idle.append(_visit(place, idle_script, "", root))
+            elif place.python("tensorboard") is not None:
+                tensorboard.append(_tensorboard(place, num_event_rows))
+    others: dict[str, Values] = {TENSORBOARD: tensorboard or NOT_INSTALLED}
+    note = NOTE.format(rows=NUM_ROWS, metrics=NUM_METRICS, events=num_event_rows)
+    note_page = NOTE_PAGE.format(torch="yes" if any(visit.torch for visit in pages + charts) else "no")
+    note_rerun = NOTE_RERUN.format(charts=len(charts[0].charts), reruns=RERUNS)
+    drawn = [chart for visit in charts for chart in visit.charts]
+    added = [(visit.memory_bytes - nothing.memory_bytes) / 2**20 for visit, nothing in zip(charts, idle, strict=True)]
+    return [
+        Row("start to first right chart, server CPU s", [v.first_chart_s for v in charts], others, [Target(2.0)], note),
+        Row("start to all charts of the page, server CPU s", [v.page_s for v in charts], {}, [], note),
+        Row("start to first page, server CPU s", [v.page_s for v in pages], {}, [Target(1.2)], note_page),
+        Row("a rerun of the charts, server CPU ms", [v.rerun_ms for v in charts], {}, [Target(60)], note_rerun),
+        Row("largest chart, rows", [max(chart.num_rows for chart in drawn)], {}, [Target(4_000)], note_rerun),
+        Row("largest chart, kB", [max(chart.num_bytes for chart in drawn) / 1e3], {}, [Target(100)], note_rerun),
+        Row("memory above an idle Streamlit, MiB", added, {}, [Target(100)], NOTE_MEMORY),
+    ]
+
+
+def _visit(place: Place, script: Path, page: str, root: Path) -> Visit:
+    with server(script, "--root", str(root)) as (pid, port), session(port) as connection:
+        spent_s = partial(machine.tree_cpu_s, pid)
+        drawn = run_script(connection, page, "", spent_s)
+        place.problems += [f"app, page {page or 'runs'}: {error}" for error in drawn.errors]
+        first = next((chart for chart in drawn.charts if _is_right(chart)), None)
+        if page and first is None:
+            place.problems.append("app: no chart shows the run's extremes and its last value")
+        time.sleep(0.5)
+        before_s = spent_s()
+        for _ in range(RERUNS):
+            run_script(connection, page, "", spent_s)
+        time.sleep(0.5)
+        rerun_ms = (spent_s() - before_s) / RERUNS * 1e3
+        memory, torch = machine.tree_memory_bytes(pid), machine.has_mapped(pid, "libtorch")
+        first_s = first.cpu_s if first is not None else drawn.cpu_s
+        return Visit(first_s, drawn.cpu_s, rerun_ms, memory, drawn.charts, torch)
+
+
+def _is_right(chart: Chart) -> bool:
+    """Whether a chart holds the extremes and the last value of the first metric."""
+    numbers: list[np.ndarray] = []
+    last = -1.0
+    for table in chart.tables.values():
+        if {"x", "y"} <= set(table.column_names) and table.num_rows:
+            x = np.array(table["x"].to_pylist(), float)
+            last = max(last, float(x.max()))
+            columns = [name for name in ("y", "low", "high") if name in table.column_names]
+            numbers += [np.array(table[name].to_pylist(), float) for name in columns]
+    if not numbers:
+        return False
+    shown, truth = np.concatenate(numbers), workload.table(0, NUM_ROWS, 1)[:, 0]
+    found = (np.nanmin(shown), np.nanmax(shown))
+    return last == NUM_ROWS - 1 and np.allclose(found, (truth.min(), truth.max()), rtol=1e-12)
+
+
+def _tensorboard(place: Place, num_rows: int) -> float:
+    """CPU seconds of TensorBoard's server until one chart's answer holds the last step."""
+    folder = events(place, 1, num_rows, NUM_METRICS)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--logdir", str(folder), "--host", "127.0.0.1", "--port", str(port), "--load_fast", "true"]
+    command = [str(place.python("tensorboard")), "-m", "tensorboard.main", *options]
+    query = urlencode({"run": "run-0000", "tag": workload.NAMES[0]})
+    url = f"http://127.0.0.1:{port}/data/plugin/scalars/scalars?{query}"
+    quiet, began = subprocess.DEVNULL, time.monotonic()
+    with subprocess.Popen(command, cwd=place.work, env=environment(), stdout=quiet, stderr=quiet) as process:
+        try:
+            while time.monotonic() - began < LIMIT_S and process.poll() is None:
+                time.sleep(0.25)
+                if _last_step(url) == num_rows - 1:
+                    return machine.tree_cpu_s(process.pid)
+        finally:
+            process.terminate()
+    place.problems.append(f"TensorBoard's server had not the last step after {LIMIT_S:.0f} s")
+    return float("nan")
+
+
+def _last_step(url: str) -> int | None:
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            points = json.loads(answer.read())
+    except (urllib.error.URLError, OSError, ValueError):
+        return None
+    return int(points[-1][1]) if points else None
