@@ -50,7 +50,7 @@ def matching(metrics: Iterable[str], pattern: str) -> list[str]:
 
 
 def sections(metrics: Iterable[str], searching: bool = False) -> list[Section]:
-    """Return the metrics by prefix; the first sections are open until twelve charts are.
+    """Return the metrics by prefix; the first section is open, and others while twelve charts are enough for them.
 
     While `searching`, all are open.
     """
@@ -62,8 +62,10 @@ def sections(metrics: Iterable[str], searching: bool = False) -> list[Section]:
     room = _OPEN_AT_FIRST
     for prefix in sorted(by_prefix, key=_rank):
         found = tuple(sorted(by_prefix[prefix], key=natural))
-        out.append(Section(prefix, found, searching or room > 0))
-        room -= len(found)
+        num_drawn = min(len(found), PER_PAGE)
+        opened = not out or num_drawn <= room
+        out.append(Section(prefix, found, searching or opened))
+        room -= num_drawn if opened else 0
     return out
 
 

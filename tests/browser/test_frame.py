@@ -44,11 +44,11 @@ def test_a_deep_link_opens_the_same_state_and_the_way_back_leads_to_it(tab: Any)
     assert "zoom" not in tab.page.url
     tab.act(tab.page.go_back)
     assert tab.page.url == link
-    assert tab.page.get_by_label("Search metrics").input_value() == "loss"
+    assert tab.page.get_by_role("searchbox", name="Search metrics").input_value() == "loss"
     assert tab.window(0) == (100, 300)
     tab.act(lambda: tab.page.get_by_role("link", name="Runs").click())
     tab.act(lambda: tab.page.get_by_role("link", name="Metrics").click())
-    assert tab.page.get_by_label("Search metrics").input_value() == "loss"
+    assert tab.page.get_by_role("searchbox", name="Search metrics").input_value() == "loss"
     assert "zoom=" in tab.page.url
 
 
