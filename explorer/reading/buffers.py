@@ -19,12 +19,14 @@ class Buffer:
         self.num = 0
 
     def append(self, block: npt.NDArray[Any]) -> None:
-        """Add values at the end."""
+        """Add values at the end. The caller does not change them later: the first block is not copied."""
         need = self.num + len(block)
-        if need > len(self.values):
-            # Just enough at first: most series of finished runs have one block.
-            self.reserve(need if self.num == 0 else max(need, 2 * len(self.values)))
-        self.values[self.num : need] = block
+        if not len(self.values):
+            self.values = block
+        else:
+            if need > len(self.values):
+                self.reserve(max(need, 2 * len(self.values)))
+            self.values[self.num : need] = block
         self.num = need
 
     def reserve(self, num: int) -> None:

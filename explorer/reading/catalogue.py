@@ -176,16 +176,16 @@ def _read_summaries(known: _Known, folder: str) -> bool:
 
 
 def read_info(run_dir: str | Path) -> RunInfo:
-    """The catalogue's entry of one run, anywhere on disk.
+    """The catalogue's entry of one run, anywhere on disk and under any name; a link that the user names is followed.
 
     Raises:
         RunNotFound: there is no run in this folder.
     """
-    path = Path(os.path.abspath(run_dir))
-    try:
-        return Catalogue(path.parent).look(path.name)
-    except RunNotFound:
-        raise RunNotFound(f"there is no run in {run_dir}: a folder with a run.json was expected") from None
+    path = Path(os.path.realpath(run_dir))
+    info = Catalogue(path.parent)._look(path.name) if path.name else None
+    if info is None:
+        raise RunNotFound(f"there is no run in {run_dir}: a folder with a run.json was expected")
+    return info
 
 
 def _stamp(path: str | Path, is_kind: Callable[[int], bool]) -> Stamp | None:

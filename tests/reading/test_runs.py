@@ -171,11 +171,20 @@ def test_a_run_opens_by_folder_text_entry_or_itself(run, monkeypatch):
     assert run.path.name in repr(opened)
 
 
+def test_a_folder_that_the_user_names_may_be_a_link_or_a_copy_of_any_name(run, tmp_path):
+    run.segment(1, step=[0], loss=[1.0])
+    (tmp_path / "latest").symlink_to(run.path)
+    shutil.copytree(run.path, tmp_path / "My copy (2)")
+    for name in ("latest", "My copy (2)"):
+        assert open_run(tmp_path / name).scalars("loss")["loss"].tolist() == [1.0]
+
+
 def test_a_folder_that_is_no_run_is_not_found(tmp_path):
     with pytest.raises(RunNotFound, match=r"run\.json"):
         open_run(tmp_path)
-    with pytest.raises(ExplorerError):
-        open_run(tmp_path / "nowhere")
+    for nothing in (tmp_path / "nowhere", "/", ""):
+        with pytest.raises(ExplorerError):
+            open_run(nothing)
 
 
 def test_files_that_lead_out_of_the_run_are_not_read(run, make_run, tmp_path):
