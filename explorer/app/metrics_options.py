@@ -100,9 +100,20 @@ def toolbar(infos: Sequence[RunInfo], running: bool) -> tuple[Options, str]:
             if running
             else False
         )
+    _say_unknown("x axis", linked.unknown(links.X_AXIS, x_choices(infos)), "Steps are")
+    _say_unknown("grouping", linked.unknown(GROUP, group_choices(infos)), "Single runs are")
     # Dates have no logarithm.
     options = Options(x, smoothing, group, log_x and x != WALL, log_y, robust, running and not paused, int(per_row))
     return options, search
+
+
+def _say_unknown(what: str, asked: str | None, shown: str) -> None:
+    if asked is not None:
+        named = esc(asked.removeprefix(METRIC).removeprefix(CONFIG), 80)
+        st.info(
+            f"None of the selected runs has {named}, which the link names as {what}. {shown} shown.",
+            icon=":material/link_off:",
+        )
 
 
 def _smoothing() -> float:

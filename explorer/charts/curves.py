@@ -7,7 +7,7 @@ view. Ranges of the axes are data too: the table `view` holds them, and the scal
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -20,8 +20,6 @@ ZOOM: Final = "zoom"
 TABLES: Final = ("lines", "dots", "marks", "hover", "view")
 # Series that the tooltip can show; more are counted in its last line.
 MAX_HOVER: Final = 10
-# More names than this crowd a chart; the tooltip and the list of runs beside the charts tell them.
-_MAX_LEGEND: Final = 6
 NUM_COLOURS: Final = 8
 DASHES: Final = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3))
 # Colours and patterns repeat after this many places, so a domain may be padded modulo this number.
@@ -54,6 +52,7 @@ class CurveLook:
         log_x, log_y: logarithmic axes.
         smooth: whether a smoothed line is drawn over the raw one.
         height: of the plot in pixels.
+        max_legend: with more series than this there is no legend; the tooltip tells them.
         title: drawn inside the chart, for exports; in the app the title stands above the chart.
     """
 
@@ -65,6 +64,7 @@ class CurveLook:
     log_y: bool = False
     smooth: bool = False
     height: int = 240
+    max_legend: int = 6
     title: str = ""
 
 
@@ -99,11 +99,11 @@ def metric_curves(look: CurveLook) -> alt.LayerChart:
     y_scale = _range_scale("y", look.log_y)
     grid: dict[str, Any] = {"gridOpacity": {"condition": _DECADE, "value": 0}} if look.log_y else {}
     y_axis = alt.Axis(title=None, labelExpr=_NUMBER, tickCount=5, minExtent=42, labelLimit=64, **grid)
-    colour = alt.Color("series:N", scale=alt.Scale(domain=list(look.domain)), legend=_legend(look.shown))
+    colour = alt.Color("series:N", scale=alt.Scale(domain=list(look.domain)), legend=_legend(look))
     dash = alt.StrokeDash(
         "series:N",
         scale=alt.Scale(domain=list(look.domain), range=_dashes(len(look.domain))),
-        legend=_legend(look.shown),
+        legend=_legend(look),
     )
     chosen = alt.selection_point(name="highlight", fields=["series"], bind="legend")
     lines = alt.Chart(alt.NamedData("lines")).encode(x=x, color=colour)
@@ -163,8 +163,9 @@ def metric_curves(look: CurveLook) -> alt.LayerChart:
     return chart
 
 
-def _legend(names: Sequence[str]) -> alt.Legend | None:
-    if not 1 <= len(names) <= _MAX_LEGEND:
+def _legend(look: CurveLook) -> alt.Legend | None:
+    names = look.shown
+    if not 1 <= len(names) <= look.max_legend:
         return None
     longest = max(min(len(name), 26) for name in names)
     return alt.Legend(

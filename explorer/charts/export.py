@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import pyarrow as pa
@@ -12,6 +13,8 @@ from explorer.charts.curves import TABLES, ZOOM, CurveLook, metric_curves
 _LIGHT: Final = {"text": "#1b2430", "quiet": "#5b6675", "grid": "#e3e8ee", "page": "#ffffff"}
 _WIDTH: Final = 900
 _HEIGHT: Final = 460
+# A picture has no tooltip and no list of runs beside it.
+_MAX_LEGEND: Final = 40
 
 
 def export_spec(
@@ -25,7 +28,7 @@ def export_spec(
         palette: colours by place.
         caption: what is drawn, under the title.
     """
-    spec: dict[str, Any] = metric_curves(look).to_dict()
+    spec: dict[str, Any] = metric_curves(replace(look, max_legend=_MAX_LEGEND)).to_dict()
     # A picture has no pointer: what answers to one is left out.
     spec["layer"] = [layer for layer in spec["layer"] if layer["data"]["name"] != "hover"]
     spec["params"] = [param for param in spec.get("params", []) if param["name"] not in (ZOOM, "pointed")]
@@ -34,7 +37,8 @@ def export_spec(
     spec["autosize"] = {"type": "fit", "contains": "padding"}
     spec["title"] = {"text": look.title, "subtitle": caption, "anchor": "start", "offset": 14, "limit": _WIDTH - 60}
     spec["config"] = {
-        "font": "Arial",
+        # The family that the drawing program brings its own fonts for: any other name may be drawn as nothing at all.
+        "font": "sans-serif",
         "range": {"category": list(palette)},
         "view": {"stroke": None},
         "title": {

@@ -175,6 +175,14 @@ def test_an_unknown_x_axis_in_a_link_falls_back_to_steps(open_app: OpenApp, make
     app = open_app("metrics", x="metric:../../etc")
     assert not app.exception
     assert spec_of(charts(app)[0])["layer"][0]["encoding"]["x"]["axis"]["title"] == "step"
+    assert "Steps are shown" in app.info[0].value
+
+
+def test_an_unknown_grouping_in_a_link_is_named_and_single_runs_are_shown(open_app: OpenApp, make_run: MakeRun) -> None:
+    make_run("a", config={"lr": 0.1})
+    app = open_app("metrics", group="config:nothing")
+    assert "None of the selected runs has nothing" in app.info[0].value
+    assert list(table(charts(app)[0], "lines").series.unique()) == ["a"]
 
 
 def test_logarithmic_axes_say_what_they_cannot_show(open_app: OpenApp, make_run: MakeRun) -> None:
