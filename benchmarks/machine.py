@@ -44,13 +44,12 @@ def _cpu_of(process: psutil.Process) -> float:
 
 
 def tree_memory_bytes(pid: int) -> int:
-    """Proportional set size of a process and what it started: shared pages are counted once."""
+    """Resident memory of a process and what it started, shared libraries included, whoever else has them open."""
     process = psutil.Process(pid)
     total = 0
     for one in [process, *process.children(recursive=True)]:
-        with suppress(OSError, psutil.NoSuchProcess):
-            rollup = Path(f"/proc/{one.pid}/smaps_rollup").read_text()
-            total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024
+        with suppress(psutil.NoSuchProcess):
+            total += one.memory_info().rss
     return total
 
 

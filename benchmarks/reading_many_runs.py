@@ -16,9 +16,9 @@ NOTE_LIST = (
     "json.loads of each run's summary. The second look is what a rerun of the app pays."
 )
 NOTE_ALL = (
-    "one metric of all {runs:,} runs, all points. Floor: plain pyarrow on one ideal file of all runs. Plain pyarrow on our "
-    "own files, a file a run, without looking for new ones or checking anything: {files:.0f} ms. EventAccumulator, measured "
-    "on {event_runs} runs of {event_rows:,} rows, times {factor:,.0f} (its cost is per event)."
+    "one metric of all {runs:,} runs, all points. Floor: plain pyarrow on one ideal file of all runs. Plain pyarrow on "
+    "our own files, a file a run, without looking for new ones or checking anything: {files:.0f} ms. EventAccumulator, "
+    "measured on {event_runs} runs of {event_rows:,} rows, times {factor:,.0f} (its cost is per event)."
 )
 
 

@@ -1,4 +1,4 @@
-"""From disk to the first chart of a long run, and zooming in it; beside plain pyarrow on one ideal file and TensorBoard."""
+"""The first chart of a long run and zooming in it, beside plain pyarrow on one ideal file and TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from benchmarks.trials import NOT_INSTALLED, Place, call, interleave
 
 NUM_METRICS = 10
 NOTE = (
-    "{rows:,} rows of {metrics} metrics, one metric, page cache warm, fresh process without its imports; to 1,000 pixels. "
-    "Floor: plain pyarrow reads the columns from one ideal file, numpy takes the extremes of each pixel. Ours checks every "
-    "checksum and finds out which files there are. EventAccumulator, measured on {events:,} rows, times {factor:,.0f} "
-    "(its cost is per event): it reads all metrics to get one, and has no pixels."
+    "{rows:,} rows of {metrics} metrics, one metric, page cache warm, fresh process without its imports; to 1,000 "
+    "pixels. Floor: plain pyarrow reads the columns from one ideal file, numpy takes the extremes of each pixel. Ours "
+    "checks every checksum and finds out which files there are. EventAccumulator, measured on {events:,} rows, times "
+    "{factor:,.0f} (its cost is per event): it reads all metrics to get one, and has no pixels."
 )
 NOTE_ZOOM = (
     "40 windows from a 10,000th to nearly all of the run, median of them; the median (range) is over the repeats. Ours "
-    "looks for new rows each time. Floor: plain pyarrow reads the row groups that the window touches. Numpy on the column "
-    "kept in memory, without ever looking at the disk again: {memory:.2g} ms."
+    "looks for new rows each time. Floor: plain pyarrow reads the row groups that the window touches. Numpy on the "
+    "column kept in memory, without ever looking at the disk again: {memory:.2g} ms."
 )
 
 
