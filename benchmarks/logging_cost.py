@@ -16,8 +16,8 @@ NUM_STEPS = {
 }
 NOTE_FLAT = (
     "flat out: 10 metrics a step, {steps:,} steps ({tensorboard:,} TensorBoard, {trackio:,} Trackio, {csvlogger:,} "
-    "CSVLogger); the loop itself is in the caller's CPU. Floor: a list of (step, time, dict), one Parquet file (zstd 1, "
-    "byte-stream split) at its end. All CPU: process and children, from the open run to closed and fsynced."
+    "CSVLogger); the loop itself is in the caller's CPU. Floor: a list of (step, time, dict), one Parquet file (zstd "
+    "1, byte-stream split) at its end. All CPU: process and children, from the open run to closed and fsynced."
 )
 NOTE_PACED = (
     "one call every 5 ms, the values made just before it; an empty call costs {empty_p50:.1f} us (p50) and "

@@ -18,7 +18,7 @@ Values = Sequence[float] | str
 
 @dataclass(frozen=True)
 class Target:
-    """What our figure should be: at most `limit`, at most `limit` times another's, or (`below`) that many times less."""
+    """What our figure should be: at most `limit`, at most `limit` times another's, or (`below`) so many times less."""
 
     limit: float
     of: str | None = None

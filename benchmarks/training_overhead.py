@@ -18,14 +18,14 @@ from benchmarks.loggers import LOGGERS, make
 from benchmarks.report import CSV, TENSORBOARD, Row, Target, Values
 from benchmarks.trials import NOT_INSTALLED, Place, call
 
-BLOCK_STEPS = 100
+BLOCK_STEPS = 20
 SETTLE_S = 2.0  # what a logger does once at its start is not part of a step
 ARMS = ("without", "with", "without again")
 NAMES = {"explorer": "Explorer", "tensorboard": TENSORBOARD, "csvlogger": CSV}
 NOTE = (
-    "an MLP step (128 x 196 -> 160 -> 10, SGD, one thread) that takes {step_us:.0f} us without logging; {blocks} blocks "
-    f"of {BLOCK_STEPS} steps each with ten floats logged a step, without, and without again, shuffled in threes. Median "
-    "of the paired differences with its 95% bootstrap interval in brackets. Two blocks without logging differ by "
+    "an MLP step (128 x 196 -> 160 -> 10, SGD, one thread) that takes {step_us:.0f} us without logging; {blocks} times "
+    f"a block of {BLOCK_STEPS} steps each with ten floats logged a step, without, and without again, shuffled. Median of "
+    "the paired differences with its 95% bootstrap interval in brackets. Two blocks without logging differ by "
     "{noise:.2f} us ({noise_low:.2f} to {noise_high:.2f}): that is the noise, and what the target allows."
 )
 NOTE_BACKGROUND = "CPU of all other threads from the first block to the last, over the steps that were logged."
@@ -33,7 +33,7 @@ NOTE_BACKGROUND = "CPU of all other threads from the first block to the last, ov
 
 def measure(place: Place) -> list[Row]:
     """Rows of the table."""
-    num_blocks = 40 if place.quick else 400
+    num_blocks = 200 if place.quick else 2_000
     found: dict[str, dict[str, Any]] = {}
     for name in random.sample(list(NAMES), len(NAMES)):
         python = place.python(LOGGERS[name][0])
