@@ -182,7 +182,8 @@ class Column:
                 problem = f"{piece.file.path.name}: part {missing[0]} of it is missing" if missing else None
                 if self._metric not in segment.metrics:
                     return [], problem
-                points = points_of(segment.read([self._metric]), self._metric)
+                table = segment.read([self._metric], wall_time=self._with_wall)
+                points = points_of(table, self._metric, wall_time=self._with_wall)
                 return [points] if points else [], problem
         except FileError as error:
             return [], f"{piece.file.path.name}: {error.reason}"
@@ -205,7 +206,7 @@ class Column:
         before = self.step.view()
         kept = int(np.searchsorted(before, step.min()))
         values = self._value.view(self._value.num)
-        walls = self._wall.view(self._wall.num) if self._wall is not None else np.zeros(len(before), np.int64)
+        walls = self._wall.view(self._wall.num) if self._wall is not None else wall[:0]
         step = np.concatenate([before[kept:], step])
         value = np.concatenate([values[kept:], value])
         wall = np.concatenate([walls[kept:], wall])
@@ -221,7 +222,7 @@ class Column:
         if rows is None:
             return step, value, wall
         self._num_replaced += len(step) - len(rows)
-        return step[rows], value[rows], wall[rows]
+        return step[rows], value[rows], wall[rows] if self._wall is not None else wall
 
 
 def _is_same(taken: _Taken, piece: Piece) -> bool:

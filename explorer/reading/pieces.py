@@ -34,7 +34,7 @@ class Points:
     Attributes:
         step: int64[n].
         value: float64[n] or int64[n].
-        wall_us: int64[n], microseconds since 1970 (UTC).
+        wall_us: int64[n], microseconds since 1970 (UTC); empty when it was not read.
     """
 
     step: Ints
@@ -183,16 +183,24 @@ def missing_parts(segment: Segment, name: SegmentName, present: set[int]) -> lis
     return sorted(set(range(count)) - present)
 
 
-def points_of(table: pa.Table, metric: str) -> Points | None:
-    """The points of one metric of a table, or None when it has no such column. Views where nothing is left out."""
-    if metric not in table.column_names[2:]:
+def points_of(table: pa.Table, metric: str, *, wall_time: bool = True) -> Points | None:
+    """The points of one metric of a table, or None when it has no such column. Views where nothing is left out.
+
+    Args:
+        table: the columns `step`, `wall_time` if it has one, and metrics.
+        metric: the metric's name.
+        wall_time: whether the table has the column `wall_time`.
+    """
+    num_fixed = 2 if wall_time else 1
+    if metric not in table.column_names[num_fixed:]:
         return None
-    column = table.column(table.column_names.index(metric, 2))
-    step, wall_us, value = numbers(table.column(0)), numbers(table.column(1)), numbers(column)
+    column = table.column(table.column_names.index(metric, num_fixed))
+    step, value = numbers(table.column(0)), numbers(column)
+    wall_us = numbers(table.column(1)) if wall_time else step[:0]
     if not column.null_count:
         return Points(step, value, wall_us)
     valid = validity(column)
-    return Points(step[valid], value[valid], wall_us[valid])
+    return Points(step[valid], value[valid], wall_us[valid] if wall_time else wall_us)
 
 
 def numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:

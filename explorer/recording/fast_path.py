@@ -34,13 +34,13 @@ def make_log(
         ``log(values, step)``; ``use(shape, journal)`` says where rows of these names go from now on; ``interrupt()``
         sends the next row the careful way; ``resume()`` takes the last interruption back.
     """
-    nothing: tuple[Any, ...] = (None, None, None, 0, 0, 0)
+    nothing: tuple[Any, ...] = (None, None, None, None, 0, 0, 0)
     current = interrupted = nothing
     now, low, high = time.monotonic_ns, -_EXACT, _EXACT
 
     def log(values: Mapping[str, object], step: int | None = None) -> None:
         if type(step) is int:
-            names, pack_into, journal, head, whole, size = current
+            names, pack_into, memory, journal, head, whole, size = current
             try:
                 if [*values] == names:
                     row = values.values()
@@ -50,7 +50,7 @@ def make_log(
                         end = at + size
                         if end <= journal.limit:
                             journal.next = end
-                            pack_into(journal.view, at, head, step, now(), *row, whole)
+                            pack_into(memory, at, head, step, now(), *row, whole)
                             journal.step = step
                             return
             except Exception:
@@ -59,7 +59,7 @@ def make_log(
 
     def use(shape: Shape, journal: JournalFile) -> None:
         nonlocal current
-        current = ([*shape.names], shape.pack_into, journal, shape.head, shape.whole, shape.row_bytes)
+        current = ([*shape.names], shape.pack_into, journal.memory, journal, shape.head, shape.whole, shape.row_bytes)
 
     def interrupt() -> None:
         nonlocal current, interrupted

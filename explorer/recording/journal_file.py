@@ -62,7 +62,8 @@ class JournalFile:
     Attributes:
         path: the file.
         header: whose rows these are.
-        view: the memory, header included. A row goes where `next` is.
+        memory: the memory, header included. A row goes where `next` is.
+        view: the same memory, for slices.
         next: offset of the next row. Taking a place is `at = j.next; j.next = at + size` with nothing between that
             could let another thread run, so that two threads never get the same place.
         limit: no row may reach beyond it; 0 once the journal is closed.
@@ -79,6 +80,7 @@ class JournalFile:
         "_stored",
         "header",
         "limit",
+        "memory",
         "next",
         "path",
         "shapes",
@@ -100,7 +102,8 @@ class JournalFile:
         self._fd = disk.open_new(path, size if mapped else 0)
         try:
             self._mapping = mmap.mmap(self._fd, size) if mapped else None
-            self.view = memoryview(self._mapping if self._mapping is not None else bytearray(size))
+            self.memory: mmap.mmap | bytearray = self._mapping if self._mapping is not None else bytearray(size)
+            self.view = memoryview(self.memory)
             self._touch(0, size)
             self.view[:HEADER_BYTES] = header.encode()
         except BaseException:
@@ -140,7 +143,7 @@ class JournalFile:
         if at + shape.row_bytes > self.limit:
             return False
         self.next = at + shape.row_bytes
-        shape.pack_into(self.view, at, shape.head, step, monotonic_ns, *values, shape.whole)
+        shape.pack_into(self.memory, at, shape.head, step, monotonic_ns, *values, shape.whole)
         return True
 
     def collect(self, *, final: bool = False) -> Scan:
@@ -195,6 +198,7 @@ class JournalFile:
         """Give memory and descriptor back, as soon as no thread holds the view any more."""
         self.limit = 0
         self.view = memoryview(b"")
+        self.memory = bytearray()
         self._mapping = None
         with contextlib.suppress(OSError):
             os.close(self._fd)

@@ -82,7 +82,7 @@ def test_pages_carry_the_checksums_of_parquet_for_other_readers(path, make_segme
     data = bytearray(make_segment(a=[0.1 * n for n in range(1_000)]))
     path.write_bytes(data)
     with open(path, "rb") as file:
-        start, size, _ = checksums.read_checksums(file.fileno()).chunks[2]
+        start, size, _ = checksums.read_checksums(checksums.Source(file.fileno())).chunks[2]
     data[start + size // 2] ^= 1
     with pytest.raises(OSError, match=r"CRC|checksum"):
         pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read()
