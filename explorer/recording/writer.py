@@ -93,7 +93,7 @@ class Writer(threading.Thread):
     def finish_as(self, state: str, error: BaseException | None) -> None:
         """Ask the thread to write everything and end; returns at once."""
         self.state = state
-        if error is not None:
+        if error is not None and state != "finished":
             lines = traceback.format_exception(type(error), error, error.__traceback__)
             self.error = {
                 "type": type(error).__name__,

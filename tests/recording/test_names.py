@@ -90,9 +90,9 @@ def test_a_row_wider_than_a_shape_comes_back_as_one_row(recorded):
 
 def test_thousands_of_names_over_time_are_all_kept(record, rows_of, summary_of):
     recorder = record()
-    for step in range(3_000):
+    for step in range(1_200):
         recorder.log({f"layer{step}/loss": float(step)}, step=step)
     recorder.close()
     rows = rows_of(recorder.path)
-    assert sorted((step, row) for _, _, step, row in rows) == [(n, {f"layer{n}/loss": n}) for n in range(3_000)]
-    assert summary_of(recorder)["scalars"] == 3_000
+    assert sorted((step, row) for _, _, step, row in rows) == [(n, {f"layer{n}/loss": n}) for n in range(1_200)]
+    assert summary_of(recorder)["scalars"] == 1_200

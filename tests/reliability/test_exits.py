@@ -1,0 +1,96 @@
+"""However a training ends, its rows are there and its summary says how it ended."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from explorer import Recorder
+from explorer.storage import process, records
+
+
+@pytest.fixture
+def end(fork, tmp_path, rows_of):
+    """`end(job, how)` runs a child to its end: (number of rows, summary)."""
+
+    def run(job, how):
+        child = fork(job, root=str(tmp_path), run_id="ended", how=how)
+        until = time.monotonic() + 20
+        while process.process_start(child) is not None and time.monotonic() < until:
+            time.sleep(0.005)
+        assert process.process_start(child) is None, "the child hangs"
+        run_dir = tmp_path / "ended"
+        rows = rows_of(run_dir)
+        assert [step for *_, step, _ in rows] == list(range(len(rows)))
+        summary = records.read_record(run_dir / "summary" / "0001-00000.json")
+        return len(rows), summary
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("how", "state", "error"),
+    [
+        ("nothing", "finished", None),
+        ("sys.exit(0)", "finished", None),
+        ("sys.exit", "failed", "SystemExit"),
+        ("exception", "failed", "ValueError"),
+        ("KeyboardInterrupt", "killed", "KeyboardInterrupt"),
+        ("sigterm", "killed", None),
+        ("sigterm with a handler", "killed", None),
+    ],
+)
+def test_an_end_that_python_sees_is_in_the_summary(end, tmp_path, how, state, error):
+    rows, summary = end("end_with", how)
+    assert rows == summary["rows"] == 100
+    assert summary["state"] == state
+    assert (summary["error"] or {}).get("type") == error
+    assert (tmp_path / "handler-was-called").exists() == (how == "sigterm with a handler")
+
+
+def test_an_error_is_kept_with_its_text_and_traceback(end):
+    _, summary = end("end_with", "exception")
+    assert summary["error"]["message"] == "the loss is NaN � �"
+    assert "end_with" in summary["error"]["traceback"]
+    assert "raise ValueError" in summary["error"]["traceback"]
+
+
+@pytest.mark.parametrize("how", ["os._exit", "segfault"])
+def test_an_end_that_nobody_sees_costs_no_row(end, how, tmp_path):
+    rows, summary = end("end_with", how)
+    assert rows == 100
+    assert summary["state"] == "running"
+    assert process.is_gone(summary)  # by which readers know better
+
+
+@pytest.mark.parametrize(("how", "state"), [("nothing", "finished"), ("exception", "failed")])
+def test_a_recorder_that_nobody_closed_is_closed_at_the_end(end, how, state):
+    rows, summary = end("end_without_with", how)
+    assert rows == summary["rows"] == 100
+    assert summary["state"] == state
+
+
+def test_sigterm_calls_the_handler_that_was_there_before(tmp_path):
+
+    called = []
+    before = signal.signal(signal.SIGTERM, lambda *_: called.append("old"))
+    try:
+        recorder = Recorder("signal", root=tmp_path, system_every_s=None, quiet=True)
+        recorder.log({"a": 1.0})
+        os.kill(os.getpid(), signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while not called and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert called == ["old"]
+        assert records.read_record(recorder.path / "summary" / "0001-00000.json")["state"] == "killed"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_closing_gives_the_handler_of_sigterm_back(tmp_path):
+
+    before = signal.getsignal(signal.SIGTERM)
+    with Recorder("signal", root=tmp_path, system_every_s=None, quiet=True):
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
