@@ -50,11 +50,12 @@ def group_mean(members: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]) -> GroupM
     for x, y in clean:
         first, last = np.searchsorted(grid, [x[0], x[-1]])
         inside = slice(int(first), int(last) + 1)
-        value = y if x.size == grid.size else np.interp(grid[inside], x, y)
-        count[inside] += 1
-        step = value - mean[inside]
-        mean[inside] += step / count[inside]
-        squares[inside] += step * (value - mean[inside])
+        with np.errstate(over="ignore", invalid="ignore"):  # a spread beyond double precision is infinite
+            value = y if x.size == grid.size else np.interp(grid[inside], x, y)
+            count[inside] += 1
+            step = value - mean[inside]
+            mean[inside] += step / count[inside]
+            squares[inside] += step * (value - mean[inside])
     return GroupMean(grid, mean, np.sqrt(squares / np.maximum(count - 1, 1)), count)
 
 

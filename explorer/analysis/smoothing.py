@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-# Weights inside a block are relative to its start; exp(200) leaves room for values up to 1e221.
+# Weights inside a block are relative to its start: exp(200) times a million values of this size is no overflow.
 _MAX_EXPONENT: Final = 200.0
+_MAX_VALUE: Final = 1e200
 
 
 def ema(x: npt.ArrayLike, values: npt.ArrayLike, halflife: float) -> npt.NDArray[np.float64]:
@@ -48,7 +49,9 @@ def ema(x: npt.ArrayLike, values: npt.ArrayLike, halflife: float) -> npt.NDArray
     t = at[finite] * (np.log(2.0) / halflife)
     if np.any(t[1:] < t[:-1]):
         raise ValueError("x must be ascending")
-    v = out[finite]
+    largest = float(np.abs(out[finite]).max())
+    size = largest if largest > _MAX_VALUE else 1.0
+    v = out[finite] / size
     start, total, weight = 0, 0.0, 0.0
     while start < t.size:
         stop = max(int(np.searchsorted(t, t[start] + _MAX_EXPONENT, side="right")), start + 1)
@@ -58,7 +61,7 @@ def ema(x: npt.ArrayLike, values: npt.ArrayLike, halflife: float) -> npt.NDArray
         grown = np.exp(inside)
         totals = np.cumsum(v[start:stop] * grown) + total * fade
         weights = np.cumsum(grown) + weight * fade
-        out[finite[start:stop]] = totals / weights
+        out[finite[start:stop]] = totals / weights * size
         total, weight = float(totals[-1] / grown[-1]), float(weights[-1] / grown[-1])
         start = stop
     return out

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from explorer.app.metrics_axes import Ends, between, widened, x_ends, y_ends
 from explorer.charts.tables import dots_table, lines_table, marks_table, view_table
 from explorer.reading.blocks import Blocks
 from explorer.reading.downsample import envelope, m4, marks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Ends = tuple[float, float]
 How = Literal["every point", "first, min, max, last per pixel", "min to max per pixel"]
 HOWS: Final[tuple[How, ...]] = ("every point", "first, min, max, last per pixel", "min to max per pixel")
 
@@ -30,8 +30,6 @@ _MAX_COLUMNS: Final = 600
 _MAX_DOTS: Final = 400
 _MANY: Final = 20_000  # values whose extremes are found faster from blocks
 _DOTS_BELOW: Final = 60  # points of a series in the window up to which each one gets a dot
-# Share of the window that is sent on either side of it, so that moving the chart shows data at once.
-_MARGIN: Final = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,14 +108,14 @@ class Drawn:
 def draw(curves: Sequence[Curve], frame: Frame) -> Drawn:
     """Return what a chart of `curves` shows in `frame`."""
     positive = [_positive_x(curve) for curve in curves] if frame.log_x else list(curves)
-    window = frame.window or _extent(positive, frame.log_x)
-    wide = window if frame.window is None else _widened(window, frame.log_x)
-    parts = tuple(Part(curve, _between(curve.x, *window)) for curve in positive)
+    window = x_ends([curve.x for curve in positive], frame.window, frame.log_x)
+    wide = window if frame.window is None else widened(window, frame.log_x)
+    parts = tuple(Part(curve, between(curve.x, *window)) for curve in positive)
     lines, how = _lines(positive, _MAX_LINE_ROWS, wide, frame)
     if lines.nbytes > _MAX_LINE_BYTES:  # numbers that need 64 bits
         lines, how = _lines(positive, _MAX_LINE_ROWS * _MAX_LINE_BYTES // lines.nbytes, wide, frame)
     table, num_nan, num_inf = _marks(parts, window, frame.log_x)
-    ends = _y_ends(parts, frame)
+    ends = y_ends(_heights(parts, frame), frame.robust, frame.log_y)
     num_points = sum(part.inside.stop - part.inside.start for part in parts)
     # Comparisons leave out NaN by themselves; infinities are marked and counted on their own.
     measured = parts if frame.robust else ()
@@ -153,34 +151,9 @@ def _positive_x(curve: Curve) -> Curve:
     return Curve(curve.label, curve.x[first:], curve.y[first:], **rest)
 
 
-def _between(x: npt.NDArray[Any], low: float, high: float) -> slice:
-    """The values of ascending `x` from `low` to `high`, both included."""
-    if x.dtype.kind == "i":  # keys of another type would make numpy convert all of x
-        low, high = int(np.ceil(low)), int(np.floor(high))
-    return slice(int(np.searchsorted(x, low, side="left")), int(np.searchsorted(x, high, side="right")))
-
-
-def _extent(curves: Sequence[Curve], log: bool) -> Ends:
-    ends = [(float(curve.x[0]), float(curve.x[-1])) for curve in curves if curve.x.size]
-    if not ends:
-        return (1.0, 10.0) if log else (0.0, 1.0)
-    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
-    if low == high:
-        return (low / 2, high * 2) if log else (low - 0.5, high + 0.5)
-    return low, high
-
-
-def _widened(window: Ends, log: bool) -> Ends:
-    low, high = window
-    if log:
-        factor = (high / low) ** _MARGIN
-        return low / factor, high * factor
-    return low - (high - low) * _MARGIN, high + (high - low) * _MARGIN
-
-
 def _vertices(curve: Curve, budget: int, wide: Ends, log: bool) -> Vertices:
     x, y, blocks = curve.x, curve.y, curve.blocks
-    inside = _between(x, *wide)
+    inside = between(x, *wide)
     if inside.stop - inside.start + 2 <= budget:
         row = np.arange(max(inside.start - 1, 0), min(inside.stop + 1, x.size))
         return Vertices(row, y[row], *_band(curve, row), HOWS[0])
@@ -199,25 +172,9 @@ def _band(curve: Curve, row: Ints) -> tuple[Floats, Floats]:
     return curve.y[row] - curve.spread[row], curve.y[row] + curve.spread[row]
 
 
-def _y_ends(parts: Sequence[Part], frame: Frame) -> Ends:
-    """The ends of the y axis: all that is shown with some air, or without outliers when the user asks for it."""
-    pool = [
-        _scaled(part, sign, frame) for part in parts for sign in ((-1, 1) if part.curve.spread is not None else (0,))
-    ]
-    pool = [values for values in pool if values.size]
-    if not pool:
-        return (1.0, 10.0) if frame.log_y else (0.0, 1.0)
-    low, high = min(float(values.min()) for values in pool), max(float(values.max()) for values in pool)
-    if frame.robust:
-        # Every k-th value of long series: the 5 % and 95 % points of 100,000 values are near enough to those of all.
-        sample = np.concatenate([values[:: values.size // 100_000 + 1] for values in pool])
-        bottom, top = np.quantile(sample, [0.05, 0.95])
-        reach = (top - bottom) * 0.5
-        if reach > 0:
-            low, high = max(low, float(bottom - reach)), min(high, float(top + reach))
-    air = (high - low) * 0.04 or (0.3 if frame.log_y else abs(high) * 0.05 or 0.5)
-    low, high = low - air, high + air
-    return (10.0**low, 10.0**high) if frame.log_y else (low, high)
+def _heights(parts: Sequence[Part], frame: Frame) -> list[Floats]:
+    """What the y axis has to hold: values, or both edges of a band."""
+    return [_scaled(part, sign, frame) for part in parts for sign in ((0,) if part.curve.spread is None else (-1, 1))]
 
 
 def _scaled(part: Part, sign: int, frame: Frame) -> Floats:

@@ -67,6 +67,11 @@ def test_a_long_gap_forgets_the_past_without_an_overflow():
     assert np.isfinite(out).all()
 
 
+def test_the_largest_numbers_there_are_do_not_overflow():
+    out = ema([0, 1, 2], [1.7e308, -1.7e308, 1.7e308], 1.0)
+    np.testing.assert_allclose(out / 1.7e308, by_hand([0, 1, 2], [1.0, -1.0, 1.0], 1.0), rtol=1e-12)
+
+
 def test_no_half_life_is_the_raw_line_and_an_endless_one_the_running_mean():
     values = np.array([4.0, 2.0, np.nan, 3.0])
     np.testing.assert_array_equal(ema(np.arange(4), values, 0.0), values)

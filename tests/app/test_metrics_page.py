@@ -340,6 +340,32 @@ def test_a_bad_zoom_in_a_link_shows_everything(text: str, open_app: OpenApp, mak
     assert table(charts(app)[0], "view").x_high[0] == 9
 
 
+@pytest.mark.parametrize("text", ["-50,500,step", "-50,-5,step", "5000,6000,step", "1e14,9e14,step"])
+def test_a_window_beyond_the_data_or_a_logarithmic_axis_is_no_error(
+    text: str, open_app: OpenApp, make_run: MakeRun
+) -> None:
+    make_run(series={"loss": np.arange(1.0, 1000.0)})
+    for query in ({}, {"logx": "true", "logy": "true"}, {"group": "group"}):
+        app = open_app("metrics", zoom=text, **query)
+        assert not app.exception
+        assert not app.error
+        view = table(charts(app)[0], "view").iloc[0]
+        assert view.x_low < view.x_high
+        assert np.isfinite(view).all()
+
+
+def test_values_at_the_ends_of_double_precision_are_drawn(open_app: OpenApp, make_run: MakeRun) -> None:
+    make_run(series={"loss": [1e308, -1e308, 5e-324, 0.0], "same": [1e300] * 4, "tiny": [5e-324] * 4})
+    for query in ({}, {"logy": "true"}, {"robust": "true"}, {"smooth": "0.5"}, {"group": "group"}):
+        app = open_app("metrics", **query)
+        assert not app.exception
+        assert not app.error
+        for chart in charts(app):
+            view = table(chart, "view").iloc[0]
+            assert np.isfinite(view).all()
+            assert view.y_low < view.y_high
+
+
 # Bounds
 
 

@@ -128,7 +128,7 @@ class Tab:
         if key:
             self.page.keyboard.down(key)
         for _ in range(abs(turns)):
-            self.page.mouse.wheel(0, -120 if turns > 0 else 120)
+            self.page.mouse.wheel(0, -400 if turns > 0 else 400)
             self.page.wait_for_timeout(20)
         if key:
             self.page.keyboard.up(key)

@@ -52,7 +52,7 @@ def test_new_points_appear_without_a_flicker_and_the_zoom_stays(
         assert tab.window(0)[1] == tab.window(1)[1] == lines.x.max()
         assert tab.num_removed() == 0
 
-        tab.wheel(0, 12)
+        tab.wheel(0, 3)
         tab.page.wait_for_function("() => location.search.includes('zoom=')")
         tab.page.wait_for_timeout(1_500)
         zoomed = tab.window(0)

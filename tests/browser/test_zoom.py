@@ -23,12 +23,12 @@ def test_the_wheel_with_ctrl_draws_the_exact_rows_of_the_window_in_all_charts(ta
     tab.open("metrics")
     assert tab.window(0) == (0, recorded.num_steps - 1)
     tab.watch()
-    tab.act(lambda: tab.wheel(0, 8))
+    tab.act(lambda: tab.wheel(0, 2))
     low, high = tab.window(0)
     assert high - low < 0.6 * recorded.num_steps
     assert tab.window(1) == (low, high)
     assert_rows_are_exact(tab, recorded)
-    tab.act(lambda: tab.wheel(0, 30))
+    tab.act(lambda: tab.wheel(0, 9))
     low, high = tab.window(0)
     assert high - low < 400
     assert_rows_are_exact(tab, recorded)
@@ -63,8 +63,8 @@ def test_the_wheel_alone_scrolls_the_page(tab: Any, recorded: Any) -> None:
 
 def test_another_chart_takes_the_zoom_over_and_reset_undoes_it(tab: Any, recorded: Any) -> None:
     tab.open("metrics")
-    tab.act(lambda: tab.wheel(0, 6))
-    tab.act(lambda: tab.wheel(1, 6))
+    tab.act(lambda: tab.wheel(0, 2))
+    tab.act(lambda: tab.wheel(1, 2))
     assert tab.window(-1) == tab.window(-2)
     tab.watch()
     tab.act(lambda: tab.page.get_by_role("button", name="Reset zoom").click())
