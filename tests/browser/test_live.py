@@ -21,31 +21,32 @@ with Recorder("live", root=sys.argv[1], system_every_s=None) as recorder:
         for _ in range(10):
             recorder.log({"train/loss": 1 / (1 + step / 500), "train/wave": math.sin(step / 50)}, step=step)
             step += 1
-        time.sleep(0.1)
+        time.sleep(0.2)
 """
 
 
 @pytest.fixture
-def training(tmp_path: Path) -> Iterator[Path]:
-    """A root in which a training is going on."""
+def training(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """A root in which a training is going on, and its process."""
     root = tmp_path / "logs"
     project = Path(__file__).parents[2]
     process = subprocess.Popen([sys.executable, "-c", TRAINING, str(root)], cwd=project, stderr=subprocess.DEVNULL)
-    yield root
+    yield root, process
     process.kill()
     process.wait(10)
 
 
 def test_new_points_appear_without_a_flicker_and_the_zoom_stays(
-    training: Path, chromium: Browser, start: Any, opened: Any
+    training: tuple[Path, subprocess.Popen[bytes]], chromium: Browser, start: Any, opened: Any
 ) -> None:
-    with opened(chromium, start(training).url) as tab:
+    root, process = training
+    with opened(chromium, start(root).url) as tab:
         tab.page.goto(f"{tab.url}/metrics")
         tab.chart(1).wait_for()
         tab.page.wait_for_timeout(1_500)
         tab.watch()
         before = len(tab.tables(0)["lines"])
-        tab.page.wait_for_timeout(4_000)
+        tab.page.wait_for_timeout(3_000)
         lines = tab.tables(0)["lines"]
         assert len(lines) > before + 50
         assert lines.x.tolist() == list(range(len(lines)))
@@ -57,18 +58,27 @@ def test_new_points_appear_without_a_flicker_and_the_zoom_stays(
         tab.page.wait_for_timeout(1_500)
         zoomed = tab.window(0)
         link = tab.page.url
-        tab.page.wait_for_timeout(3_000)
+        tab.page.wait_for_timeout(2_000)
         assert tab.window(0) == tab.window(1) == zoomed
         assert tab.page.url == link
+
+        assert tab.page.get_by_text("Pause", exact=True).is_visible()
+        process.kill()
+        process.wait(10)
+        tab.page.get_by_text("Pause", exact=True).wait_for(state="detached")
+        tab.settle()
+        assert tab.window(0) == zoomed
         assert tab.num_removed() == 0
         assert not [text for text in tab.complaints if "_stcore" not in text]
 
 
-def test_a_paused_page_stands_still(training: Path, chromium: Browser, start: Any, opened: Any) -> None:
-    with opened(chromium, start(training).url) as tab:
+def test_a_paused_page_stands_still(
+    training: tuple[Path, subprocess.Popen[bytes]], chromium: Browser, start: Any, opened: Any
+) -> None:
+    with opened(chromium, start(training[0]).url) as tab:
         tab.page.goto(f"{tab.url}/metrics?pause=true")
         tab.chart(1).wait_for()
         tab.settle()
         before = len(tab.tables(0)["lines"])
-        tab.page.wait_for_timeout(3_000)
+        tab.page.wait_for_timeout(2_000)
         assert len(tab.tables(0)["lines"]) == before
