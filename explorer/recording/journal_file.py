@@ -163,6 +163,11 @@ class JournalFile:
         """Whether every row that took a place has been collected."""
         return self._collected >= min(self.next, len(self.view))
 
+    @property
+    def stored(self) -> int:
+        """Offset up to which the file holds the rows."""
+        return len(self.view) if self.mapped else self._stored
+
     def store(self, disk: Disk) -> None:
         """Buffered: append what was collected to the file. Raises OSError; what was written is not written again."""
         if self.mapped:

@@ -59,6 +59,7 @@ class Stream:
         self._retired: deque[JournalFile] = deque()
         self._retired_at: dict[JournalFile, float] = {}
         self._rows: dict[JournalFile, list[ShapeRows]] = {}
+        self._fresh: list[ShapeRows] = []
         self._overflow: deque[Row] = deque()
         self._overflow_cells = 0
         self.dropped_rows = 0
@@ -79,7 +80,9 @@ class Stream:
         return None
 
     def _change(self, full: JournalFile) -> bool:
-        """Go on to the next journal unless another thread has done so; False when none is ready."""
+        """Go on to the next journal unless another thread has done so; False when none is ready, or all is over."""
+        if not full.limit:
+            return self.current is not full
         try:
             fresh = self._ready.popleft()
         except IndexError:
@@ -127,20 +130,23 @@ class Stream:
         self._segment += 1
         return made
 
-    def collect(self) -> list[ShapeRows]:
-        """The rows that came since the last call, and in buffered mode: put them into the file. Raises OSError."""
+    def collect(self) -> None:
+        """Take note of the rows that came, and in buffered mode: put them into the file. Raises OSError."""
         now = time.monotonic()
-        fresh: list[ShapeRows] = []
         for journal in [*self._retired, self.current]:
             late = now - self._retired_at.setdefault(journal, now) > IN_FLIGHT_S
             final = late and not journal.limit and not journal.is_complete
             found = journal.collect(final=final).rows
             self._rows.setdefault(journal, []).extend(found)
-            fresh += found
+            self._fresh += found
             if journal.limit:
                 del self._retired_at[journal]
         for journal in [*self._retired, self.current]:
             journal.store(self._disk)
+
+    def take_fresh(self) -> list[ShapeRows]:
+        """The rows that `collect` found since the last call."""
+        fresh, self._fresh = self._fresh, []
         return fresh
 
     def seal(self) -> int:
@@ -189,8 +195,11 @@ class Stream:
 
     def finish(self) -> None:
         """Write everything. Raises OSError; calling it again goes on where it stopped."""
-        if self._overflow:
+        while self._overflow:
             self.prepare()
+            self.collect()
+            if not self.seal():
+                time.sleep(0.01)
         current = self.current
         if current not in self._retired:
             current.close_to_rows()
@@ -203,6 +212,15 @@ class Stream:
             journal = self._ready.popleft()
             journal.release()
             self._disk.remove(journal.path)
+
+    def give_up(self) -> int:
+        """It is over: count the rows that no file holds as dropped. How many these are."""
+        lost = len(self._overflow)
+        for journal, rows in self._rows.items():
+            lost += sum(int((found.order >= journal.stored).sum()) for found in rows)
+        self._overflow.clear()
+        self.dropped_rows += lost
+        return lost
 
 
 def split_wide(row: Row) -> list[Row]:

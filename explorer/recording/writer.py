@@ -35,6 +35,7 @@ HEARTBEAT_S = 5.0
 SYNC_S = 10.0
 MAX_BACKOFF_S = 30.0
 CLOSE_TRIES = 3
+CLOSE_RETRY_S = 0.1
 MAX_ERROR_CHARS = 20_000
 
 
@@ -216,11 +217,13 @@ class Writer(threading.Thread):
         self._system.prepare()
         names, numbers = tuple(values), tuple(values.values())
         self._system.put(Row(time.time_ns() // 10**9, time.monotonic_ns(), names, "d" * len(names), numbers))
-        self._system_totals.add(self._system.collect())
+        self._system.collect()
+        self._system_totals.add(self._system.take_fresh())
         self._system.seal()
 
     def _collect(self) -> None:
-        self._totals.add(self._scalars.collect())
+        self._scalars.collect()
+        self._totals.add(self._scalars.take_fresh())
 
     def _sync(self) -> None:
         self._scalars.sync()
@@ -266,8 +269,9 @@ class Writer(threading.Thread):
             ("transfers", lambda: self._take_transfers(wait=True)),
             ("prepare", self._scalars.prepare),
             ("collect", self._collect),
-            ("finish", self._scalars.finish),
+            ("finish", self._finish_scalars),
             ("finish system", self._system.finish),
+            ("give up", self._give_up),
             ("describe", self._describe_if_missing),
             ("summary", self._last_summary),
         ]
@@ -276,7 +280,17 @@ class Writer(threading.Thread):
                 self._due.pop(f"retry {what}", None)
                 if self._guard(what, work):
                     break
-                time.sleep(0.1)
+                time.sleep(CLOSE_RETRY_S)
+
+    def _finish_scalars(self) -> None:
+        try:
+            self._scalars.finish()
+        finally:
+            self._totals.add(self._scalars.take_fresh())
+
+    def _give_up(self) -> None:
+        if lost := self._scalars.give_up():
+            self._notices.warn("lost", f"{lost:,} rows are lost: the disk of {self._folder.run_dir} took no more")
 
     def _describe_if_missing(self) -> None:
         if "git" not in self._facts:

@@ -6,8 +6,10 @@ Kinds: once; sticky (all that follow fail too); torn (half of a write arrives, t
 import errno
 import os
 import shutil
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -58,65 +60,66 @@ for name in OPERATIONS:
 @pytest.fixture
 def hurry(monkeypatch):
     """All the writer's periods shortened, so that one short run goes through all of its operations."""
-    for name in ("TICK_S", "COLLECT_MAPPED_S", "COLLECT_BUFFERED_S", "SUMMARY_S", "SYNC_S", "MAX_BACKOFF_S"):
-        monkeypatch.setattr(writer, name, 0.002)
-    monkeypatch.setattr("explorer.recording.stream.FIRST_JOURNAL_BYTES", 2**13)
-    monkeypatch.setattr("explorer.recording.stream.JOURNAL_BYTES", 2**13)
-    monkeypatch.setattr("explorer.recording.stream.BUSY_JOURNAL_BYTES", 2**13)
+    for name in ("TICK_S", "COLLECT_MAPPED_S", "COLLECT_BUFFERED_S", "CLOSE_RETRY_S", "MAX_BACKOFF_S"):
+        monkeypatch.setattr(writer, name, 0.001)
+    for name in ("SUMMARY_S", "SYNC_S"):
+        monkeypatch.setattr(writer, name, 0.01)
+    for name in ("FIRST_JOURNAL_BYTES", "JOURNAL_BYTES", "BUSY_JOURNAL_BYTES"):
+        monkeypatch.setattr(f"explorer.recording.stream.{name}", 2**12)
     monkeypatch.setattr("explorer.recording.environment.describe_environment", dict)
     monkeypatch.setattr("explorer.recording.git_state.describe_git", lambda: (None, ""))
 
 
-def train(tmp_path, disk, name, rows=400):
-    """A training of 400 rows that must not notice anything. The recorder, and how long its slowest log() took."""
+def train(tmp_path, disk, name, rows=200):
+    """A training of 200 rows that must not notice anything."""
     recorder = Recorder("faults", root=tmp_path, run_id=name, system_every_s=None, quiet=True, disk=disk)
     disk.armed = True
-    worst_s = 0.0
     for step in range(rows):
-        began = time.perf_counter()
         recorder.log({"loss": float(step), "acc": -0.5 * step}, step=step)
-        worst_s = max(worst_s, time.perf_counter() - began)
-        if step % 100 == 99:
+        if step % 50 == 49:
             time.sleep(0.004)
     recorder.close()
-    return recorder, worst_s
+    return recorder
 
 
-def check(recorder, rows_of, rows=400):
+def check(recorder, rows_of, rows=200):
     """Every row is on disk with its own values or counted as dropped; nothing torn, nothing made up."""
     found = rows_of(recorder.path)
-    dropped = recorder_dropped(recorder)
     steps = [step for *_, step, _ in found]
     assert len(steps) == len(set(steps))
     assert all(row == {"loss": float(step), "acc": -0.5 * step} for *_, step, row in found)
-    assert len(steps) + dropped >= rows
-    damaged = [finding for finding in verify_run(recorder.path) if "missing" not in finding.reason]
-    assert damaged == []
+    assert len(steps) + recorder._stream.dropped_rows == rows
+    assert [finding for finding in verify_run(recorder.path) if "missing" not in finding.reason] == []
 
 
-def recorder_dropped(recorder):
-    return recorder._stream.dropped_rows
+@pytest.fixture
+def quick_folder(tmp_path):
+    """In memory, where there is such a disk: there syncing a file costs nothing."""
+    if not os.path.isdir("/dev/shm"):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
 
 
 @pytest.mark.filterwarnings("ignore::explorer.errors.RecorderWarning")
 @pytest.mark.parametrize("kind", ["once", "sticky", "torn"])
 @pytest.mark.parametrize("mapped", [True, False])
 def test_no_failing_operation_reaches_the_training_or_costs_a_row_silently(
-    tmp_path, hurry, rows_of, monkeypatch, kind, mapped
+    quick_folder, hurry, rows_of, monkeypatch, kind, mapped
 ):
     if not mapped:
         monkeypatch.setattr("explorer.recording.recorder.can_map", lambda folder: False)
     for fail_at in range(1, 500):
         disk = FaultyDisk(fail_at, kind)
-        recorder, _ = train(tmp_path, disk, f"run-{fail_at}")
+        recorder = train(quick_folder, disk, f"run-{fail_at}")
+        check(recorder, rows_of)
         if not disk.hits:
+            assert recorder._stream.dropped_rows == 0
             break
-        if mapped:
-            check(recorder, rows_of)
-        else:
-            found = [step for *_, step, _ in rows_of(recorder.path)]
-            assert kind != "once" or len(found) + recorder_dropped(recorder) >= 400
-    assert fail_at > 10
+        if kind == "once":
+            assert recorder._stream.dropped_rows == 0
+    assert fail_at > 20
     print(kind, "mapped" if mapped else "buffered", fail_at - 1, "fault points")
 
 
@@ -124,10 +127,9 @@ def test_no_failing_operation_reaches_the_training_or_costs_a_row_silently(
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EMFILE])
 def test_a_disk_that_fails_for_ever_is_said_and_costs_no_row_of_the_journal(tmp_path, hurry, rows_of, code):
     disk = FaultyDisk(1, "sticky", code)
-    recorder, _ = train(tmp_path, disk, "run")
+    recorder = train(tmp_path, disk, "run")
     assert any(os.strerror(code) in message for message in recorder._notices.messages)
-    found = len(rows_of(recorder.path))
-    assert found + recorder_dropped(recorder) + len(recorder._stream._overflow) >= 400
+    check(recorder, rows_of)
 
 
 @pytest.mark.filterwarnings("ignore::explorer.errors.RecorderWarning")
@@ -190,7 +192,7 @@ def test_a_run_folder_that_is_deleted_is_made_anew_and_recording_goes_on(tmp_pat
     for step in range(100):
         recorder.log({"loss": float(step)}, step=step)
     time.sleep(0.05)
-    shutil.rmtree(recorder.path)
+    shutil.move(recorder.path, tmp_path / "elsewhere")
     time.sleep(0.1)
     for step in range(100, 200):
         recorder.log({"loss": float(step)}, step=step)
