@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -15,9 +15,9 @@ from explorer.app.caching import series_store
 from explorer.app.metrics_caption import caption
 from explorer.app.metrics_hover import hover
 from explorer.app.metrics_memo import Memo
-from explorer.app.metrics_options import Options, axis_title
-from explorer.app.metrics_series import Prepared, prepare, x_metric
-from explorer.app.metrics_tables import Drawn, Frame, draw
+from explorer.app.metrics_options import RELATIVE, Options, axis_title
+from explorer.app.metrics_series import Prepared, prepare, relative_unit, x_metric
+from explorer.app.metrics_tables import Drawn, Frame, Part, draw, visible
 from explorer.app.metrics_zoom import Zoom
 from explorer.app.names import esc, plain
 from explorer.charts.curves import ZOOM, CurveLook, curves_spec, domain
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
     from explorer.reading.scalars import SeriesStore
 
-# Series prepared for charts are kept for a page of charts and the ones before it; drawn ones for a few zooms.
-_NUM_PREPARED: Final = 48
-_NUM_DRAWN: Final = 96
+# What smoothing and means made, which long series make large; and the bytes that were sent for charts.
+_MAX_PREPARED_BYTES: Final = 128 << 20
+_MAX_SENT_BYTES: Final = 16 << 20
 _HEIGHTS: Final = {1: 380, 2: 290, 3: 250, 4: 230}
 
 
@@ -55,6 +55,16 @@ class Picture:
     window: tuple[float, float] | None
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """The series and which of their values are inside the window."""
+        return visible(self.prepared.curves, self.drawn.window, self.look.log_x)
+
+    @property
+    def tables(self) -> dict[str, pa.Table]:
+        """The tables that are drawn, by name."""
+        return {name: pa.ipc.open_stream(data).read_all() for name, data in self.datasets.items()}
+
+    @property
     def name(self) -> str:
         """A short name for the keys of widgets, whatever the metric is called."""
         return hashlib.sha256(self.metric.encode("utf-8", "surrogatepass")).hexdigest()[:12]
@@ -65,20 +75,27 @@ class Picture:
         return metrics_export.file_name(self.metric)
 
 
+_Sent = tuple[Drawn, dict[str, bytes]]
+
+
 @st.cache_resource(show_spinner=False)
-def _memos() -> tuple[Memo[Prepared], Memo[tuple[Drawn, pa.Table, dict[str, bytes]]]]:
-    return Memo(_NUM_PREPARED), Memo(_NUM_DRAWN)
+def _memos() -> tuple[Memo[Prepared], Memo[_Sent]]:
+    return (
+        Memo(_MAX_PREPARED_BYTES, lambda prepared: prepared.num_bytes),
+        Memo(_MAX_SENT_BYTES, lambda sent: sum(len(data) for data in sent[1].values()) + 1_000),
+    )
 
 
 def picture(metric: str, shown: Shown, window: tuple[float, float] | None) -> Picture:
     """Return what the chart of `metric` shows in `window` (None: everything)."""
     options = shown.options
     having = [info for info in shown.infos if metric in info.metrics]
-    prepared_memo, drawn_memo = _memos()
+    prepared_memo, sent_memo = _memos()
     store = series_store()
     what = (
         metric,
         options.x,
+        relative_unit(shown.infos) if options.x == RELATIVE else None,
         options.smoothing,
         options.group,
         tuple(_version(store, metric, info, shown) for info in having),
@@ -86,14 +103,13 @@ def picture(metric: str, shown: Shown, window: tuple[float, float] | None) -> Pi
     prepared = prepared_memo.get(what, lambda: prepare(store, metric, shown.infos, shown.labels, shown.places, options))
     frame = Frame(window, options.log_x, options.log_y, options.robust)
 
-    def make() -> tuple[Drawn, pa.Table, dict[str, bytes]]:
+    def make() -> _Sent:
         drawn = draw(prepared.curves, frame)
-        strips = hover(drawn, options.x_kind, options.log_x)
-        tables = {**drawn.tables, "hover": strips}
-        return drawn, strips, {name: _ipc(table) for name, table in tables.items()}
+        tables = {**drawn.tables, "hover": hover(drawn, options.x_kind, options.log_x)}
+        # Without what refers to whole series, which would keep them in memory.
+        return replace(drawn, tables={}, parts=()), {name: _ipc(table) for name, table in tables.items()}
 
-    drawn, strips, datasets = drawn_memo.get((what, frame), make)
-    drawn.tables["hover"] = strips
+    drawn, datasets = sent_memo.get((what, frame), make)
     look = CurveLook(
         domain=domain(prepared.places),
         shown=tuple(curve.label for curve in prepared.curves),

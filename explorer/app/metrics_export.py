@@ -62,7 +62,7 @@ def to_csv(made: Picture) -> bytes:
     Columns: series, x, value; smoothed when the chart is; std and runs for means. Text that a spreadsheet would take
     for a formula gets an apostrophe before it.
     """
-    parts = made.drawn.parts
+    parts = made.parts
     smoothed = any(part.curve.smooth is not None for part in parts)
     means = any(part.curve.count is not None for part in parts)
     out = io.StringIO()
@@ -110,4 +110,4 @@ def file_name(metric: str) -> str:
 
 def picture_spec(made: Picture) -> dict[str, Any]:
     """Return the specification of the picture of a chart, in the light theme."""
-    return export_spec(replace(made.look, title=made.metric[:200]), made.drawn.tables, LIGHT, made.caption)
+    return export_spec(replace(made.look, title=made.metric[:200]), made.tables, LIGHT, made.caption)

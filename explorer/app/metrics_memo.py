@@ -11,22 +11,35 @@ T = TypeVar("T")
 
 
 class Memo(Generic[T]):
-    """The newest `size` results by key; safe between threads, which may compute one result twice."""
+    """The results used last, by key, up to a number of bytes; safe between threads, which may make one result twice.
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    Args:
+        max_bytes: of all results together; the newest one is kept whatever its size.
+        num_bytes: tells the size of a result.
+    """
+
+    def __init__(self, max_bytes: int, num_bytes: Callable[[T], int]) -> None:
+        self._max_bytes, self._num_bytes = max_bytes, num_bytes
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, T] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
+        self._total = 0
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the result at `key`, made now when it is not there."""
         with self._lock:
-            if key in self._kept:
+            found = self._kept.get(key)
+            if found is not None:
                 self._kept.move_to_end(key)
-                return self._kept[key]
+                return found[0]
         made = make()
+        size = self._num_bytes(made)
         with self._lock:
-            self._kept[key] = made
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            self._total += size - self._kept.pop(key, (made, 0))[1]
+            self._kept[key] = (made, size)
+            while self._total > self._max_bytes and len(self._kept) > 1:
+                self._total -= self._kept.popitem(last=False)[1][1]
         return made
+
+    def __len__(self) -> int:
+        """How many results are kept."""
+        return len(self._kept)

@@ -69,6 +69,12 @@ class Prepared:
     num_nan: int = 0
     num_inf: int = 0
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the arrays that are not the store's own."""
+        arrays = (a for c in self.curves for a in (c.x, c.y, c.smooth, c.spread, c.count) if a is not None)
+        return 1_000 + sum(array.nbytes for array in arrays if array.flags.writeable)
+
 
 @dataclass(eq=False)
 class _Run:

@@ -110,7 +110,7 @@ def draw(curves: Sequence[Curve], frame: Frame) -> Drawn:
     positive = [_positive_x(curve) for curve in curves] if frame.log_x else list(curves)
     window = x_ends([curve.x for curve in positive], frame.window, frame.log_x)
     wide = window if frame.window is None else widened(window, frame.log_x)
-    parts = tuple(Part(curve, between(curve.x, *window)) for curve in positive)
+    parts = visible(curves, window, frame.log_x)
     lines, how = _lines(positive, _MAX_LINE_ROWS, wide, frame)
     if lines.nbytes > _MAX_LINE_BYTES:  # numbers that need 64 bits
         lines, how = _lines(positive, _MAX_LINE_ROWS * _MAX_LINE_BYTES // lines.nbytes, wide, frame)
@@ -138,6 +138,12 @@ def draw(curves: Sequence[Curve], frame: Frame) -> Drawn:
         num_outside=outside - num_inf - not_positive + num_negative_inf if frame.robust else 0,
         num_off_log=not_positive - num_negative_inf + sum(c.x.size for c in curves) - sum(c.x.size for c in positive),
     )
+
+
+def visible(curves: Sequence[Curve], window: Ends, log_x: bool) -> tuple[Part, ...]:
+    """Return which values of `curves` are inside the window; on a logarithmic axis, of those above 0."""
+    shown = [_positive_x(curve) for curve in curves] if log_x else curves
+    return tuple(Part(curve, between(curve.x, *window)) for curve in shown)
 
 
 def _positive_x(curve: Curve) -> Curve:

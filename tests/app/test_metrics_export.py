@@ -134,7 +134,7 @@ def test_the_pandas_lines_give_what_the_chart_shows(made: Any, case: dict[str, A
     space: dict[str, Any] = {}
     exec(lines, space)
     curves = list(space["curves"].values())
-    parts = chart.drawn.parts
+    parts = chart.parts
     assert len(curves) == len(parts)
     for part in parts:
         curve = part.curve
