@@ -1,80 +1,79 @@
-"""`python -m benchmarks`: measure everything, print the table, and keep it in README.md with `--write`."""
+"""`python -m benchmarks`: measure everything, print the tables, and keep them in README.md with `--write`."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 import tempfile
 import time
+import traceback
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import machine, report
+from benchmarks.loggers import PEERS
 from benchmarks.report import Row
 from benchmarks.trials import Place
 
+# Name on the command line -> (title, module with `measure(place) -> list[Row]`, packages whose versions matter).
 SECTIONS = {
-    "logging": ("Recording", "logging_cost"),
-    "startup": ("Starting", "startup_cost"),
-    "training": ("In a training loop", "training_overhead"),
-    "kills": ("Killed", "kills"),
-    "one_run": ("Reading one long run", "reading_one_run"),
-    "many_runs": ("Reading many runs", "reading_many_runs"),
-    "app": ("The app", "app_cost"),
+    "logging": ("Recording", "logging_cost", ("pyarrow", "numpy")),
+    "startup": ("Starting", "startup_cost", ("torch", "pyarrow", "numpy")),
+    "training": ("In a training loop", "training_overhead", ("torch", "pyarrow", "numpy")),
+    "kills": ("Killed", "kills", ("pyarrow", "numpy")),
+    "one_run": ("Reading one long run", "reading_one_run", ("pyarrow", "numpy")),
+    "many_runs": ("Reading many runs", "reading_many_runs", ("pyarrow", "numpy")),
+    "app": ("The app", "app_cost", ("streamlit", "pyarrow", "numpy")),
 }
 README = Path(__file__).parent / "README.md"
 
 
-def main() -> None:
-    """See the module."""
+def main() -> int:
+    """Return 1 when a section could not be measured, 0 otherwise; targets that are missed are no failure."""
     options = _options()
     place = Place(options.work.resolve(), options.peers.resolve(), not options.full)
     place.work.mkdir(parents=True, exist_ok=True)
-    before = machine.describe()
-    parts = []
+    failed = False
     for name in options.only or SECTIONS:
-        title, module = SECTIONS[name]
-        began = time.perf_counter()
-        rows: list[Row] = importlib.import_module(f"benchmarks.{module}").measure(place)
-        parts.append(f"### {title}\n\n{report.table(rows)}")
-        print(f"\n{parts[-1]}\n\n({name}: {time.perf_counter() - began:.0f} s)", flush=True)
-    text = "\n\n".join([_facts(place, before, quick=not options.full), *parts])
-    if place.problems:
-        text += "\n\nFailed while measuring:\n\n" + "\n".join(f"- {problem}" for problem in place.problems)
-        print("\n".join(place.problems))
-    if options.write:
-        report.write_into(README, text)
-        print(f"\nkept in {README}")
+        title, module, packages = SECTIONS[name]
+        before, began = machine.describe(), time.perf_counter()
+        place.problems.clear()
+        place.versions.clear()
+        try:
+            rows: list[Row] = importlib.import_module(f"benchmarks.{module}").measure(place)
+        except Exception:
+            traceback.print_exc()
+            print("\n".join(place.problems), file=sys.stderr)
+            failed = True
+            continue
+        text = f"### {title}\n\n{_facts(place, before, packages)}\n\n{report.table(rows)}"
+        if place.problems:
+            text += "\n\nWent wrong meanwhile:\n" + "".join(f"\n- {problem}" for problem in place.problems)
+        print(f"\n{text}\n\n({name}: {time.perf_counter() - began:.0f} s)", flush=True)
+        if options.write:
+            report.write_into(README, name, text)
+    return int(failed)
 
 
-def _facts(place: Place, before: str, *, quick: bool) -> str:
-    names = ("torch", "pyarrow", "numpy", "streamlit", "pandas")
-    versions = [f"{name} {version(name)}" for name in names] + sorted(set(place.versions.values()) - {"-"})
-    size = "quick sizes" if quick else "full sizes"
-    return (
-        f"{date.today().isoformat()}, {size}. {before}.  \n{', '.join(versions)}.  \n"
-        "Medians, with the range of the repeats in brackets. Ratios are medians of the ratios within each repeat."
-    )
+def _facts(place: Place, before: str, packages: tuple[str, ...]) -> str:
+    peers = sorted({place.versions[name] for name in PEERS if name in place.versions})
+    versions = ", ".join([*(f"{name} {version(name)}" for name in packages), *peers])
+    return f"{date.today().isoformat()}, {'quick' if place.quick else 'full'} sizes; {before}; {versions}."
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     here = Path(tempfile.gettempdir())
-    parser.add_argument("--full", action="store_true", help="the sizes of the targets; otherwise about three minutes")
+    parser.add_argument("--full", action="store_true", help="the sizes of the targets; otherwise a few minutes")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, help="some sections")
-    parser.add_argument("--write", action="store_true", help="keep the table in benchmarks/README.md")
-    parser.add_argument(
-        "--work", type=Path, default=here / "explorer-benchmarks", help="scratch folder on a local disk; full: 2 GB"
-    )
-    parser.add_argument(
-        "--peers",
-        type=Path,
-        default=here / "explorer-peers",
-        help="environments made by `python -m benchmarks.setup_peers`",
-    )
+    parser.add_argument("--write", action="store_true", help="keep the tables in benchmarks/README.md")
+    work, peers = here / "explorer-benchmarks", here / "explorer-peers"
+    parser.add_argument("--work", type=Path, default=work, help=f"scratch folder on a local disk, 3 GB; {work}")
+    parser.add_argument("--peers", type=Path, default=peers, help=f"where setup_peers put them; {peers}")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -24,7 +24,7 @@ NOTE = (
 
 def measure(place: Place) -> list[Row]:
     """Rows of the table."""
-    kills = 3 if place.quick else 15
+    kills = 2 if place.quick else 15
     found = interleave(["explorer", *PEERS], kills, lambda name: _kill(place, name, 0.005))
     others: dict[str, Values] = {
         COLUMN[name]: [one["lost"] for one in found[name]] if name in found else NOT_INSTALLED for name in PEERS
@@ -55,6 +55,8 @@ def _kill(place: Place, name: str, every_s: float) -> dict[str, Any] | None:
         finally:
             process.kill()
     found = call(place, python, "trial", name, "survived", folder, "{}", cwd=cwd)
+    if "version" in found:
+        place.versions[name] = found["version"]
     if found.get("right") is False:
         place.problems.append(f"{name}: rows that were read back after a kill are wrong")
     return found

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 FLOOR, TENSORBOARD, TRACKIO, CSV = "Floor", "TensorBoard", "Trackio", "CSVLogger"
 OTHERS = (FLOOR, TENSORBOARD, TRACKIO, CSV)
 COLUMN = {"floor": FLOOR, "tensorboard": TENSORBOARD, "trackio": TRACKIO, "csvlogger": CSV}
@@ -117,10 +116,11 @@ def _cell(row: Row, other: str) -> str:
     return f"{spread(values)}; {figure(ratio)}x ours"
 
 
-def write_into(readme: Path, text: str) -> None:
-    """Replace what stands between the two marks of the README."""
+def write_into(readme: Path, section: str, text: str) -> None:
+    """Replace what stands between the two marks of a section; the other sections keep their last table."""
+    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
     before = readme.read_text(encoding="utf-8")
-    pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     if not pattern.search(before):
-        raise ValueError(f"{readme} has no place for the table: {BEGIN} ... {END}")
-    readme.write_text(pattern.sub(lambda _: f"{BEGIN}\n\n{text}\n\n{END}", before), encoding="utf-8")
+        raise ValueError(f"{readme} has no place for the table: {begin} ... {end}")
+    readme.write_text(pattern.sub(lambda _: f"{begin}\n\n{text}\n\n{end}", before), encoding="utf-8")

@@ -16,7 +16,7 @@ def measure(place: Place) -> list[Row]:
     """Rows of the table."""
     found = interleave(
         ["explorer", *PEERS],
-        3 if place.quick else 7,
+        2 if place.quick else 7,
         lambda name: run(place, name, "start", torch_first=name != "trackio"),
     )
     ours = found.get("explorer", [])

@@ -24,8 +24,8 @@ ARMS = ("without", "with", "without again")
 NAMES = {"explorer": "Explorer", "tensorboard": TENSORBOARD, "csvlogger": CSV}
 NOTE = (
     "an MLP step (128 x 196 -> 160 -> 10, SGD, one thread) that takes {step_us:.0f} us without logging; {blocks} times "
-    f"a block of {BLOCK_STEPS} steps each with ten floats logged a step, without, and without again, shuffled. Median of "
-    "the paired differences with its 95% bootstrap interval in brackets. Two blocks without logging differ by "
+    f"a block of {BLOCK_STEPS} steps each with ten floats logged a step, without, and without again, shuffled. Median "
+    "of the paired differences with its 95% bootstrap interval in brackets. Two blocks without logging differ by "
     "{noise:.2f} us ({noise_low:.2f} to {noise_high:.2f}): that is the noise, and what the target allows."
 )
 NOTE_BACKGROUND = "CPU of all other threads from the first block to the last, over the steps that were logged."

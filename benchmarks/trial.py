@@ -101,7 +101,7 @@ def start(logger: Logger, folder: Path, *, torch_first: bool) -> dict[str, Any]:
         torch.zeros(1)
     gc.collect()
     before_s = machine.cpu_s()
-    logger.load()
+    version = logger.load()
     loaded_s = machine.cpu_s()
     logger.open(folder, workload.names(NUM_METRICS))
     opened_s = machine.cpu_s()
@@ -110,6 +110,7 @@ def start(logger: Logger, folder: Path, *, torch_first: bool) -> dict[str, Any]:
     settled_s = machine.cpu_s()
     logger.close()
     return {
+        "version": version,
         "start_s": opened_s - before_s,
         "import_s": loaded_s - before_s,
         "settled_s": settled_s - before_s,
@@ -138,12 +139,13 @@ def die(logger: Logger, folder: Path, *, every_s: float) -> dict[str, Any]:
 
 def survived(logger: Logger, folder: Path) -> dict[str, Any]:
     """How many of the rows whose call had returned are lost, and whether the others are right."""
-    logger.load()
+    version = logger.load()
     returned = int(np.fromfile(folder.parent / COUNT_FILE, np.int64, 1)[0])
     steps, values = logger.read(folder, workload.NAMES[0])
     truth = workload.table(0, int(max(steps, default=0)) + 1, 1)[:, 0]
     lost = returned - len(np.intersect1d(steps, np.arange(returned)))
-    return {"returned": returned, "lost": lost, "right": bool(np.allclose(values, truth[steps], rtol=1e-6))}
+    right = bool(np.allclose(values, truth[steps], rtol=1e-6))
+    return {"version": version, "returned": returned, "lost": lost, "right": right}
 
 
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
