@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import workload
 from explorer.recording.journal_file import JOURNAL_BYTES
+from explorer.storage import columns
 from explorer.storage.columns import STEP, WALL_TIME, WALL_TYPE
 from explorer.storage.disk import Disk
 from explorer.storage.journal import HEADER_BYTES, MARK_BYTES, ROW_HEAD_BYTES
@@ -35,9 +37,14 @@ class QuickDisk(Disk):
         """Nothing to wait for."""
 
 
-def once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """The folder, made by `make` unless a whole one is there."""
+def once(work: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder, made by `make` unless it is there already, written by the same code."""
+    sources = [*sorted(Path(columns.__file__).parent.glob("*.py")), Path(__file__), Path(workload.__file__)]
+    written_by = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
+    folder = work / f"{name}-{written_by}"
     if not folder.exists():
+        for old in work.glob(f"{name}-*"):
+            shutil.rmtree(old)
         unfinished = folder.with_name(f"{folder.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
@@ -79,10 +86,10 @@ def write_run(root: Path, run_id: str, run: int, num_rows: int, num_metrics: int
 
 def _table(first: int, values: np.ndarray, names: list[str]) -> pa.Table:
     step = np.arange(first, first + len(values))
-    columns = [(STEP, pa.int64(), step), (WALL_TIME, WALL_TYPE, FIRST_WALL_US + step * STEP_US)]
-    columns += [(name, pa.float64(), np.ascontiguousarray(values[:, i])) for i, name in enumerate(names)]
-    arrays = [pa.Array.from_buffers(kind, len(step), [None, pa.py_buffer(data)]) for _, kind, data in columns]
-    return pa.Table.from_arrays(arrays, names=[name for name, _, _ in columns])
+    parts = [(STEP, pa.int64(), step), (WALL_TIME, WALL_TYPE, FIRST_WALL_US + step * STEP_US)]
+    parts += [(name, pa.float64(), np.ascontiguousarray(values[:, i])) for i, name in enumerate(names)]
+    arrays = [pa.Array.from_buffers(kind, len(step), [None, pa.py_buffer(data)]) for _, kind, data in parts]
+    return pa.Table.from_arrays(arrays, names=[name for name, _, _ in parts])
 
 
 def _records(paths: RunPaths, run_id: str, num_rows: int, metrics: dict[str, list[float]]) -> None:
@@ -139,7 +146,7 @@ def long_run(work: Path, num_rows: int, num_metrics: int) -> tuple[Path, Path]:
         write_run(folder / "root", "long-0000", 0, num_rows, num_metrics)
         write_ideal(folder / "ideal.parquet", 1, num_rows, num_metrics)
 
-    folder = once(work / f"long-{num_rows}x{num_metrics}", make)
+    folder = once(work, f"long-{num_rows}x{num_metrics}", make)
     return folder / "root", folder / "ideal.parquet"
 
 
@@ -151,5 +158,5 @@ def many_runs(work: Path, num_runs: int, num_rows: int, num_metrics: int) -> tup
             write_run(folder / "root", f"many-{run:04d}", run, num_rows, num_metrics)
         write_ideal(folder / "ideal.parquet", num_runs, num_rows, num_metrics)
 
-    folder = once(work / f"many-{num_runs}x{num_rows}x{num_metrics}", make)
+    folder = once(work, f"many-{num_runs}x{num_rows}x{num_metrics}", make)
     return folder / "root", folder / "ideal.parquet"

@@ -45,7 +45,7 @@ def measure(place: Place) -> list[Row]:
                 FLOOR: [one["first_s"] * 1e3 for one in floor],
                 TENSORBOARD: tensorboard if isinstance(tensorboard, str) else [tensorboard[0] * factor * 1e3] * repeats,
             },
-            [Target(150), Target(2, FLOOR)],
+            [*size_targets(place, 150), Target(2, FLOOR)],
             note,
         ),
         Row(
@@ -59,10 +59,15 @@ def measure(place: Place) -> list[Row]:
             "a zoom, CPU ms",
             [one["zoom_ms"] for one in ours],
             {FLOOR: [one["zoom_ms"] for one in floor]},
-            [Target(5), Target(2, FLOOR)],
+            [*size_targets(place, 5), Target(2, FLOOR)],
             NOTE_ZOOM.format(memory=min(one["in_memory_ms"] for one in floor)),
         ),
     ]
+
+
+def size_targets(place: Place, limit: float) -> list[Target]:
+    """A target that was set for the full size says nothing about a smaller one."""
+    return [] if place.quick else [Target(limit)]
 
 
 def _read(place: Place, task: str, *arguments: str) -> dict[str, Any]:
@@ -93,4 +98,4 @@ def events(place: Place, num_runs: int, num_rows: int, num_metrics: int) -> Path
         ):
             raise RuntimeError("the event files could not be written")
 
-    return data_sets.once(place.work / f"events-{num_runs}x{num_rows}x{num_metrics}", make)
+    return data_sets.once(place.work, f"events-{num_runs}x{num_rows}x{num_metrics}", make)
