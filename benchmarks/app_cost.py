@@ -31,8 +31,8 @@ IDLE = 'import streamlit as st\n\nst.title("idle")\n'
 NOTE = (
     "a finished run of {rows:,} rows x {metrics} metrics; CPU of the server's processes, driven over the websocket "
     "that a browser uses. Right: lowest, highest and last value of `train/loss` are those that were logged. "
-    "TensorBoard: its server with the Rust loader on {events:,} rows x {metrics}, until the answer for one chart holds the last "
-    "step; it sends 1,000 points chosen at random, so its extremes are not right, and nothing is drawn yet."
+    "TensorBoard: its server with the Rust loader on {events:,} rows x {metrics}, until the answer for one chart holds "
+    "the last step; it sends 1,000 points chosen at random, so its extremes are not right, and nothing is drawn yet."
 )
 NOTE_PAGE = "the page Runs; torch in the server's memory: {torch}."
 NOTE_RERUN = (
