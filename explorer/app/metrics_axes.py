@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,13 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[Any]
 Ends = tuple[float, float]
+Reach = Literal["auto", "all", "middle"]
 
 # Share of the window that is sent on either side of it, so that moving the chart shows data at once.
 _MARGIN: Final = 0.25
 _AIR: Final = 0.04
 _MAX_SAMPLE: Final = 100_000
+_EXPLODED: Final = 100.0
 
 
 def between(x: Numbers, low: float, high: float) -> slice:
@@ -48,25 +50,29 @@ def widened(window: Ends, log: bool) -> Ends:
     return low - (high - low) * _MARGIN, high + (high - low) * _MARGIN
 
 
-def y_ends(values: Sequence[Floats], robust: bool, log: bool) -> Ends:
+def y_ends(values: Sequence[Floats], reach: Reach, log: bool) -> Ends:
     """Return the ends of the y axis.
 
     Args:
-        values: what it has to hold, finite; logarithms to base 10 where `log`.
-        robust: leave out what lies further from the middle 90 % than half their height.
+        values: what it has to hold, a series each, finite; logarithms to base 10 where `log`.
+        reach: "all" of it; "auto", all but series that span more than 100 times what most of them do (a run that
+            diverged would make a flat line of every other); "middle", no further from the middle 90 % than half their
+            height.
         log: whether the axis is logarithmic.
     """
     pool = [one for one in values if one.size]
+    if reach == "auto" and not log:
+        pool = _without_exploded(pool)
     if not pool:
         return (1.0, 10.0) if log else (0.0, 1.0)
     low, high = min(float(one.min()) for one in pool), max(float(one.max()) for one in pool)
-    if robust:
+    if reach == "middle":
         # Every k-th value of long series: their 5 % and 95 % points are near enough to those of all.
         sample = np.concatenate([one[:: one.size // _MAX_SAMPLE + 1] for one in pool])
         bottom, top = np.quantile(sample, [0.05, 0.95])
-        reach = (top - bottom) * 0.5
-        if reach > 0:
-            low, high = max(low, float(bottom - reach)), min(high, float(top + reach))
+        beyond = (top - bottom) * 0.5
+        if beyond > 0:
+            low, high = max(low, float(bottom - beyond)), min(high, float(top + beyond))
     air = (high - low) * _AIR or (0.3 if log else abs(high) * 0.05 or 0.5)
     # Ends that double precision cannot hold draw nothing at all.
     lowest, highest = (-320.0, 308.0) if log else (-1.7e308, 1.7e308)
@@ -74,3 +80,12 @@ def y_ends(values: Sequence[Floats], robust: bool, log: bool) -> Ends:
     if log:
         return 10.0**low, 10.0 ** (high if high > low else low + 1)
     return low, high
+
+
+def _without_exploded(pool: Sequence[Floats]) -> list[Floats]:
+    """The series but those that span over 100 times the (lower) median span; all when the median span is 0."""
+    with np.errstate(over="ignore"):
+        spans = [float(one.max()) - float(one.min()) for one in pool]
+    typical = sorted(spans)[(len(spans) - 1) // 2] if spans else 0.0
+    limit = typical * _EXPLODED
+    return [one for one, span in zip(pool, spans, strict=True) if span <= limit] if limit > 0 else list(pool)

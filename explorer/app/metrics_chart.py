@@ -101,7 +101,7 @@ def picture(metric: str, shown: Shown, window: tuple[float, float] | None) -> Pi
         tuple(_version(store, metric, info, shown) for info in having),
     )
     prepared = prepared_memo.get(what, lambda: prepare(store, metric, shown.infos, shown.labels, shown.places, options))
-    frame = Frame(window, options.log_x, options.log_y, options.robust)
+    frame = Frame(window, options.log_x, options.log_y, options.reach)
 
     def make() -> _Sent:
         drawn = draw(prepared.curves, frame)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import streamlit as st
 
 from explorer.app import linked, links, state
+from explorer.app.metrics_axes import Reach
 from explorer.app.names import esc, plain
 from explorer.charts.curves import XKind
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
 
 GROUP: Final = "group"
-ROBUST: Final = "robust"
+Y_REACH: Final = "y"
 PAUSE: Final = "pause"
 PER_ROW: Final = "row"
 
@@ -26,6 +27,7 @@ RELATIVE: Final = "relative"
 WALL: Final = "wall"
 EPOCH: Final = "epoch"
 _AXES: Final = {STEP: "Step", RELATIVE: "Relative time", WALL: "Wall time (UTC)", EPOCH: "Epoch"}
+_REACHES: Final = {"auto": "Auto", "all": "Everything", "middle": "No outliers"}
 METRIC: Final = "metric:"  # before the name of a metric on the x axis
 CONFIG: Final = "config:"  # before a config key that runs are grouped by
 NO_GROUP: Final = "none"
@@ -41,7 +43,8 @@ class Options:
         x: `step`, `relative`, `wall`, `epoch`, or `metric:` and a name.
         smoothing: weight of the value one step back, 0 (raw) to 0.99.
         group: `none`, `group`, or `config:` and a key.
-        log_x, log_y, robust: of the axes.
+        log_x, log_y: of the axes.
+        reach: how far the y axis reaches; see `metrics_axes.y_ends`.
         follow: whether running runs are followed.
         per_row: charts side by side.
     """
@@ -51,7 +54,7 @@ class Options:
     group: str = NO_GROUP
     log_x: bool = False
     log_y: bool = False
-    robust: bool = False
+    reach: Reach = "auto"
     follow: bool = True
     per_row: int = 2
 
@@ -87,11 +90,14 @@ def toolbar(infos: Sequence[RunInfo], running: bool) -> tuple[Options, str]:
     with axes, st.popover("Axes", icon=":material/tune:"):
         log_x = linked.toggle("Logarithmic x", links.LOG_X)
         log_y = linked.toggle("Logarithmic y", links.LOG_Y)
-        robust = linked.toggle(
-            "Leave out outliers in y",
-            ROBUST,
-            help="The y axis ends half the height of the middle 90 % of the points beyond them. Each chart says "
-            "how many points are outside.",
+        reach = linked.segments(
+            "Y reaches",
+            Y_REACH,
+            list(_REACHES),
+            "auto",
+            format_func=lambda choice: _REACHES[choice],
+            help="Auto leaves out runs that span over 100 times what most do. No outliers: the axis ends half the "
+            "height of the middle 90 % of the points beyond them. Each chart says how many points are outside.",
         )
         per_row = linked.segments("Charts side by side", PER_ROW, ["1", "2", "3", "4"], "2")
     with live:
@@ -103,7 +109,9 @@ def toolbar(infos: Sequence[RunInfo], running: bool) -> tuple[Options, str]:
     _say_unknown("x axis", linked.unknown(links.X_AXIS, x_choices(infos)), "Steps are")
     _say_unknown("grouping", linked.unknown(GROUP, group_choices(infos)), "Single runs are")
     # Dates have no logarithm.
-    options = Options(x, smoothing, group, log_x and x != WALL, log_y, robust, running and not paused, int(per_row))
+    options = Options(
+        x, smoothing, group, log_x and x != WALL, log_y, cast(Reach, reach), running and not paused, int(per_row)
+    )
     return options, search
 
 

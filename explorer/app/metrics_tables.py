@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from explorer.app.metrics_axes import Ends, between, widened, x_ends, y_ends
+from explorer.app.metrics_axes import Ends, Reach, between, widened, x_ends, y_ends
 from explorer.charts.tables import dots_table, lines_table, marks_table, view_table
 from explorer.reading.blocks import Blocks
 from explorer.reading.downsample import envelope, m4, marks
@@ -57,12 +57,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Frame:
-    """What part of the series is drawn and how; `window` is None for all of it, `robust` leaves outliers outside."""
+    """What part of the series is drawn and how; `window` is None for all of it; `reach`: see `y_ends`."""
 
     window: Ends | None = None
     log_x: bool = False
     log_y: bool = False
-    robust: bool = False
+    reach: Reach = "auto"
 
 
 class Part(NamedTuple):
@@ -115,10 +115,12 @@ def draw(curves: Sequence[Curve], frame: Frame) -> Drawn:
     if lines.nbytes > _MAX_LINE_BYTES:  # numbers that need 64 bits
         lines, how = _lines(positive, _MAX_LINE_ROWS * _MAX_LINE_BYTES // lines.nbytes, wide, frame)
     table, num_nan, num_inf = _marks(parts, window, frame.log_x)
-    ends = y_ends(_heights(parts, frame), frame.robust, frame.log_y)
+    heights = _heights(parts, frame)
+    ends = y_ends(heights, frame.reach, frame.log_y)
     num_points = sum(part.inside.stop - part.inside.start for part in parts)
     # Comparisons leave out NaN by themselves; infinities are marked and counted on their own.
-    measured = parts if frame.robust else ()
+    low, high = np.log10(ends) if frame.log_y else ends
+    measured = parts if any(y.size and (y.min() < low or y.max() > high) for y in heights) else ()
     outside = sum(int((y < ends[0]).sum()) + int((y > ends[1]).sum()) for part in measured if (y := part.values()).size)
     not_positive = sum(int((part.values() <= 0).sum()) for part in parts) if frame.log_y else 0
     num_negative_inf = sum(int(np.isneginf(part.values()).sum()) for part in parts) if frame.log_y and num_inf else 0
@@ -135,7 +137,7 @@ def draw(curves: Sequence[Curve], frame: Frame) -> Drawn:
         how=how,
         num_nan=num_nan,
         num_inf=num_inf,
-        num_outside=outside - num_inf - not_positive + num_negative_inf if frame.robust else 0,
+        num_outside=outside - num_inf - not_positive + num_negative_inf if measured else 0,
         num_off_log=not_positive - num_negative_inf + sum(c.x.size for c in curves) - sum(c.x.size for c in positive),
     )
 
@@ -187,7 +189,7 @@ def _scaled(part: Part, sign: int, frame: Frame) -> Floats:
     """The finite values that the y axis has to hold, as their logarithms on a logarithmic one."""
     curve, inside = part.curve, part.inside
     y = part.values()
-    if curve.blocks is not None and y.size > _MANY and not frame.log_y and not frame.robust and not sign:
+    if curve.blocks is not None and y.size > _MANY and not frame.log_y and frame.reach != "middle" and not sign:
         low, high = curve.blocks.extremes(curve.y, np.array([inside.start]), np.array([inside.stop]))
         y = curve.y[np.concatenate([low, high])] if low[0] >= 0 else y[:0]
     elif sign and curve.spread is not None:

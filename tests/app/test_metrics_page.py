@@ -200,9 +200,24 @@ def test_logarithmic_axes_say_what_they_cannot_show(open_app: OpenApp, make_run:
 def test_outliers_are_outside_the_axis_and_counted_only_when_asked_for(open_app: OpenApp, make_run: MakeRun) -> None:
     make_run(series={"loss": [*np.linspace(1, 2, 99), 1000.0]})
     assert table(charts(open_app("metrics"))[0], "view").y_high[0] > 1000
-    app = open_app("metrics", robust="true")
+    app = open_app("metrics", y="middle")
     assert table(charts(app)[0], "view").y_high[0] < 3
     assert "1 of 100 points outside the y axis" in captions(app)
+
+
+def test_a_run_that_diverged_does_not_flatten_the_others_unless_asked_for(open_app: OpenApp, make_run: MakeRun) -> None:
+    for _ in range(3):
+        make_run(series={"loss": [2.0, 1.0, 0.5]})
+    make_run(series={"loss": [2.0, 50.0, 1e12]})
+    app = open_app("metrics")
+    assert 2 < table(charts(app)[0], "view").y_high[0] < 3
+    assert "2 of 12 points outside the y axis" in captions(app)
+    assert table(charts(open_app("metrics", y="all"))[0], "view").y_high[0] > 1e12
+
+
+def test_a_spike_of_a_single_run_is_inside_the_axis(open_app: OpenApp, make_run: MakeRun) -> None:
+    make_run(series={"loss": [1.0, 1.1, 1e9, 1.0]})
+    assert table(charts(open_app("metrics"))[0], "view").y_high[0] > 1e9
 
 
 # Values that are not finite
@@ -356,7 +371,7 @@ def test_a_window_beyond_the_data_or_a_logarithmic_axis_is_no_error(
 
 def test_values_at_the_ends_of_double_precision_are_drawn(open_app: OpenApp, make_run: MakeRun) -> None:
     make_run(series={"loss": [1e308, -1e308, 5e-324, 0.0], "same": [1e300] * 4, "tiny": [5e-324] * 4})
-    for query in ({}, {"logy": "true"}, {"robust": "true"}, {"smooth": "0.5"}, {"group": "group"}):
+    for query in ({}, {"logy": "true"}, {"y": "middle"}, {"y": "all"}, {"smooth": "0.5"}, {"group": "group"}):
         app = open_app("metrics", **query)
         assert not app.exception
         assert not app.error
