@@ -99,35 +99,42 @@ def metric_curves(look: CurveLook) -> alt.LayerChart:
     y_scale = _range_scale("y", look.log_y)
     grid: dict[str, Any] = {"gridOpacity": {"condition": _DECADE, "value": 0}} if look.log_y else {}
     y_axis = alt.Axis(title=None, labelExpr=_NUMBER, tickCount=5, minExtent=42, labelLimit=64, **grid)
-    colour = alt.Color("series:N", scale=alt.Scale(domain=list(look.domain)), legend=_legend(look))
-    dash = alt.StrokeDash(
-        "series:N",
-        scale=alt.Scale(domain=list(look.domain), range=_dashes(len(look.domain))),
-        legend=_legend(look),
-    )
+    legend = _legend(look)
+    colour = alt.Color("series:N", scale=alt.Scale(domain=list(look.domain)), legend=legend)
+    # The browser evaluates every channel for every row: what would be the same for all of them is left out.
+    dash: dict[str, Any] = {}
+    if len(look.domain) > NUM_COLOURS:
+        scale = alt.Scale(domain=list(look.domain), range=_dashes(len(look.domain)))
+        dash["strokeDash"] = alt.StrokeDash("series:N", scale=scale, legend=legend)
     chosen = alt.selection_point(name="highlight", fields=["series"], bind="legend")
-    lines = alt.Chart(alt.NamedData("lines")).encode(x=x, color=colour)
+    can_choose = legend is not None and len(look.shown) > 1
     raw_opacity = 0.28 if look.smooth else 1.0
 
-    def lit(value: float) -> alt.Opacity:
+    def lit(value: float) -> Any:  # noqa: ANN401
         """Opaque as it is, and faint while another series is chosen in the legend."""
+        if not can_choose:
+            return alt.value(value)
         return alt.Opacity(condition={"param": "highlight", "value": value}, value=value * 0.12)
 
+    lines = alt.Chart(alt.NamedData("lines")).encode(x=x, color=colour)
+    raw = lines.mark_line(clip=True, strokeWidth=1.0 if look.smooth else 1.4, tooltip=None).encode(
+        y=alt.Y("y:Q", scale=y_scale, axis=y_axis), opacity=lit(raw_opacity), **dash
+    )
     layers: list[alt.Chart] = [
-        lines.mark_area(clip=True, line=False, tooltip=None).encode(
+        lines.transform_filter("isValid(datum.low)")
+        .mark_area(clip=True, line=False, tooltip=None)
+        .encode(
             x=_x(look, sets_ends=True),
             y=alt.Y("low:Q", scale=y_scale, axis=y_axis),
             y2="high:Q",
             opacity=lit(0.14 if look.smooth else 0.28),
         ),
-        lines.mark_line(clip=True, strokeWidth=1.0 if look.smooth else 1.4, tooltip=None)
-        .encode(y=alt.Y("y:Q", scale=y_scale, axis=y_axis), strokeDash=dash, opacity=lit(raw_opacity))
-        .add_params(chosen),
+        raw.add_params(chosen) if can_choose else raw,
     ]
     if look.smooth:
         layers.append(
             lines.mark_line(clip=True, strokeWidth=1.9, tooltip=None).encode(
-                y=alt.Y("smooth:Q", scale=y_scale, axis=y_axis), strokeDash=dash, opacity=lit(1.0)
+                y=alt.Y("smooth:Q", scale=y_scale, axis=y_axis), opacity=lit(1.0), **dash
             )
         )
     layers += [

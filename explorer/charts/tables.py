@@ -30,10 +30,13 @@ def lines_table(labels: Sequence[str], sizes: Sequence[int], x: Floats, columns:
         labels: of the series.
         sizes: how many rows each of them has.
         x: `[n]`, the sum of `sizes`.
-        columns: `y`, `low`, `high`, and `smooth` when there is one, each `[n]`; NaN becomes null.
+        columns: `y`, `low`, `high`, and `smooth` when there is one, each `[n]`; NaN becomes null. Of the other columns
+            than `y`, those that hold nothing but NaN are left out.
     """
     table = {"x": _positions(x), "series": _series(labels, sizes)}
-    return pa.table({**table, **{name: _numbers(values) for name, values in columns.items()}})
+    # The browser pays for every cell, so a column without a number is left out; a chart reads it as null all the same.
+    used = {name: values for name, values in columns.items() if name == "y" or not np.isnan(values).all()}
+    return pa.table({**table, **{name: _numbers(values) for name, values in used.items()}})
 
 
 def dots_table(labels: Sequence[str], sizes: Sequence[int], x: Floats, y: Floats) -> pa.Table:
