@@ -201,7 +201,7 @@ class Stream:
             if not self.seal():
                 time.sleep(0.01)
         current = self.current
-        if current not in self._retired:
+        if current.limit:  # else an earlier try has closed it
             current.close_to_rows()
             self._retired.append(current)
         while self._retired:
