@@ -1,0 +1,87 @@
+"""A run goes on as a new attempt; nothing of an earlier one is changed."""
+
+import json
+
+import pytest
+
+from explorer import RunNotFound, UsageError
+from explorer.storage import layout, records
+
+
+def attempt(record, *steps, config=None, **options):
+    recorder = record(run_id="again", config=config, **options)
+    for step in steps:
+        recorder.log({"x": float(step)}, step=step)
+    recorder.close()
+    return recorder
+
+
+def test_never_refuses_a_run_that_is_there(record):
+    attempt(record, 0)
+    with pytest.raises(UsageError, match=r'there is a run again .* already: pass resume="allow"'):
+        attempt(record, 1)
+
+
+def test_must_refuses_a_run_that_is_not_there(record, tmp_path):
+    with pytest.raises(RunNotFound, match="there is no run again"):
+        attempt(record, 0, resume="must")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_allow_starts_a_run_or_goes_on_with_it(record, rows_of):
+    attempt(record, 0, 1, resume="allow")
+    recorder = attempt(record, 1, 2, resume="allow")
+    assert rows_of(recorder.path) == [(n, 0, step, {"x": step}) for n, step in ((1, 0), (1, 1), (2, 1), (2, 2))]
+
+
+def test_steps_go_on_where_the_run_ended(record, rows_of):
+    attempt(record, 0, 7)
+    recorder = record(run_id="again", resume="must")
+    assert recorder.last_step == 7
+    recorder.log({"x": 0.5})
+    recorder.close()
+    assert rows_of(recorder.path)[-1] == (2, 0, 8, {"x": 0.5})
+    started = json.loads((recorder.path / "attempts" / "0002-00000.json").read_text())
+    assert started["resumed_from_step"] == 7
+
+
+def test_settings_of_earlier_attempts_stay_under_the_new_ones(record):
+    first = attempt(record, 0, config={"lr": 0.1, "model": {"width": 32}})
+    first_run = (first.path / "run.json").read_bytes()
+    second = record(run_id="again", resume="must", config={"lr": 0.2})
+    second.update_config({"model": {"depth": 3}})
+    second.close()
+    third = attempt(record, 1, resume="must")
+    assert third.config.as_dict() == {"lr": 0.2, "model": {"width": 32, "depth": 3}}
+    assert (third.path / "run.json").read_bytes() == first_run
+
+
+def test_files_of_an_earlier_attempt_keep_every_byte(record):
+    first = attempt(record, 0, 1)
+    before = {path: path.read_bytes() for path in first.path.rglob("0001-*")}
+    attempt(record, 2, resume="must")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_each_attempt_has_its_own_summary(record):
+    attempt(record, 0)
+    recorder = attempt(record, 1, 2, resume="must")
+    found = [records.read_record(path) for _, _, path in layout.list_process_files(recorder.path, "summary")]
+    assert [(summary["rows"], summary["last_step"]) for summary in found] == [(1, 0), (2, 2)]
+
+
+def test_ranks_of_one_launch_share_a_run_and_an_attempt_number(record, monkeypatch, rows_of):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        recorder = attempt(record, 0)
+    assert [(a, r) for a, r, _ in layout.list_process_files(recorder.path, "attempts")] == [(1, 0), (1, 1)]
+    assert len(rows_of(recorder.path)) == 2
+
+
+def test_ranks_that_do_not_know_their_run_are_told_what_to_do(record, monkeypatch):
+    for name in ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "EXPLORER_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="pass the same run_id= on every rank"):
+        record()
