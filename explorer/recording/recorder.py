@@ -183,7 +183,7 @@ class Recorder:
         room = self._transfers.num_waiting < MAX_WAITING_TRANSFERS
         try:
             sent = room and self._transfers.start(step, now, tensors)
-        except RuntimeError as error:  # the device's own errors
+        except Exception as error:  # the device's own errors, and those of special tensors
             sent = False
             self._notices.warn("device", f"values on a device could not be copied ({error})")
         if not sent:

@@ -8,12 +8,18 @@ device, and the writer thread, which may wait, reads it.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import sys
+import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 RING_VALUES = 65_536
+DEVICE_TIMEOUT_S = 10.0
+_THREAD_LOCAL_CAPTURE = 1
 
 
 class Arriving(Protocol):
@@ -37,9 +43,16 @@ class DeviceRow:
 
 
 class Transfers:
-    """Rows on their way: the training's threads add, the writer thread takes. `num_waiting` bounds the memory."""
+    """Rows on their way: the training's threads add, the writer thread takes. `num_waiting` bounds the memory.
+
+    Attributes:
+        num_lost: values that could not be read, since the device failed or hung.
+        problem: what it said.
+    """
 
     def __init__(self) -> None:
+        self.num_lost = 0
+        self.problem: Exception | None = None
         self._waiting: deque[DeviceRow] = deque()
         self._cuda: _CudaRing | None = None
 
@@ -68,13 +81,26 @@ class Transfers:
             self._cuda = _CudaRing()
         return self._cuda.send(device, values)
 
-    def take(self, *, wait: bool = False) -> list[tuple[DeviceRow, list[float]]]:
-        """The rows that have arrived, in order; with `wait`, all of them. Called by the writer thread."""
-        arrived = []
-        while self._waiting and (wait or self._waiting[0].arriving.ready()):
-            row = self._waiting.popleft()
-            arrived.append((row, row.arriving.numbers()))
-        return arrived
+    def take(self, *, wait: bool = False) -> Iterator[tuple[DeviceRow, list[float]]]:
+        """The rows that have arrived, in order; with `wait`, all of them. Called by the writer thread.
+
+        Never raises for what a device does: rows that it does not give out are counted. One that hangs is waited for
+        once, for 10 s.
+        """
+        while self._waiting:
+            row = self._waiting[0]
+            try:
+                if not (wait or row.arriving.ready()):
+                    return
+                numbers = row.arriving.numbers()
+            except Exception as error:
+                self.problem = error
+                hangs = isinstance(error, TimeoutError)
+                for _ in range(len(self._waiting) if hangs else 1):
+                    self.num_lost += len(self._waiting.popleft().names)
+                continue
+            self._waiting.popleft()
+            yield row, numbers
 
 
 class _OnDevice:
@@ -92,44 +118,80 @@ class _CudaRing:
     """Pinned memory that is used round and round, since taking new pinned memory can make the device wait."""
 
     def __init__(self) -> None:
-        torch = sys.modules["torch"]
-        self._memory = torch.empty(RING_VALUES, dtype=torch.float64, pin_memory=True)
+        self._memory: Any = None
         self._next = 0
         self._used = 0
+        self._abandoned = 0
+        self._lets_capture = False
 
     def send(self, device: Any, values: list[Any]) -> Arriving | None:  # noqa: ANN401
         torch = sys.modules["torch"]
-        count = len(values)
-        if self._next + count > RING_VALUES:  # a row stays in one piece: skip the end of the ring
-            self._used += RING_VALUES - self._next
-            self._next = 0
-        if self._used + count > RING_VALUES:
-            return None
         with torch.cuda.device(device), torch.no_grad():
-            if torch.cuda.is_current_stream_capturing():
+            if torch.cuda.is_current_stream_capturing():  # before anything else: taking pinned memory would break it
                 return None
-            stacked = torch.stack([value.reshape(()).to(torch.float64) for value in values])
-            slot = self._memory[self._next : self._next + count]
-            slot.copy_(stacked, non_blocking=True)
-            event = torch.cuda.Event()
-            event.record()
-        self._next += count
-        self._used += count
-        return _FromRing(self, slot, event)
+            if self._memory is None:
+                self._memory = torch.empty(RING_VALUES, dtype=torch.float64, pin_memory=True)
+            place = self.take_place(len(values))
+            if place is None:
+                return None
+            start, held = place
+            try:
+                stacked = torch.stack([value.reshape(()).to(torch.float64) for value in values])
+                slot = self._memory[start : start + len(values)]
+                slot.copy_(stacked, non_blocking=True)
+                event = torch.cuda.Event()
+                event.record()
+            except BaseException:
+                self._abandoned += held  # given back with the next row, for the ring is freed in order
+                raise
+        held, self._abandoned = held + self._abandoned, 0
+        return _FromRing(self, slot, event, held)
 
-    def give_back(self, count: int) -> None:
-        self._used -= count
+    def take_place(self, count: int) -> tuple[int, int] | None:
+        """Where `count` values go, and how much to give back for them; None when the ring is full.
+
+        No call between reading and writing, so that two threads never get the same place.
+        """
+        start = self._next
+        held = count
+        if start + count > RING_VALUES:  # a row stays in one piece: skip the end of the ring
+            held += RING_VALUES - start
+            start = 0
+        if self._used + held > RING_VALUES:
+            return None
+        self._used += held
+        self._next = start + count
+        return start, held
+
+    def give_back(self, held: int) -> None:
+        self._used -= held
+
+    def let_others_capture(self) -> None:
+        """Keep the calls of this thread, the writer's, from breaking a CUDA graph that another thread is capturing.
+
+        By default a capture fails when any thread asks an event; NCCL's watchdog in torch protects it the same way.
+        """
+        if not self._lets_capture:
+            self._lets_capture = True
+            with contextlib.suppress(OSError, AttributeError):
+                mode = ctypes.c_int(_THREAD_LOCAL_CAPTURE)
+                ctypes.CDLL("libcuda.so.1").cuThreadExchangeStreamCaptureMode(ctypes.byref(mode))
 
 
 class _FromRing:
-    def __init__(self, ring: _CudaRing, slot: Any, event: Any) -> None:  # noqa: ANN401
-        self._ring, self._slot, self._event = ring, slot, event
+    def __init__(self, ring: _CudaRing, slot: Any, event: Any, held: int) -> None:  # noqa: ANN401
+        self._ring, self._slot, self._event, self._held = ring, slot, event, held
 
     def ready(self) -> bool:
+        self._ring.let_others_capture()
         return bool(self._event.query())
 
     def numbers(self) -> list[float]:
-        self._event.synchronize()
+        until = time.monotonic() + DEVICE_TIMEOUT_S
+        while not self.ready():
+            if time.monotonic() > until:
+                raise TimeoutError(f"the device did not finish its work in {DEVICE_TIMEOUT_S:.0f} s")
+            time.sleep(0.001)
         values: list[float] = self._slot.tolist()
-        self._ring.give_back(len(values))
+        self._ring.give_back(self._held)
         return values

@@ -207,6 +207,10 @@ class Writer(threading.Thread):
         for row, numbers in self._transfers.take(wait=wait):
             kinds = "d" * len(numbers)
             self._scalars.put(Row(row.step, row.monotonic_ns, row.names, kinds, tuple(numbers)))
+        if self._transfers.num_lost:
+            self.refused_values += self._transfers.num_lost
+            self._transfers.num_lost = 0
+            self._notices.warn("lost on device", f"values on a device were lost: {self._transfers.problem}")
 
     def _sample_system(self) -> None:
         if self._sampler is None:
