@@ -102,12 +102,16 @@ def open_folder(
         RootError: the folder cannot be made or written.
         FileError: the run is damaged or newer than this version.
     """
+    several = rank is not None
     rank, world_size = _place(rank)
-    run_id, shared = _choose_id(run_id, identity.name, resume, world_size)
+    several |= world_size > 1
+    run_id = _choose_id(run_id, identity.name, resume, rank, world_size)
     run_dir = root / run_id
     exists = layout.is_run_dir(run_dir)
-    if exists and resume == "never" and not shared:
-        raise UsageError(f'there is a run {run_id} in {root} already: pass resume="allow" to go on with it')
+    if exists and resume == "never" and not (several and _may_join(run_dir, rank)):
+        raise UsageError(
+            f'there is a run {run_id} in {root} already: pass resume="allow" to go on with it, or another run_id='
+        )
     if not exists and resume == "must":
         raise RunNotFound(f'there is no run {run_id} in {root}, and resume="must" asks for one')
     try:
@@ -133,33 +137,52 @@ def _env_int(name: str) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _choose_id(run_id: str | None, name: str, resume: Resume, world_size: int) -> tuple[str, bool]:
-    """The run's id, and whether other processes may have created it a moment ago."""
+def _may_join(run_dir: Path, rank: int) -> bool:
+    """Whether other ranks of this launch may have made the run: this one is not in it, or its launcher restarted it."""
+    restarts = (_env_int("TORCHELASTIC_RESTART_COUNT") or 0) + (_env_int("SLURM_RESTART_COUNT") or 0)
+    return restarts > 0 or all(of_rank != rank for _, of_rank, _ in layout.list_process_files(run_dir, "attempts"))
+
+
+def _choose_id(run_id: str | None, name: str, resume: Resume, rank: int, world_size: int) -> str:
     given = run_id or os.environ.get("EXPLORER_RUN_ID")
     if given:
         if not layout.is_run_id(given):
-            raise UsageError(f"run_id should be up to 80 of A-Z a-z 0-9 . _ - and start with a letter; found {given!r}")
-        return given, world_size > 1
+            raise UsageError(
+                f"run_id should be up to 80 of A-Z a-z 0-9 . _ - and start with a letter or digit; found {given!r}"
+            )
+        return given
     if resume == "must":
         raise UsageError('resume="must" needs run_id=, the id of the run to go on with')
     if world_size == 1:
-        return layout.make_run_id(name), False
-    shared = _shared_id()
+        return layout.make_run_id(name)
+    shared = _id_in_store(layout.slug(name), rank) or _id_of_launch()
     if shared is None:
         raise UsageError(
             "several processes record one run: pass the same run_id= on every rank, or set EXPLORER_RUN_ID"
         )
-    return f"{layout.slug(name)}-{shared}"[:80], True
+    return f"{layout.slug(name)}-{shared}"[:80]
 
 
-def _shared_id() -> str | None:
-    """Something that all ranks of this launch know and no other launch has; None when there is nothing."""
-    torch = sys.modules.get("torch")
-    distributed = getattr(torch, "distributed", None)
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        box = [layout.make_run_id("x").removeprefix("x-")]
-        distributed.broadcast_object_list(box, src=0)
-        return box[0]
+def _id_in_store(name: str, rank: int) -> str | None:
+    """What the first rank to come has put into the store of torch.distributed; None when there is no such store.
+
+    No collective call: where rank 0 alone records, it would wait for the others, or mix up their next call. The n-th
+    recorder of a name on one rank belongs to the n-th on every other.
+    """
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return None
+    try:
+        store = distributed.distributed_c10d._get_default_store()
+        count = store.add(f"explorer/{name}/rank {rank}", 1)
+        mine = layout.make_run_id("x").removeprefix("x-")
+        return str(store.compare_set(f"explorer/{name}/{count}", "", mine).decode())
+    except (AttributeError, NotImplementedError, RuntimeError, ValueError):
+        return None
+
+
+def _id_of_launch() -> str | None:
+    """What the launcher has told all ranks of this launch; None when it has not."""
     launch = os.environ.get("TORCHELASTIC_RUN_ID", "none")
     if launch == "none":
         launch = os.environ.get("SLURM_JOB_ID", "")
@@ -186,14 +209,15 @@ def _claim_run(run_dir: Path, run_id: str, identity: Identity, config: Plain, di
 
 def _claim_attempt(run_dir: Path, rank: int, world_size: int, run: dict[str, Any], disk: Disk) -> RunFolder:
     taken = layout.list_process_files(run_dir, "attempts")
+    attempt = 1 + max((number for number, of_rank, _ in taken if of_rank == rank), default=0)
     config, last = _plain(run.get("config")), None
-    for _, _, path in taken:
-        config = merge(config, _plain(_read(path).get("config")))
-    for _, _, path in layout.list_process_files(run_dir, "summary"):
-        step = _read(path).get("last_step")
+    for number, _, path in taken:
+        if number < attempt:  # the others belong to ranks of this launch that were faster
+            config = merge(config, _plain(_read(path).get("config")))
+    for number, _, path in layout.list_process_files(run_dir, "summary"):
+        step = _read(path).get("last_step") if number < attempt else None
         if isinstance(step, int):
             last = step if last is None else max(last, step)
-    attempt = 1 + max((number for number, of_rank, _ in taken if of_rank == rank), default=0)
     while attempt <= MAX_ATTEMPTS:
         folder = RunFolder(run_dir, attempt, rank, world_size, run, config, last, now(), process.identify())
         content = records.encode(folder.attempt_record({}, {}))
