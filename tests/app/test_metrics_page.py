@@ -253,6 +253,15 @@ def test_the_smoothed_line_is_what_pandas_computes_and_the_raw_one_stays(open_ap
     assert "half-life 1 steps" in captions(app)
 
 
+def test_the_y_axis_holds_a_smoothed_line_that_lags_behind_the_raw_one(open_app: OpenApp, make_run: MakeRun) -> None:
+    make_run(series={"loss": 10.0 - np.arange(100) / 10})
+    app = open_app("metrics", smooth="0.9", zoom="50,80,step")
+    chart = charts(app)[0]
+    lines = table(chart, "lines").set_index("x").loc[50:80]
+    assert lines.smooth.max() > lines.y.max()
+    assert table(chart, "view").y_high[0] >= lines.smooth.max()
+
+
 @pytest.mark.parametrize("text", ["nan", "x", "-1", "1e999", ""])
 def test_a_bad_smoothing_in_a_link_does_nothing(text: str, open_app: OpenApp, make_run: MakeRun) -> None:
     make_run()
