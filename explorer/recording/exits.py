@@ -18,7 +18,7 @@ class Closable(Protocol):
     def stop_in_child(self) -> None:
         """Record nothing any more; touch nothing that the parent uses."""
 
-    def close(self, *, state: str = "finished", error: BaseException | None = None) -> None:
+    def close(self, *, state: str | None = None, error: BaseException | None = None) -> None:
         """Write everything and end."""
 
 
@@ -27,6 +27,11 @@ def state_after(error: BaseException | None) -> str:
     if error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
         return "finished"
     return "killed" if isinstance(error, KeyboardInterrupt) else "failed"
+
+
+def _last_error() -> BaseException | None:
+    """The last error whose traceback was printed: the one that ends a script, or any earlier one of a notebook."""
+    return getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
 
 
 class ExitHooks:
@@ -42,6 +47,7 @@ class ExitHooks:
         self._recorder: Closable | None = recorder
         self._previous: Any = None
         self._installed = False
+        self._error_before = _last_error()
         atexit.register(self._at_exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._in_child)
@@ -67,9 +73,9 @@ class ExitHooks:
 
     def _at_exit(self) -> None:
         recorder = self._recorder
-        error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)  # set when a traceback was printed
+        error = _last_error()
         if recorder is not None:
-            recorder.close(state=state_after(error), error=error)
+            recorder.close(error=None if error is self._error_before else error)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         recorder, previous = self._recorder, self._previous

@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
 
 from explorer.errors import RecorderWarning
 
-MAX_KEPT = 50
+MAX_KEPT = 60
+MAX_OF_MANY = 50
 
 
 class Notices:
     """Warnings of one recorder.
 
     Attributes:
-        messages: each distinct thing that went wrong, at most 50.
+        messages: each distinct thing that went wrong, at most 60.
     """
 
     def __init__(self) -> None:
         self.messages: list[str] = []
         self._seen: set[str] = set()
+        self._num_of_many = 0
 
-    def warn(self, about: str, message: str) -> None:
-        """Say it, unless the same thing was said before. Never raises, even where warnings are errors."""
-        if about in self._seen:
+    def warn(self, about: str, message: str, *, of_many: bool = False) -> None:
+        """Say it, unless the same thing was said before. Never raises, even where warnings are errors.
+
+        With `of_many` it is about one of any number of things, such as metrics: the first 50 of those are said.
+        """
+        if about in self._seen or (of_many and self._num_of_many >= MAX_OF_MANY):
             return
         self._seen.add(about)
         if len(self.messages) < MAX_KEPT:
             self.messages.append(message)
+        self._num_of_many += of_many
+        if of_many and self._num_of_many == MAX_OF_MANY:
+            message += " (there are many such warnings: further ones are not shown)"
         try:
             warnings.warn(message, RecorderWarning, stacklevel=4)
         except RecorderWarning:
+            say(message)
+
+
+def say(message: str) -> None:
+    """One line on standard error; nothing where that is closed, or is in the middle of a line of its own."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
             print(f"explorer: {message}", file=sys.stderr)

@@ -196,9 +196,9 @@ class Recorder:
     def _report(self, cleaned: cleaning.Cleaned) -> None:
         for name, what in cleaned.refused:
             self._count_refused(1)
-            self._notices.warn(f"value {name}", f"metric {name[:80]!r} was left out: {what}")
+            self._notices.warn(f"value {name}", f"metric {name[:80]!r} was left out: {what}", of_many=True)
         for name, what in cleaned.changed:
-            self._notices.warn(f"name {name}", f"metric {name[:80]!r} was changed: {what}")
+            self._notices.warn(f"name {name}", f"metric {name[:80]!r} was changed: {what}", of_many=True)
 
     def _count_refused(self, count: int) -> None:
         if self._writer is not None:
@@ -206,7 +206,7 @@ class Recorder:
 
     def _on_text(self, key: str, kind: str) -> None:
         what = f"config {key} is a {kind}, which JSON cannot hold: its text is kept. Pass numbers, text, lists or dicts"
-        self._notices.warn(f"config {key}", what)
+        self._notices.warn(f"config {key}", what, of_many=True)
 
     def update_config(self, more: object) -> None:
         """Add settings found out later, nested; the same as `config.update`."""
@@ -224,8 +224,19 @@ class Recorder:
         """What recording has cost so far; see `Overhead.describe`. Empty when disabled."""
         return self._writer.describe_overhead() if self._writer is not None else {}
 
-    def close(self, *, state: str = "finished", error: BaseException | None = None) -> None:
-        """Write everything and end. Waits at most 30 s; what is not in a segment by then stays in the journal."""
+    def close(self, *, state: str | None = None, error: BaseException | None = None) -> None:
+        """Write everything and end. Waits at most 30 s; what is not in a segment by then stays in the journal.
+
+        Args:
+            state: "finished", "failed" or "killed"; by default what the error says: "finished" without one.
+            error: what ended the training.
+
+        Raises:
+            UsageError: `state` is another word.
+        """
+        state = exits.state_after(error) if state is None else state
+        if state not in ("finished", "failed", "killed"):
+            raise UsageError(f'state should be "finished", "failed" or "killed"; found {state!r}')
         writer, self._writer = self._writer, None
         if writer is None or os.getpid() != self._pid:
             return
@@ -244,17 +255,35 @@ class Recorder:
         """A forked process shares the journal's memory with its parent: from here on it writes no row."""
         self._interrupt()
 
+    def __copy__(self) -> Recorder:
+        """Itself: a copy of a model or trainer that holds a recorder goes on recording the same run."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Recorder:
+        """Itself, as for `copy.copy`."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, for another process or a checkpoint: a recorder that is off, as in a forked process."""
+        return _make_off, (self.run_id, self.path, self.config.as_dict())
+
     def __enter__(self) -> Recorder:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close(state=exits.state_after(error), error=error)
+        self.close(error=error)
 
 
 def _log_nothing(values: Mapping[str, object], step: int | None = None) -> None:
     """What `log` is when recording is off."""
+
+
+def _make_off(run_id: str, path: Path | None, config: dict[str, Any]) -> Recorder:
+    recorder = Recorder(config=config, enabled=False)
+    recorder.run_id, recorder.path = run_id, path
+    return recorder
 
 
 def _check_identity(name: object, group: object, tags: object, notes: object) -> Identity:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import reprlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -50,13 +51,14 @@ def clean_row(values: Mapping[str, object]) -> Cleaned:
             row.refused.append((name, "two names became the same; only the first value is kept"))
             continue
         taken.add(name)
-        if is_on_device(value):
-            if value.numel() == 1:  # type: ignore[attr-defined]
+        try:
+            if is_on_device(value) and value.numel() == 1:  # type: ignore[attr-defined]
                 row.device[name] = value
-            else:
-                row.refused.append((name, _wrong(value)))
+                continue
+            number = None if is_on_device(value) else to_number(value)
+        except Exception as error:  # tensors of vmap and of tracing, for example, have no value
+            row.refused.append((name, f"its value cannot be read ({type(error).__name__}: {_cut(str(error))})"))
             continue
-        number = to_number(value)
         if number is None:
             row.refused.append((name, _wrong(value)))
             continue
@@ -81,7 +83,7 @@ def to_number(value: object) -> Number | None:
     if torch is not None and isinstance(value, torch.Tensor):
         return _of_tensor(value, torch)
     if isinstance(value, np.ndarray | np.generic):
-        if value.size != 1 or value.dtype.kind not in "biuf":
+        if value.size != 1 or value.dtype.kind not in "biuf" or np.ma.is_masked(value):
             return None
         number = value.item()
         return float(number) if isinstance(number, np.generic) else to_number(number)  # longdouble stays numpy's
@@ -144,19 +146,26 @@ def _as_float(number: int) -> float:
 
 
 def _wrong(value: object) -> str:
-    shape = getattr(value, "shape", None)
-    if shape is not None and not isinstance(value, type) and len(tuple(shape)) >= 0:
-        what = f"a {type(value).__name__} of shape {tuple(shape)} and type {getattr(value, 'dtype', '?')}"
+    try:
+        what = f"a {type(value).__name__} of shape {tuple(value.shape)} and type {value.dtype}"  # type: ignore[attr-defined]
         todo = "log one number of it, such as its mean()"
-    else:
-        what = f"{_show(value)}, a {type(value).__name__}"
+    except Exception:  # no array, or one that has no shape, such as a nested tensor
+        shown = "a tensor on a device" if is_on_device(value) else _show(value)  # whose text would wait for it
+        what = f"{shown}, a {type(value).__name__}"
         todo = "log a number; text belongs into the run's config or notes"
     return f"expected one real number, found {what}: {todo}"
 
 
 def _show(value: object) -> str:
     try:
-        text = repr(value)
+        if isinstance(value, str | bytes):
+            text = repr(value[:80])
+        else:  # of a large collection, only the first few members are looked at
+            text = (reprlib.repr if isinstance(value, list | tuple | dict | set | frozenset) else repr)(value)
     except Exception:
         text = f"<{type(value).__name__}>"
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 80 else text[:77] + "..."

@@ -6,7 +6,6 @@ and whatever fails is tried again later, said once, and counted.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import traceback
@@ -14,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from explorer.recording.config import Config
-from explorer.recording.notices import Notices
+from explorer.recording.notices import Notices, say
 from explorer.recording.overhead import Overhead
 from explorer.recording.redaction import redact_text
 from explorer.recording.run_folder import RunFolder, now
@@ -95,11 +94,15 @@ class Writer(threading.Thread):
         """Ask the thread to write everything and end; returns at once."""
         self.state = state
         if error is not None and state != "finished":
-            lines = traceback.format_exception(type(error), error, error.__traceback__)
+            text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+            try:
+                message = str(error)
+            except Exception:  # an error of somebody's own, which must not keep the run from being closed
+                message = "(the error has no text)"
             self.error = {
                 "type": type(error).__name__,
-                "message": redact_text(clean_text(str(error)))[:MAX_ERROR_CHARS],
-                "traceback": redact_text(clean_text("".join(lines)))[-MAX_ERROR_CHARS:],
+                "message": redact_text(clean_text(message[:MAX_ERROR_CHARS])),
+                "traceback": redact_text(clean_text(text[-MAX_ERROR_CHARS:])),
             }
         self._duration_s = time.monotonic() - self._began
         self._ended.set()
@@ -114,10 +117,9 @@ class Writer(threading.Thread):
         cost = self.describe_overhead()
         spent_s = cost["caller_s"] + cost["writer_s"]
         share = f", {100 * cost['fraction']:.2g} % of the run" if cost["fraction"] < 1 else ""
-        print(
-            f"explorer: {self._totals.rows:,} rows, {self._totals.scalars:,} values in {self._folder.run_dir}; "
-            f"recording took {spent_s:.2f} s of CPU{share}",
-            file=sys.stderr,
+        say(
+            f"{self._totals.rows:,} rows, {self._totals.scalars:,} values in {self._folder.run_dir}; "
+            f"recording took {spent_s:.2f} s of CPU{share}"
         )
 
     def _tick(self) -> None:
