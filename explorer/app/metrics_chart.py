@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 # What smoothing and means made, which long series make large; and the bytes that were sent for charts.
 _MAX_PREPARED_BYTES: Final = 128 << 20
 _MAX_SENT_BYTES: Final = 16 << 20
-_HEIGHTS: Final = {1: 380, 2: 290, 3: 250, 4: 230}
+# Height of a chart and width of its legend in pixels, by charts side by side.
+_SIZES: Final = {1: (380, 940), 2: (290, 420), 3: (250, 250), 4: (230, 160)}
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def picture(metric: str, shown: Shown, window: tuple[float, float] | None) -> Pi
         log_x=options.log_x,
         log_y=options.log_y,
         smooth=prepared.halflife > 0 and not any(curve.count is not None for curve in prepared.curves),
-        height=_HEIGHTS[options.per_row],
+        height=_SIZES[options.per_row][0],
+        legend_px=_SIZES[options.per_row][1],
     )
     return Picture(metric, look, prepared, drawn, datasets, caption(prepared, drawn, options), window)
 

@@ -66,53 +66,53 @@ class Options:
 
 def toolbar(infos: Sequence[RunInfo], running: bool) -> tuple[Options, str]:
     """Draw the controls above the charts; return what they say, and the search."""
-    search_box, axis, weight, groups, axes, live = st.columns([3.2, 2, 2.2, 2, 1.1, 1.2], vertical_alignment="bottom")
-    with search_box:
-        search = linked.search(
-            "Search metrics",
-            links.SEARCH,
-            "Regular expression, such as loss|acc",
-            help="Any part of the name, in small or capital letters.",
-        )
-    with axis:
-        x = linked.select("X axis", links.X_AXIS, x_choices(infos), STEP, format_func=_axis_label)
-    with weight:
-        smoothing = _smoothing()
-    with groups:
-        group = linked.select(
-            "Mean over runs",
-            GROUP,
-            group_choices(infos),
-            NO_GROUP,
-            format_func=_group_label,
-            help="Draws the mean of the runs of each group, with a band of one standard deviation above and below it.",
-        )
-    with axes, st.popover("Axes", icon=":material/tune:"):
-        log_x = linked.toggle("Logarithmic x", links.LOG_X)
-        log_y = linked.toggle("Logarithmic y", links.LOG_Y)
-        reach = linked.segments(
-            "Y reaches",
-            Y_REACH,
-            list(_REACHES),
-            "auto",
-            format_func=lambda choice: _REACHES[choice],
-            help="Auto leaves out runs that span over 100 times what most do. No outliers: the axis ends half the "
-            "height of the middle 90 % of the points beyond them. Each chart says how many points are outside.",
-        )
-        per_row = linked.segments("Charts side by side", PER_ROW, ["1", "2", "3", "4"], "2")
-    with live:
-        paused = (
-            linked.toggle("Pause", PAUSE, help="New points are drawn every second while a run is running.")
-            if running
-            else False
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(width=290):
+            search = linked.search(
+                "Search metrics",
+                links.SEARCH,
+                "Regular expression, such as loss|acc",
+                help="Any part of the name, in small or capital letters.",
+            )
+        with st.container(width=170):
+            x = linked.select("X axis", links.X_AXIS, x_choices(infos), STEP, format_func=_axis_label)
+        with st.container(width=180):
+            smoothing = _smoothing()
+        with st.container(width=170):
+            group = linked.select(
+                "Mean over runs",
+                GROUP,
+                group_choices(infos),
+                NO_GROUP,
+                format_func=_group_label,
+                help="Draws the mean of the runs of each group, with a band of one standard deviation on either side.",
+            )
+        with st.popover("Axes", icon=":material/tune:"):
+            log_x, log_y, reach, per_row = _axes()
+        paused = running and linked.toggle(
+            "Pause", PAUSE, help="While a run is running, points are added every second."
         )
     _say_unknown("x axis", linked.unknown(links.X_AXIS, x_choices(infos)), "Steps are")
     _say_unknown("grouping", linked.unknown(GROUP, group_choices(infos)), "Single runs are")
     # Dates have no logarithm.
-    options = Options(
-        x, smoothing, group, log_x and x != WALL, log_y, cast(Reach, reach), running and not paused, int(per_row)
-    )
+    options = Options(x, smoothing, group, log_x and x != WALL, log_y, reach, running and not paused, per_row)
     return options, search
+
+
+def _axes() -> tuple[bool, bool, Reach, int]:
+    log_x = linked.toggle("Logarithmic x", links.LOG_X)
+    log_y = linked.toggle("Logarithmic y", links.LOG_Y)
+    reach = linked.segments(
+        "Y reaches",
+        Y_REACH,
+        list(_REACHES),
+        "auto",
+        format_func=lambda choice: _REACHES[choice],
+        help="Auto leaves out runs that span over 100 times what most do. No outliers: the axis ends half the "
+        "height of the middle 90 % of the points beyond them. Each chart says how many points are outside.",
+    )
+    per_row = linked.segments("Charts side by side", PER_ROW, ["1", "2", "3", "4"], "2")
+    return log_x, log_y, cast(Reach, reach), int(per_row)
 
 
 def _say_unknown(what: str, asked: str | None, shown: str) -> None:

@@ -194,6 +194,9 @@ def _scaled(part: Part, sign: int, frame: Frame) -> Floats:
         y = curve.y[np.concatenate([low, high])] if low[0] >= 0 else y[:0]
     elif sign and curve.spread is not None:
         y = y + sign * curve.spread[inside]
+    if curve.smooth is not None and y.size:
+        smooth = curve.smooth[inside]
+        y = np.concatenate([y, [np.fmin.reduce(smooth), np.fmax.reduce(smooth)]])
     y = y[np.isfinite(y)]
     return np.log10(y[y > 0]) if frame.log_y else y
 

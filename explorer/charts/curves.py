@@ -52,6 +52,7 @@ class CurveLook:
         log_x, log_y: logarithmic axes.
         smooth: whether a smoothed line is drawn over the raw one.
         height: of the plot in pixels.
+        legend_px: about how wide the legend may be.
         max_legend: with more series than this there is no legend; the tooltip tells them.
         title: drawn inside the chart, for exports; in the app the title stands above the chart.
     """
@@ -64,6 +65,7 @@ class CurveLook:
     log_y: bool = False
     smooth: bool = False
     height: int = 240
+    legend_px: int = 440
     max_legend: int = 6
     title: str = ""
 
@@ -179,7 +181,7 @@ def _legend(look: CurveLook) -> alt.Legend | None:
         title=None,
         orient="bottom",
         values=list(names),
-        columns=max(1, min(len(names), 72 // (longest + 5))),
+        columns=max(1, min(len(names), int(look.legend_px / (longest * 6.2 + 42)))),
         labelLimit=170,
         symbolType="stroke",
         symbolStrokeWidth=2.5,

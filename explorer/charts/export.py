@@ -28,7 +28,7 @@ def export_spec(
         palette: colours by place.
         caption: what is drawn, under the title.
     """
-    spec: dict[str, Any] = metric_curves(replace(look, max_legend=_MAX_LEGEND)).to_dict()
+    spec: dict[str, Any] = metric_curves(replace(look, max_legend=_MAX_LEGEND, legend_px=_WIDTH - 80)).to_dict()
     # A picture has no pointer: what answers to one is left out.
     spec["layer"] = [layer for layer in spec["layer"] if layer["data"]["name"] != "hover"]
     spec["params"] = [param for param in spec.get("params", []) if param["name"] not in (ZOOM, "pointed")]
