@@ -174,6 +174,7 @@ class JournalFile:
             return
         while self._stored < self._collected:
             part = self.view[self._stored : self._collected]
+            os.lseek(self._fd, self._stored, os.SEEK_SET)  # an append that failed may have written some of it
             disk.append(self._fd, part)
             self._stored += len(part)
 

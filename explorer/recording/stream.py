@@ -97,10 +97,11 @@ class Stream:
         return True
 
     def _keep(self, row: Row) -> None:
-        if self._overflow_cells + len(row.values) > MAX_OVERFLOW_CELLS:
+        cells = len(row.values)  # not within the sum, where another thread could change it meanwhile
+        if self._overflow_cells + cells > MAX_OVERFLOW_CELLS:
             self.dropped_rows += 1
             return
-        self._overflow_cells += len(row.values)
+        self._overflow_cells += cells
         self._overflow.append(row)
 
     # The writer's side; one thread.
@@ -112,7 +113,8 @@ class Stream:
             self._ready.append(self._new_journal(self._next_size()))
         while self._overflow and self._ready:
             row = self._overflow.popleft()
-            self._overflow_cells -= len(row.values)
+            cells = len(row.values)
+            self._overflow_cells -= cells
             self.put(row)
         self.current.touch_ahead()
 
@@ -188,8 +190,15 @@ class Stream:
 
     def move_to_new_folder(self) -> None:
         """The run's folder was deleted and made anew: start new journals; rows in memory become segments. OSError."""
-        for journal in [self._ready.popleft() for _ in range(len(self._ready))]:
+        while self._ready:
+            try:
+                journal = self._ready.pop()
+            except IndexError:  # the training has just taken it
+                break
             journal.release()
+            self._disk.remove(journal.path)
+            if journal.header.segment == self._segment:
+                self._segment -= 1  # the new ones take its number: a gap would say that rows are lost
         self.prepare()
         self._change(self.current)
 

@@ -22,6 +22,8 @@ METRIC_PREFIX = "metric:"
 WALL_TYPE = pa.timestamp("us")
 MAX_COLUMNS = 1_000
 MAX_CELLS = 4_000_000
+MAX_SHARED_CELLS = 16_000_000
+PIECE_CELLS = 500_000
 
 Int64s = npt.NDArray[np.int64]
 
@@ -50,7 +52,9 @@ def tables_of(rows: Sequence[ShapeRows], wall_minus_monotonic_ns: int) -> list[p
 
     Returns:
         One table as a rule; several, with different metrics, when one would have more than 1,000 metrics or four
-        million cells. [] when there are no rows. Rows are in the order in which their step was first logged.
+        million cells. [] when there are no rows. Rows are in the order in which their step was first logged. Only where
+        metrics that are logged together would need more than 16 million cells, mostly empty (one metric with every row
+        and a new one beside it each time), does a metric go on in a further table.
     """
     by_integers: dict[frozenset[str], list[ShapeRows]] = {}
     for found in rows:
@@ -70,7 +74,7 @@ def _split(rows: list[ShapeRows]) -> list[list[ShapeRows]]:
     parts: list[list[ShapeRows]] = []
     names: set[str] = set()
     num_rows = 0
-    for group in _sharing(rows):
+    for group in [piece for sharing in _sharing(rows) for piece in _bounded(sharing)]:
         more = {name for found in group for name in found.shape.names}
         count = sum(len(found.order) for found in group)
         wide = len(names | more) > MAX_COLUMNS or (num_rows + count) * len(names | more) > MAX_CELLS
@@ -81,6 +85,27 @@ def _split(rows: list[ShapeRows]) -> list[list[ShapeRows]]:
         names |= more
         num_rows += count
     return parts
+
+
+def _bounded(group: list[ShapeRows]) -> list[list[ShapeRows]]:
+    """A group of shapes that share metrics; in pieces, in order of first appearance, where it would be nearly empty.
+
+    Rows of the same shape stay together. A journal holds at most four million values.
+    """
+    names = {name for found in group for name in found.shape.names}
+    if sum(len(found.order) for found in group) * len(names) <= MAX_SHARED_CELLS:
+        return [group]
+    pieces: list[list[ShapeRows]] = []
+    names, num_rows = set(), 0
+    for found in group:
+        wider = len(names) + sum(name not in names for name in found.shape.names)
+        if not pieces or (num_rows + len(found.order)) * wider > PIECE_CELLS:
+            pieces.append([])
+            names, num_rows = set(), 0
+        pieces[-1].append(found)
+        names.update(found.shape.names)
+        num_rows += len(found.order)
+    return pieces
 
 
 def _sharing(rows: list[ShapeRows]) -> list[list[ShapeRows]]:

@@ -95,7 +95,7 @@ class Disk:
 
     def sync(self, fd: int) -> None:
         """Force a file's content to the device."""
-        os.fdatasync(fd)
+        getattr(os, "fdatasync", os.fsync)(fd)  # macOS has only the latter
 
     def remove(self, path: Path) -> None:
         """Delete a file; one that is gone already is fine."""
