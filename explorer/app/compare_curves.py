@@ -48,7 +48,7 @@ def _chart(metric: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> 
     made = picture(metric, shown, reported(key))
     with st.container(border=True, gap="xsmall"):
         spec = {**curves_spec(made.look), "datasets": dict(made.datasets)}
-        alt = plain(f"{metric}: {made.caption}", 300)
+        alt = plain(f"{metric} of the compared runs", 300)  # constant: a new text would draw the chart anew
         st.vega_lite_chart(spec, key=key, on_select="rerun", selection_mode=[ZOOM], alt=alt)
         st.caption(f"{esc(made.caption, 600)} · Ctrl or ⌘ with the wheel zooms, a double click shows everything")
     if made.prepared.problems:
