@@ -15,6 +15,8 @@ import time
 import explorer.recording.recorder as recorder_module
 from explorer import Recorder
 
+MAX_LIFE_S = 300
+
 
 def log_for_ever(root, run_id, ack, pace_s=0.0, buffered=False, first=0, resume="allow"):
     """Log rows of step n = first, first + 1, ...; before the next call the file `ack` holds the last step returned."""
@@ -76,6 +78,7 @@ def main():
         child = os.fork()
         if child == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.alarm(MAX_LIFE_S)  # nobody is left to kill it when the tests themselves are killed
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             return job(**order)
         print(child, flush=True)
