@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from explorer.errors import UsageError
+from explorer.errors import RootError, UsageError
 from explorer.recording import exits, values as cleaning
 from explorer.recording.config import Config
 from explorer.recording.fast_path import make_log
@@ -114,8 +114,12 @@ class Recorder:
             self._notices.warn(problem, problem)
         mapped = can_map(folder.run_dir)
         header = Header(wall_minus_monotonic_ns(), folder.attempt, folder.rank, 1)
-        self._stream = Stream(folder.run_dir, "scalars", header, mapped=mapped, disk=disk, small=False)
-        system = Stream(folder.run_dir, "system", header, mapped=mapped, disk=disk, small=True)
+        try:
+            self._stream = Stream(folder.run_dir, "scalars", header, mapped=mapped, disk=disk, small=False)
+            system = Stream(folder.run_dir, "system", header, mapped=mapped, disk=disk, small=True)
+        except OSError as error:
+            what = f"cannot record into {folder.run_dir}: {error.strerror or error}. Choose another root="
+            raise RootError(what) from error
         self._transfers = Transfers()
         # Shadows the method: a closure costs the training half of what a method with attributes does.
         self.log, self._use, self._interrupt, self._resume = make_log(self._log_carefully)  # type: ignore[method-assign]

@@ -7,6 +7,7 @@ one attribute write, or one operation of a deque, which the interpreter does not
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -64,6 +65,9 @@ class Stream:
         self._overflow_cells = 0
         self.dropped_rows = 0
         self.current = self._new_journal(FIRST_JOURNAL_BYTES)
+        if not small:  # a training that logs at once must not get ahead of the writer thread, which is just starting
+            with contextlib.suppress(OSError):
+                self._ready.append(self._new_journal(JOURNAL_BYTES))
 
     # The training's side.
 

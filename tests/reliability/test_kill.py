@@ -29,7 +29,7 @@ def look(run_dir, readers):
                 else:
                     reader = readers.setdefault(file.path, JournalReader(file.path))
                     steps = [step for rows in reader.read_new() for step in rows.column("step").to_pylist()]
-                    assert table == "system" or steps == sorted(set(steps))
+                    assert table == "system" or len(steps) == len(set(steps))
                     assert reader.damaged == 0
             except FileNotFoundError:
                 continue  # a journal that became a segment meanwhile
@@ -62,7 +62,7 @@ def kill_once(fork, chance, root, run_id, first, *, pace_s, buffered=False, long
 
 def check_rows(rows, first, acked):
     """Rows first, first + 1, ... without a hole, with their own values, and none acknowledged missing. Their number."""
-    for expected, (_, _, step, row) in enumerate(rows, first):
+    for expected, (_, _, step, row) in enumerate(sorted(rows, key=lambda row: row[2]), first):
         assert step == expected
         assert row == {"x": float(step), "y": -0.5 * step}
     assert first + len(rows) >= acked
