@@ -1,7 +1,8 @@
 """The one background thread of a recorder: everything that may wait for a disk or a device happens here.
 
 It makes few and large calls that release the interpreter, so that the training does not wait for it; it holds no lock;
-and whatever fails is tried again later, said once, and counted.
+and whatever fails is tried again later, said once, and counted. A second thread, which ends as soon as it knows them,
+finds out the facts that take a while: git on a network file system can take many seconds.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +35,7 @@ SUMMARY_S = 2.0
 HEARTBEAT_S = 5.0
 SYNC_S = 10.0
 MAX_BACKOFF_S = 30.0
+FACTS_TIMEOUT_S = 10.0
 CLOSE_TRIES = 3
 CLOSE_RETRY_S = 0.1
 MAX_ERROR_CHARS = 20_000
@@ -70,6 +73,10 @@ class Writer(threading.Thread):
         self._overhead, self._disk, self._mapped = overhead, disk, mapped
         self._totals, self._system_totals = Totals(), Totals()
         self._facts: dict[str, Any] = {"journal": "mapped" if mapped else "buffered"}
+        self._facts_finder = threading.Thread(target=self._find_facts, name="explorer-facts", daemon=True)
+        self._found: deque[dict[str, Any]] = deque()
+        self._facts_s = 0.0
+        self._diff = ""
         self._ended = threading.Event()
         self._heartbeat = 0
         self._began = time.monotonic()
@@ -84,10 +91,10 @@ class Writer(threading.Thread):
         """The thread's body."""
         self._guard("prepare", self._scalars.prepare)
         self._guard("summary", self._save_summary)
-        self._guard("environment", self._describe)
+        self._guard("facts", self._facts_finder.start)
         while not self._ended.wait(TICK_S):
             self._tick()
-            self._overhead.writer_s = time.thread_time()
+            self._overhead.writer_s = time.thread_time() + self._facts_s
         self._finish()
 
     def finish_as(self, state: str, error: BaseException | None) -> None:
@@ -126,6 +133,7 @@ class Writer(threading.Thread):
         collect_s = COLLECT_MAPPED_S if self._mapped else COLLECT_BUFFERED_S
         self._guard("transfers", self._take_transfers)
         self._guard("prepare", self._scalars.prepare)
+        self._guard("describe", self._save_facts)
         self._every("system", self._system_every_s, self._sample_system)
         self._every("collect", collect_s, self._collect)
         self._guard("seal", self._scalars.seal)
@@ -184,19 +192,30 @@ class Writer(threading.Thread):
             return  # the next failure comes back here
         self._notices.warn("folder", f"the run's folder {self._folder.run_dir} was gone: it was made anew")
 
-    def _describe(self) -> None:
-        """Facts that take a while to find out: packages, devices, git."""
+    def _find_facts(self) -> None:
+        """Packages, devices, git. In a thread of its own; touches nothing of the run."""
         from explorer.recording.environment import describe_environment, describe_seed
         from explorer.recording.git_state import describe_git
 
-        self._facts |= {"environment": describe_environment(), "seed": describe_seed()}
-        self._save_attempt()
-        git, diff = describe_git()
-        self._facts["git"] = git
-        self._save_attempt()
-        if diff and self._folder.rank == 0:
-            content = diff.encode("utf-8", "replace")
+        try:
+            self._found.append({"environment": describe_environment(), "seed": describe_seed()})
+            git, self._diff = describe_git()
+            self._found.append({"git": git})
+        except Exception as error:
+            what = f"facts about the environment could not be found out ({type(error).__name__}: {error})"
+            self._notices.warn("facts", what)
+        self._facts_s = time.thread_time()
+
+    def _save_facts(self) -> None:
+        if self._found:
+            while self._found:
+                self._facts |= self._found.popleft()
+            self._saved_config = -1  # should it fail now, the next summary saves it
+            self._save_attempt()
+        if self._diff and self._folder.rank == 0:
+            content = self._diff.encode("utf-8", "replace")
             self._disk.write_file(self._folder.paths.git_diff, content, sync=False)
+            self._diff = ""
 
     def _save_attempt(self) -> None:
         version = self._config.version
@@ -278,7 +297,7 @@ class Writer(threading.Thread):
             ("finish", self._finish_scalars),
             ("finish system", self._system.finish),
             ("give up", self._give_up),
-            ("describe", self._describe_if_missing),
+            ("describe", self._save_last_facts),
             ("summary", self._last_summary),
         ]
         for what, work in steps:
@@ -298,10 +317,11 @@ class Writer(threading.Thread):
         if lost := self._scalars.give_up():
             self._notices.warn("lost", f"{lost:,} rows are lost: the disk of {self._folder.run_dir} took no more")
 
-    def _describe_if_missing(self) -> None:
-        if "git" not in self._facts:
-            self._describe()
+    def _save_last_facts(self) -> None:
+        if self._facts_finder.ident is not None:
+            self._facts_finder.join(FACTS_TIMEOUT_S)
+        self._save_facts()
 
     def _last_summary(self) -> None:
-        self._overhead.writer_s = time.thread_time()
+        self._overhead.writer_s = time.thread_time() + self._facts_s
         self._save_summary(sync=True)
