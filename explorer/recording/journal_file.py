@@ -27,6 +27,7 @@ from explorer.storage.journal_scan import Scan, put_checksums, scan
 JOURNAL_BYTES = 8 * 2**20
 FIRST_JOURNAL_BYTES = 2**20
 AHEAD_BYTES = 256 * 2**10
+IN_FLIGHT_S = 2.0
 MAPPED_FILE_SYSTEMS = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs", "overlay"})
 _MADV_POPULATE_WRITE = 23  # Linux 5.14: make pages present and writable without changing them
 
@@ -78,6 +79,7 @@ class JournalFile:
         "_mapping",
         "_numbers",
         "_stored",
+        "_waiting_since",
         "header",
         "limit",
         "memory",
@@ -99,6 +101,7 @@ class JournalFile:
         self._known: dict[int, Shape] = {}
         self._collected = HEADER_BYTES
         self._stored = 0
+        self._waiting_since: float | None = None
         self._fd = disk.open_new(path, size if mapped else 0)
         try:
             self._mapping = mmap.mmap(self._fd, size) if mapped else None
@@ -149,9 +152,16 @@ class JournalFile:
     def collect(self, *, final: bool = False) -> Scan:
         """The rows that came since the last call. Called by the writer thread alone."""
         end = min(self.next, len(self.view))
-        found = scan(self.view, self._collected, end, self._known, final=final, verify=False)
+        # A thread may be stopped within a row while others write thousands: its place is passed only after 2 s.
+        stuck = self._waiting_since is not None and time.monotonic() - self._waiting_since > IN_FLIGHT_S
+        found = scan(self.view, self._collected, end, self._known, final=final or stuck, verify=False, patient=True)
         put_checksums(self.view, found.rows)
-        self._collected = end if final else found.next_offset
+        reached = end if final else found.next_offset
+        if reached > self._collected or reached >= end:
+            self._waiting_since = None
+        elif self._waiting_since is None:
+            self._waiting_since = time.monotonic()
+        self._collected = reached
         return found
 
     def close_to_rows(self) -> None:

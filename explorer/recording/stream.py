@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from explorer.recording.journal_file import FIRST_JOURNAL_BYTES, JOURNAL_BYTES, JournalFile
+from explorer.recording.journal_file import FIRST_JOURNAL_BYTES, IN_FLIGHT_S, JOURNAL_BYTES, JournalFile
 from explorer.storage import columns, segments
 from explorer.storage.disk import Disk
 from explorer.storage.journal import HEADER_BYTES, MAX_SHAPE_NAMES, Header, Shape
@@ -27,7 +27,6 @@ BUSY_JOURNAL_BYTES = 4 * JOURNAL_BYTES
 BUSY_S = 1.0
 MAX_UNSEALED = 8
 MAX_OVERFLOW_CELLS = 500_000
-IN_FLIGHT_S = 2.0
 
 Number = float | int
 

@@ -67,7 +67,14 @@ class Scan:
 
 
 def scan(
-    data: memoryview | bytes, offset: int, end: int, shapes: dict[int, Shape], *, final: bool, verify: bool = True
+    data: memoryview | bytes,
+    offset: int,
+    end: int,
+    shapes: dict[int, Shape],
+    *,
+    final: bool,
+    verify: bool = True,
+    patient: bool = False,
 ) -> Scan:
     """Find the whole rows in `data[offset:end]`.
 
@@ -78,6 +85,7 @@ def scan(
         shapes: the shapes defined before `offset`, by number; those found here are added.
         final: the writer is gone, so a place without a whole row is damage, not a row that is being written.
         verify: check the rows' checksums; the writer itself need not, for rows that it has just put in memory.
+        patient: unless final, stop before a place without a whole row however many rows follow.
     """
     words = np.frombuffer(data, np.uint64, count=end // 8)[offset // 8 :]
     heads = words.view(np.uint32).reshape(-1, 2)
@@ -90,7 +98,7 @@ def scan(
     starts, lengths, kinds = (np.concatenate(parts) for parts in zip(*spans, strict=True))
     order = np.argsort(starts, kind="stable")
     starts, lengths, kinds = starts[order], lengths[order], kinds[order]
-    starts, lengths, kinds, holes, stop = _chain(starts, lengths, kinds, final)
+    starts, lengths, kinds, holes, stop = _chain(starts, lengths, kinds, final, patient)
     rows = []
     for number in np.unique(kinds[kinds != DEFINITION]).tolist():
         rows.append(_gather(words, offset, shapes[number], starts[kinds == number]))
@@ -162,7 +170,11 @@ def put_checksums(data: memoryview, rows: Sequence[ShapeRows]) -> None:
 
 
 def _chain(
-    starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], kinds: npt.NDArray[np.int64], final: bool
+    starts: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    kinds: npt.NDArray[np.int64],
+    final: bool,
+    patient: bool,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], int, int]:
     """Drop what lies inside another row and find the places that hold none.
 
@@ -182,7 +194,7 @@ def _chain(
     before = np.concatenate([[0], ends[:-1]])
     gaps = np.flatnonzero(starts > before)
     if not final:
-        open_gaps = gaps[len(starts) - gaps < IN_FLIGHT_ROWS]
+        open_gaps = gaps if patient else gaps[len(starts) - gaps < IN_FLIGHT_ROWS]
         if len(open_gaps):
             cut = int(open_gaps[0])
             return starts[:cut], lengths[:cut], kinds[:cut], len(gaps) - len(open_gaps), int(before[cut])

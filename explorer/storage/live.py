@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from explorer.storage import columns, journal
 from explorer.storage.journal import HEADER_BYTES, Header, Shape
 from explorer.storage.journal_scan import Scan, scan
 
+LOOK_AGAIN_S = 0.02
 _LOOK_BYTES = 256 * 2**10
 _QUIET_BYTES = 64 * 2**10
 
@@ -65,11 +67,15 @@ class JournalReader:
             if self.header is None:
                 return Scan()
             data = self._read_from(fd, found.st_size, to_end=final)
+            result = scan(data, 0, len(data) // 8 * 8, self._shapes, final=final)
+            if result.damaged and not final:  # rows came while they were read: a moment later they are whole
+                time.sleep(LOOK_AGAIN_S)
+                data = os.pread(fd, result.next_offset, self._offset)
+                result = scan(data, 0, len(data) // 8 * 8, self._shapes, final=False)
         except OSError as error:
             raise DamagedFile(self.path, f"cannot be read ({error.strerror})") from error
         finally:
             os.close(fd)
-        result = scan(data, 0, len(data) // 8 * 8, self._shapes, final=final)
         rows = [replace(each, order=each.order + self._offset) for each in result.rows]
         self._offset += result.next_offset
         self.damaged += result.damaged

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 
 import pytest
 
@@ -74,3 +75,36 @@ def test_close_while_other_threads_log_hangs_nowhere(record, hasty_interpreter, 
     for thread in range(3):
         steps = sorted(step for _, _, step, row in rows if f"a{thread}" in row)
         assert steps == list(range(len(steps)))
+
+
+def test_a_thread_that_waits_for_its_turn_within_a_row_does_not_lose_it(record, rows_of):
+    """Between taking a place and writing there, a thread may be stopped while others write thousands of rows."""
+    recorder = record()
+    recorder.log({"a": 0.0}, step=0)
+    stream = recorder._stream
+    journal = stream.current
+    shape = journal.define(("a",), "d")
+    place = journal.next
+    journal.next += shape.row_bytes  # the thread is stopped here
+    for step in range(2, 1_000):
+        recorder.log({"a": float(step)}, step=step)
+    time.sleep(1.2)  # the writer looks through the journal meanwhile
+    shape.pack_into(journal.view, place, shape.head, 1, time.monotonic_ns(), 1.0, shape.whole)
+    recorder.close()
+    assert [(step, row) for *_, step, row in rows_of(recorder.path)] == [(n, {"a": float(n)}) for n in range(1_000)]
+
+
+def test_a_place_that_is_never_filled_costs_no_other_row(record, rows_of, monkeypatch):
+    monkeypatch.setattr("explorer.recording.journal_file.IN_FLIGHT_S", 0.2)
+    monkeypatch.setattr("explorer.recording.stream.IN_FLIGHT_S", 0.2)
+    monkeypatch.setattr("explorer.recording.writer.COLLECT_MAPPED_S", 0.05)
+    recorder = record()
+    recorder.log({"a": 0.0}, step=0)
+    journal = recorder._stream.current
+    journal.next += journal.define(("a",), "d").row_bytes
+    for step in range(1, 1_000):
+        recorder.log({"a": float(step)}, step=step)
+    time.sleep(0.6)
+    assert recorder._writer._totals.rows == 1_000
+    recorder.close()
+    assert [step for *_, step, _ in rows_of(recorder.path)] == list(range(1_000))

@@ -122,3 +122,22 @@ def test_a_journal_that_was_made_a_moment_ago_has_no_rows_yet(path):
     for content in (b"", bytes(2**20)):
         path.write_bytes(content)
         assert read_journal(path) == ([], 0)
+
+
+def test_a_row_that_was_written_while_the_file_was_being_read_is_neither_missed_nor_called_damaged(path, journal_bytes):
+    shape = journal_bytes.define(["a"])
+    first = len(journal_bytes.data)
+    for step in range(500):
+        journal_bytes.row(shape, step, float(step))
+    whole = bytes(journal_bytes.data)
+    seen_early = bytearray(whole)  # the first pages were copied before the rows on them were whole
+    seen_early[first + 40 : first + 400] = bytes(360)
+
+    class Racing(JournalReader):
+        def _read_from(self, fd, size, *, to_end):
+            return bytes(seen_early[self._offset :])
+
+    path.write_bytes(whole)
+    reader = Racing(path)
+    assert steps(reader.read_new()) == list(range(500))
+    assert reader.damaged == 0
