@@ -1,14 +1,14 @@
 """The few instructions that a training pays for a row of metrics that it has logged before.
 
-Everything is a local or a cell of a closure, and one tuple holds what belongs together, so that another thread never
-sees half of a change. Between reading and writing `journal.next` there is no call, so the interpreter switches no
-thread there and two threads never take the same place.
+Everything is a local or a cell of a closure, and one tuple for each set of names holds what belongs together, so that
+another thread never sees half of a change. Between reading and writing `journal.next` there is no call, so the
+interpreter switches no thread there and two threads never take the same place.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from explorer.recording.journal_file import JournalFile
@@ -20,53 +20,76 @@ Log = Callable[..., None]
 # would round: one pass in C instead of a look at each value. (Integers beyond 2**53 that cancel out to less would get
 # rounded; two such in one row are taken for an accident.)
 _EXACT = 2.0**53
+_MAX_ENTRIES = 256
 
 
 def make_log(
     carefully: Callable[[Mapping[str, object], int | None], None],
-) -> tuple[Log, Callable[[Shape, JournalFile], None], Callable[[], None], Callable[[], None]]:
+) -> tuple[
+    Log, Callable[[Shape, JournalFile], None], Callable[[Iterable[str]], None], Callable[[], None], Callable[[], None]
+]:
     """The recorder's `log`, and how it is steered.
 
     Args:
-        carefully: takes every row that is not of the shape in use.
+        carefully: takes every row whose names are not in use.
 
     Returns:
-        ``log(values, step)``; ``use(shape, journal)`` says where rows of these names go from now on; ``interrupt()``
-        sends the next row the careful way; ``resume()`` takes the last interruption back.
+        ``log(values, step)``; ``use(shape, journal)`` says where rows of these names go from now on; ``leave(names)``
+        sends rows of these names the careful way again; ``interrupt()`` sends the next row there, and ``resume()``
+        takes the last interruption back. After two interruptions there is nothing to take back.
     """
     nothing: tuple[Any, ...] = (None, None, None, None, 0, 0, 0)
-    current = interrupted = nothing
+    current = nothing
+    entries: dict[tuple[str, ...], tuple[Any, ...]] = {}
+    used: JournalFile | None = None
+    interrupted = (entries, used)
     now, low, high = time.monotonic_ns, -_EXACT, _EXACT
 
     def log(values: Mapping[str, object], step: int | None = None) -> None:
-        if type(step) is int:
+        nonlocal current
+        try:
             names, pack_into, memory, journal, head, whole, size = current
-            try:
-                if [*values] == names:
-                    row = values.values()
-                    total = sum(row)  # type: ignore[arg-type]
-                    if (type(total) is float or type(total) is int) and low < total < high:
-                        at = journal.next
-                        end = at + size
-                        if end <= journal.limit:
-                            journal.next = end
-                            pack_into(memory, at, head, step, now(), *row, whole)
-                            journal.step = step
-                            return
-            except Exception:
-                pass
+            if [*values] != names:  # rows of several kinds taking turns
+                current = names, pack_into, memory, journal, head, whole, size = entries[(*values,)]
+            row = values.values()
+            total = sum(row)  # type: ignore[arg-type]
+            if (type(total) is float or type(total) is int) and low < total < high:
+                if step is None:
+                    step = journal.step + 1
+                if type(step) is int:
+                    at = journal.next
+                    end = at + size
+                    if end <= journal.limit:
+                        journal.next = end
+                        pack_into(memory, at, head, step, now(), *row, whole)
+                        journal.step = step
+                        return
+        except Exception:
+            pass
         carefully(values, step)
 
     def use(shape: Shape, journal: JournalFile) -> None:
+        nonlocal entries, used
+        entry = ([*shape.names], shape.pack_into, journal.memory, journal, shape.head, shape.whole, shape.row_bytes)
+        if journal is not used or len(entries) >= _MAX_ENTRIES:  # all rows go on in one journal
+            entries, used = {shape.names: entry}, journal
+        else:
+            entries[shape.names] = entry
+
+    def leave(names: Iterable[str]) -> None:
         nonlocal current
-        current = ([*shape.names], shape.pack_into, journal.memory, journal, shape.head, shape.whole, shape.row_bytes)
+        entries.pop((*names,), None)
+        current = nothing
 
     def interrupt() -> None:
-        nonlocal current, interrupted
-        interrupted, current = current, nothing
+        nonlocal current, entries, interrupted
+        interrupted = (entries, used)
+        entries, current = {}, nothing
 
     def resume() -> None:
-        nonlocal current
-        current = interrupted
+        nonlocal entries
+        before, journal = interrupted
+        if journal is used:
+            entries = before
 
-    return log, use, interrupt, resume
+    return log, use, leave, interrupt, resume

@@ -122,7 +122,7 @@ class Recorder:
             raise RootError(what) from error
         self._transfers = Transfers()
         # Shadows the method: a closure costs the training half of what a method with attributes does.
-        self.log, self._use, self._interrupt, self._resume = make_log(self._log_carefully)  # type: ignore[method-assign]
+        self.log, self._use, self._leave, self._interrupt, self._resume = make_log(self._log_carefully)  # type: ignore[method-assign]
         self._overhead = Overhead(self._interrupt)
         self._writer = Writer(
             folder, self._stream, system, self.config, self._notices, self._transfers, self._overhead, disk,
@@ -165,7 +165,10 @@ class Recorder:
             self._send(number, now, cleaned.device)
         if cleaned.names:
             row = Row(number, now, tuple(cleaned.names), "".join(cleaned.kinds), tuple(cleaned.values))
-            plain = len(cleaned.names) == len(values) and "q" not in row.kinds and not cleaned.changed
+            # A tensor must not get there: the fast path adds the values up, which would run operations on it.
+            plain = cleaned.plain and "q" not in row.kinds
+            if not plain:
+                self._leave(values)
             for part in split_wide(row):
                 journal = self._stream.current
                 shape = self._stream.put(part)
@@ -246,6 +249,7 @@ class Recorder:
             return
         self._last_step = self._stream.current.step if self._stream.current.step is not None else self._last_step
         self._interrupt()
+        self._interrupt()  # for good: a call that is being timed may not take it back
         self._exits.remove()
         writer.finish_as(state, error)
         writer.join(CLOSE_TIMEOUT_S)

@@ -29,6 +29,7 @@ class Cleaned:
         device: name to tensor, for values that are still on an accelerator.
         refused: (name, what is wrong and what to do) of each value that is no number.
         changed: (name, what was changed) of each value that is kept, but not as it came.
+        plain: whether all names and values were kept as they came, and all values were Python's own numbers.
     """
 
     names: list[str] = field(default_factory=list)
@@ -37,6 +38,7 @@ class Cleaned:
     device: dict[str, Any] = field(default_factory=dict)
     refused: list[tuple[str, str]] = field(default_factory=list)
     changed: list[tuple[str, str]] = field(default_factory=list)
+    plain: bool = True
 
 
 def clean_row(values: Mapping[str, object]) -> Cleaned:
@@ -51,6 +53,12 @@ def clean_row(values: Mapping[str, object]) -> Cleaned:
             row.refused.append((name, "two names became the same; only the first value is kept"))
             continue
         taken.add(name)
+        if type(value) is float:
+            row.names.append(name)
+            row.kinds.append("d")
+            row.values.append(value)
+            continue
+        row.plain = row.plain and type(value) in (int, bool)
         try:
             if is_on_device(value) and value.numel() == 1:  # type: ignore[attr-defined]
                 row.device[name] = value
@@ -68,6 +76,7 @@ def clean_row(values: Mapping[str, object]) -> Cleaned:
         row.names.append(name)
         row.kinds.append("q" if isinstance(number, int) and abs(number) > EXACT_FLOAT_INT else "d")
         row.values.append(number)
+    row.plain = row.plain and not row.refused and not row.changed
     return row
 
 
@@ -127,6 +136,8 @@ def clean_step(step: object) -> int:
 def clean_name(name: object) -> str:
     """A metric's name: any text of at most 1,024 bytes; NUL and lone surrogates become U+FFFD, empty is "(no name)"."""
     text = clean_text(name if isinstance(name, str) else str(name))
+    if type(text) is str and text.isascii() and 0 < len(text) <= MAX_NAME_BYTES:
+        return text
     encoded = text.encode("utf-8")
     if len(encoded) > MAX_NAME_BYTES:
         text = encoded[: MAX_NAME_BYTES - 3].decode("utf-8", "ignore") + "\u2026"
@@ -135,6 +146,8 @@ def clean_name(name: object) -> str:
 
 def clean_text(text: str) -> str:
     """Text that is valid UTF-8 and holds no NUL: what is not becomes U+FFFD."""
+    if type(text) is str and text.isascii() and "\0" not in text:
+        return text
     return "".join("\ufffd" if char == "\0" or "\ud800" <= char <= "\udfff" else char for char in text)
 
 
