@@ -69,12 +69,13 @@ def make_log(
         carefully(values, step)
 
     def use(shape: Shape, journal: JournalFile) -> None:
-        nonlocal entries, used
+        nonlocal current, entries, used
         entry = ([*shape.names], shape.pack_into, journal.memory, journal, shape.head, shape.whole, shape.row_bytes)
         if journal is not used or len(entries) >= _MAX_ENTRIES:  # all rows go on in one journal
             entries, used = {shape.names: entry}, journal
         else:
             entries[shape.names] = entry
+        current = entry
 
     def leave(names: Iterable[str]) -> None:
         nonlocal current
