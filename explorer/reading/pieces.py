@@ -17,6 +17,7 @@ import pyarrow as pa
 from explorer.errors import DamagedFile, FileError
 from explorer.reading.blocks import Floats, Ints
 from explorer.reading.liveness import writer_is_gone
+from explorer.storage.columns import numbers, validity
 from explorer.storage.layout import SegmentFile, SegmentName, list_gaps, list_segments
 from explorer.storage.live import JournalReader
 from explorer.storage.segments import Segment, open_segment
@@ -201,35 +202,6 @@ def points_of(table: pa.Table, metric: str, *, wall_time: bool = True) -> Points
         return Points(step, value, wall_us)
     valid = validity(column)
     return Points(step[valid], value[valid], wall_us[valid] if wall_time else wall_us)
-
-
-def numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """The values of a column as they lie in memory (rows without a value hold anything); int64[n] or float64[n].
-
-    Not `ChunkedArray.to_numpy`, which imports pandas.
-    """
-    kind = np.float64 if column.type == pa.float64() else np.int64
-    chunks = [
-        np.frombuffer(chunk.buffers()[1], kind, count=len(chunk), offset=8 * chunk.offset)
-        for chunk in column.chunks
-        if len(chunk)
-    ]
-    if len(chunks) == 1:
-        return chunks[0]
-    return np.concatenate(chunks) if chunks else np.empty(0, kind)
-
-
-def validity(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Which rows of a column hold a value; bool[n]."""
-    found = []
-    for chunk in column.chunks:
-        bitmap = chunk.buffers()[0]
-        if bitmap is None:
-            found.append(np.ones(len(chunk), bool))
-        else:
-            bits = np.unpackbits(np.frombuffer(bitmap, np.uint8), bitorder="little")
-            found.append(bits[chunk.offset : chunk.offset + len(chunk)].astype(bool))
-    return np.concatenate(found) if found else np.empty(0, bool)
 
 
 def newest_wins(step: Ints) -> Ints | None:

@@ -12,18 +12,8 @@ import pyarrow as pa
 
 from explorer.errors import FileError
 from explorer.reading.blocks import Ints
-from explorer.reading.pieces import (
-    Piece,
-    Points,
-    TableFiles,
-    missing_parts,
-    newest_wins,
-    numbers,
-    open_piece,
-    points_of,
-    validity,
-)
-from explorer.storage.columns import column_name
+from explorer.reading.pieces import Piece, Points, TableFiles, missing_parts, newest_wins, open_piece, points_of
+from explorer.storage.columns import column_name, numbers, validity
 
 if TYPE_CHECKING:
     import pandas as pd
