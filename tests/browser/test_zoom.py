@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 
 
-def assert_rows_are_exact(tab: Any, recorded: Any) -> None:
-    """Every vertex of the raw lines is a recorded value, and inside the window none is missing when all are drawn."""
+def assert_rows_are_exact(tab: Any, recorded: Any, timeout_s: float = 15.0) -> None:
+    """Every vertex of the raw lines is a recorded value, and inside the window none is missing when all are drawn.
+
+    Waits for that: the charts of a page get their exact rows one after the other, late on a busy machine.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            _check_rows(tab, recorded)
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+            tab.page.wait_for_timeout(250)
+        else:
+            return
+
+
+def _check_rows(tab: Any, recorded: Any) -> None:
     low, high = tab.window()
     lines = tab.tables(1)["lines"]
     for run in range(3):
