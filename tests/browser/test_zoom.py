@@ -45,8 +45,11 @@ def test_the_wheel_with_ctrl_draws_the_exact_rows_of_the_window_in_all_charts(ta
     assert high - low < 0.6 * recorded.num_steps
     assert tab.window(1) == (low, high)
     assert_rows_are_exact(tab, recorded)
-    tab.act(lambda: tab.wheel(0, 9))
-    low, high = tab.window(0)
+    for _ in range(5):  # a browser may merge turns of the wheel that come quickly
+        tab.act(lambda: tab.wheel(0, 6))
+        low, high = tab.window(0)
+        if high - low < 400:
+            break
     assert high - low < 400
     assert_rows_are_exact(tab, recorded)
     assert tab.window(1) == (low, high)
