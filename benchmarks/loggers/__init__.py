@@ -10,6 +10,7 @@ from typing import Any
 LOGGERS: dict[str, tuple[str | None, str, str]] = {
     "nothing": (None, "floor", "an empty call"),
     "floor": (None, "floor", "list append, one Parquet at the end"),
+    "mapped": (None, "floor", "struct.pack_into a file mapping"),
     "explorer": (None, "ours", "Explorer"),
     "tensorboard": ("tensorboard", "tensorboard_logger", "TensorBoard"),
     "trackio": ("trackio", "trackio_logger", "Trackio"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,33 @@ class ListFloor(Logger):
         return table["step"].to_numpy(), table[metric].to_numpy()
 
 
+class MappedFloor(Logger):
+    """The least that survives a kill: each row packed into a file mapping; no look at names, types or space."""
+
+    def load(self) -> str:
+        """Nothing to import."""
+        return "-"
+
+    def open(self, folder: Path, names: list[str]) -> None:
+        """Map a file whose pages are there."""
+        size, row = 8 * 2**20, struct.Struct(f"@qq{len(names)}d")
+        with open(folder / "rows.bin", "wb+") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+            self._memory = mmap.mmap(file.fileno(), size)
+        for page in range(0, size, mmap.PAGESIZE):
+            self._memory[page] = 0
+        num_places = size // row.size
+
+        def log(values: dict[str, float], step: int, now: Any = time.monotonic_ns) -> None:
+            row.pack_into(self._memory, step % num_places * row.size, step, now(), *values.values())
+
+        self.log = log  # type: ignore[method-assign]
+
+    def close(self) -> None:
+        """The kernel has the rows."""
+        self._memory.close()
+
+
 class EmptyCall(Logger):
     """Nothing happens: what the measuring itself costs."""
 
@@ -92,4 +122,4 @@ def write_parquet(path: Path, names: list[str], columns: list[np.ndarray], *, ro
 
 def make(name: str) -> Logger:
     """See `LOGGERS`."""
-    return EmptyCall(name) if name == "nothing" else ListFloor(name)
+    return {"nothing": EmptyCall, "floor": ListFloor, "mapped": MappedFloor}[name](name)
