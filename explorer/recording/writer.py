@@ -21,6 +21,7 @@ from explorer.recording.redaction import redact_text
 from explorer.recording.run_folder import RunFolder, now
 from explorer.recording.stream import Row, Stream
 from explorer.recording.system import SystemSampler
+from explorer.recording.tasks import Task
 from explorer.recording.totals import Totals
 from explorer.recording.transfer import Transfers
 from explorer.recording.values import clean_text
@@ -48,6 +49,7 @@ class Writer(threading.Thread):
         state: what the summary says; `finish_as` sets the final one.
         error: type, message and traceback of the training's error, or None.
         refused_values: values that were no numbers; counted by the recorder.
+        tasks: further work of this thread; the recorder adds to it.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Writer(threading.Thread):
         self.state = "running"
         self.error: dict[str, str] | None = None
         self.refused_values = 0
+        self.tasks: list[Task] = []
         self._folder, self._config, self._notices = folder, config, notices
         self._scalars, self._system, self._transfers = scalars, system, transfers
         self._overhead, self._disk, self._mapped = overhead, disk, mapped
@@ -122,7 +125,7 @@ class Writer(threading.Thread):
     def print_line(self) -> None:
         """One line on standard error: what was recorded, where, and what it cost."""
         cost = self.describe_overhead()
-        spent_s = cost["caller_s"] + cost["writer_s"]
+        spent_s = cost["caller_s"] + cost["sampling_s"] + cost["writer_s"]
         share = f", {100 * cost['fraction']:.2g} % of the run" if cost["fraction"] < 1 else ""
         say(
             f"{self._totals.rows:,} rows, {self._totals.scalars:,} values in {self._folder.run_dir}; "
@@ -137,6 +140,8 @@ class Writer(threading.Thread):
         self._every("system", self._system_every_s, self._sample_system)
         self._every("collect", collect_s, self._collect)
         self._guard("seal", self._scalars.seal)
+        for task in self.tasks:
+            self._guard(task.name, task.tick)
         self._every("summary", SUMMARY_S, self._save_summary)
         self._every("sync", SYNC_S, self._sync)
         self._overhead.ask_for_sample()
@@ -284,6 +289,7 @@ class Writer(threading.Thread):
             "refused_values": self.refused_values,
             "warnings": self._notices.messages,
             "overhead": self.describe_overhead(),
+            **{task.name: task.describe() for task in self.tasks},
             "metrics": self._totals.encode(),
         }
 
@@ -296,6 +302,7 @@ class Writer(threading.Thread):
             ("collect", self._collect),
             ("finish", self._finish_scalars),
             ("finish system", self._system.finish),
+            *((f"finish {task.name}", task.finish) for task in self.tasks),
             ("give up", self._give_up),
             ("describe", self._save_last_facts),
             ("summary", self._last_summary),
