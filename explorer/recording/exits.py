@@ -39,8 +39,10 @@ class ExitHooks:
 
     Those share the journal's memory with it. Until `remove`, a recorder that nobody holds stays open.
 
-    The handler of SIGTERM that was there is called afterwards; if there was none, the process dies of the signal as it
-    would have. A handler that the training installs later wins. Outside the main thread no handler is installed.
+    A handler of SIGTERM that was there decides: when it returns, the training goes on (it may have a checkpoint to
+    finish) and so does the recorder; when it raises, the run was killed. If there was none, the recorder is closed and
+    the process dies of the signal as it would have. A handler that the training installs later wins. Outside the main
+    thread no handler is installed.
     """
 
     def __init__(self, recorder: Closable) -> None:
@@ -79,11 +81,16 @@ class ExitHooks:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         recorder, previous = self._recorder, self._previous
+        if callable(previous):
+            try:
+                previous(number, frame)
+            except BaseException:
+                if recorder is not None:
+                    recorder.close(state="killed", error=None)
+                raise
+            return
         if recorder is not None:
             recorder.close(state="killed", error=None)
-        if callable(previous):
-            previous(number, frame)
-            return
         with contextlib.suppress(ValueError):
             signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

@@ -61,7 +61,7 @@ def watch_for_ever(root, run_id, ack, pace_s=0.0):
 def end_with(root, run_id, how, rows=100):
     """Log some rows and end as told."""
     if how == "sigterm with a handler":
-        signal.signal(signal.SIGTERM, lambda *_: (os.mkdir(f"{root}/handler-was-called"), os._exit(7)))
+        signal.signal(signal.SIGTERM, lambda *_: (os.mkdir(f"{root}/handler-was-called"), sys.exit(7)))
     with Recorder("end", root=root, run_id=run_id, system_every_s=None, quiet=True) as rec:
         for step in range(rows):
             rec.log({"x": float(step)}, step=step)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from explorer import Recorder
+from explorer import Recorder, RecorderWarning
 from explorer.storage import process, records
 
 
@@ -71,21 +71,40 @@ def test_a_recorder_that_nobody_closed_is_closed_at_the_end(end, how, state):
     assert summary["state"] == state
 
 
-def test_sigterm_calls_the_handler_that_was_there_before(tmp_path):
-
-    called = []
-    before = signal.signal(signal.SIGTERM, lambda *_: called.append("old"))
+def send_sigterm(handler, root):
+    """The recorder after SIGTERM reached a process that had this handler before."""
+    before = signal.signal(signal.SIGTERM, handler)
     try:
-        recorder = Recorder("signal", root=tmp_path, system_every_s=None, quiet=True)
+        recorder = Recorder("signal", root=root, system_every_s=None, quiet=True)
         recorder.log({"a": 1.0})
-        os.kill(os.getpid(), signal.SIGTERM)
-        deadline = time.monotonic() + 5
-        while not called and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert called == ["old"]
-        assert records.read_record(recorder.path / "summary" / "0001-00000.json")["state"] == "killed"
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.05)  # the interpreter calls the handler at its next opportunity
+        finally:
+            recorder.log({"a": 2.0})
+        return recorder
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_training_whose_handler_of_sigterm_returns_goes_on_recording(tmp_path):
+    called = []
+    recorder = send_sigterm(lambda *_: called.append("old"), tmp_path)
+    recorder.close()
+    assert called == ["old"]
+    summary = records.read_record(recorder.path / "summary" / "0001-00000.json")
+    assert (summary["state"], summary["rows"]) == ("finished", 2)
+
+
+def test_a_run_whose_handler_of_sigterm_exits_was_killed(tmp_path):
+    def leave(*_):
+        raise SystemExit(0)
+
+    with pytest.warns(RecorderWarning, match="after close"), pytest.raises(SystemExit):
+        send_sigterm(leave, tmp_path)
+    (path,) = tmp_path.glob("*/summary/0001-00000.json")
+    summary = records.read_record(path)
+    assert (summary["state"], summary["rows"]) == ("killed", 1)
 
 
 def test_closing_gives_the_handler_of_sigterm_back(tmp_path):
