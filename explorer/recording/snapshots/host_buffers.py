@@ -19,6 +19,7 @@ from explorer.recording.snapshots.inventory import Found
 _ALIGNMENT = 64
 _BLOCK_BYTES = 64 * 2**20
 _SHORTENED = (torch.float32, torch.float64)
+DIRECT = ("cpu", "cuda")  # devices whose copies into host memory do not wait
 MAX_SETS = 2
 MAX_SMALL_SETS = 32
 SMALL_SETS_BYTES = 64 * 2**20
@@ -148,11 +149,9 @@ def start_copies(tensors: Sequence[torch.Tensor], views: Sequence[torch.Tensor])
     Those on the CPU have arrived when this returns. Those on CUDA follow what is enqueued on the current stream; other
     accelerators copy on the device, and the values are brought over by whoever takes `staged`. No device is waited for.
     """
-    direct = [index for index, tensor in enumerate(tensors) if tensor.device.type in ("cpu", "cuda")]
+    direct = [index for index, tensor in enumerate(tensors) if tensor.device.type in DIRECT]
     staged = [
-        (views[index], tensor.clone())
-        for index, tensor in enumerate(tensors)
-        if tensor.device.type not in ("cpu", "cuda")
+        (views[index], tensor.clone()) for index, tensor in enumerate(tensors) if tensor.device.type not in DIRECT
     ]
     failed: dict[int, str] = {}
     if direct:

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from explorer.recording.values import clean_name
+from explorer.storage.snapshot_files import ITEM_BYTES
+
 _PLAIN_DISPATCH = torch.Tensor.__torch_dispatch__
 _FSDP, _CHECKPOINT, _COMPILED = "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_orig_mod"
 
@@ -64,13 +67,18 @@ def take_inventory(model: nn.Module, optimizer: torch.optim.Optimizer | None = N
     return inventory
 
 
+def name_of(dtype: torch.dtype) -> str:
+    """The name of a type as snapshots spell it, such as "float32"."""
+    return str(dtype).removeprefix("torch.")
+
+
 def _walk(
     module: nn.Module, prefix: str, sharded: bool, above: tuple[nn.Module, ...]
 ) -> Iterator[tuple[str, str, torch.Tensor, bool]]:
     for role, tensors in (("param", module._parameters), ("buffer", module._buffers)):
         for key, tensor in tensors.items():
             if tensor is not None:
-                yield prefix + key, role, tensor, sharded
+                yield clean_name(prefix + key), role, tensor, sharded
     above = (*above, module)
     for key, child in module._modules.items():
         if child is not None and not any(child is each for each in above):  # some modules hold themselves
@@ -96,7 +104,7 @@ def _add_state(inventory: Inventory, optimizer: torch.optim.Optimizer, names: di
                 inventory.skipped.append((what, "its parameter is not in the model"))
                 continue
             for key, value in state.items():
-                name = f"{of}.{key}"
+                name = clean_name(f"{of}.{key}")
                 if isinstance(value, bool | int | float):
                     dtype = torch.float64 if isinstance(value, float) else None
                     value = torch.tensor(value, dtype=dtype)
@@ -138,4 +146,6 @@ def _plain(tensor: Any) -> tuple[torch.Tensor | None, str]:  # noqa: ANN401 - wh
         return None, "is nested"
     if tensor.is_quantized:
         return None, f"is quantised ({tensor.dtype})"
+    if name_of(tensor.dtype) not in ITEM_BYTES:
+        return None, f"has values of a type that snapshots do not know ({tensor.dtype})"
     return tensor.detach(), ""

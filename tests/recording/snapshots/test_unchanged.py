@@ -42,20 +42,47 @@ def test_two_tensors_whose_crc32_is_equal_by_accident_differ():
     raise AssertionError("no two texts of equal crc32 were found")
 
 
-def test_the_step_that_holds_the_bytes_is_found_until_it_is_forgotten():
+def test_a_tensor_of_other_names_too_is_another_tensor():
+    assert fingerprint("float32", (1,), memoryview(b"abcd")) != fingerprint(
+        "float32", (1,), memoryview(b"abcd"), ("y",)
+    )
+
+
+BIG = MIN_SHARED_BYTES
+
+
+def test_the_newest_snapshot_that_holds_the_bytes_itself_is_found():
     stored, same = StoredTensors(), mark(b"a" * 8)
-    assert stored.find("x", same, MIN_SHARED_BYTES) is None
-    stored.add("x", same, 10)
-    assert stored.find("x", same, MIN_SHARED_BYTES) == 10
-    assert stored.find("y", same, MIN_SHARED_BYTES) is None
-    assert stored.find("x", mark(b"b" * 8), MIN_SHARED_BYTES) is None
-    stored.forget_step(11)
-    assert stored.find("x", same, MIN_SHARED_BYTES) == 10
-    stored.forget_step(10)
-    assert stored.find("x", same, MIN_SHARED_BYTES) is None
+    assert stored.find("x", same, BIG) is None
+    stored.add(10, [("x", same)], {})
+    stored.add(20, [], {"x": 10})
+    assert stored.find("x", same, BIG) == 10
+    assert stored.find("y", same, BIG) is None
+    assert stored.find("x", mark(b"b" * 8), BIG) is None
+
+
+def test_bytes_that_others_refer_to_are_needed_until_the_last_of_those_is_gone():
+    stored, same, other = StoredTensors(), mark(b"a" * 8), mark(b"b" * 8)
+    stored.add(10, [("x", same), ("y", other)], {})
+    stored.add(20, [("y", same)], {"x": 10})
+    stored.add(30, [("y", other)], {"x": 10})
+    assert stored.drop(10) == {"x"}
+    assert stored.drop(10) == {"x"}  # asked again, since the disk has failed
+    assert stored.find("x", same, BIG) == 10
+    assert stored.drop(20) == set()
+    assert stored.needed(10) == {"x"}
+    stored.drop(30)
+    assert stored.needed(10) == set()
+
+
+def test_a_snapshot_that_is_gone_is_no_source_any_more():
+    stored, same = StoredTensors(), mark(b"a" * 8)
+    stored.add(10, [("x", same)], {})
+    assert stored.drop(10) == set()
+    assert stored.find("x", same, BIG) is None
 
 
 def test_a_few_bytes_are_rather_written_again():
     stored = StoredTensors()
-    stored.add("x", mark(b"a"), 10)
-    assert stored.find("x", mark(b"a"), MIN_SHARED_BYTES - 1) is None
+    stored.add(10, [("x", mark(b"a"))], {})
+    assert stored.find("x", mark(b"a"), BIG - 1) is None
