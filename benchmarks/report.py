@@ -88,7 +88,9 @@ def spread(values: Values) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """A Markdown table, then its notes."""
-    lines = ["| | Explorer | Target | " + " | ".join(OTHERS) + " |", "| --- " * (len(OTHERS) + 3) + "|"]
+    named = tuple(dict.fromkeys(name for row in rows for name in row.others))
+    others = OTHERS if set(named) <= set(OTHERS) else named
+    lines = ["| | Explorer | Target | " + " | ".join(others) + " |", "| --- " * (len(others) + 3) + "|"]
     notes: list[str] = []
     for row in rows:
         mark = ""
@@ -96,7 +98,7 @@ def table(rows: Sequence[Row]) -> str:
             if row.note not in notes:
                 notes.append(row.note)
             mark = f" [{notes.index(row.note) + 1}]"
-        cells = [row.what + mark, f"**{spread(row.ours)}**", _verdicts(row), *(_cell(row, other) for other in OTHERS)]
+        cells = [row.what + mark, f"**{spread(row.ours)}**", _verdicts(row), *(_cell(row, other) for other in others)]
         lines.append("| " + " | ".join(cells) + " |")
     lines += [""] + [f"[{number}] {note}  " for number, note in enumerate(notes, 1)] if notes else []
     return "\n".join(lines).rstrip()
