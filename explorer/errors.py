@@ -5,6 +5,7 @@ ExplorerError
 ├── RunNotFound         no run under that path or id; also a LookupError
 ├── MetricNotFound      the run has no such metric; also a LookupError
 ├── RootError           the folder of runs cannot be read
+├── ProgramError        a captured program, or what is given to it, cannot be run
 └── FileError           something about one file; has `.path` and `.reason`
     ├── DamagedFile         torn, cut, flipped, foreign or hostile
     └── UnsupportedFormat   written by a newer version than this one
@@ -33,6 +34,10 @@ class MetricNotFound(ExplorerError, LookupError):
 
 class RootError(ExplorerError):
     """The folder of runs is missing, is not a folder, or may not be read."""
+
+
+class ProgramError(ExplorerError):
+    """A captured program cannot be run, or not with this input or these weights; the message says what to do."""
 
 
 class FileError(ExplorerError):
