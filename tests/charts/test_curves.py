@@ -10,17 +10,8 @@ from typing import Any
 import pytest
 import vl_convert
 
-from explorer.charts.curves import (
-    MAX_HOVER,
-    PERIOD,
-    TABLES,
-    ZOOM,
-    CurveLook,
-    XKind,
-    curves_spec,
-    domain,
-    metric_curves,
-)
+from explorer.charts.curves import TABLES, ZOOM, curves_spec
+from explorer.charts.look import MAX_HOVER, PERIOD, CurveLook, XKind, domain
 
 LOOK = CurveLook(domain=domain({"a": 0, "b": 1}), shown=("a", "b"))
 HOSTILE = "a'b]\"c[0] datum.x ${1} </script>"
@@ -49,9 +40,7 @@ def test_every_look_compiles_without_a_warning(
 
 def test_equal_looks_share_one_specification() -> None:
     assert curves_spec(LOOK) is curves_spec(replace(LOOK))
-    assert json.dumps(curves_spec(LOOK)) == json.dumps(
-        {k: v for k, v in metric_curves(LOOK).to_dict().items() if k != "$schema"}
-    )
+    assert curves_spec(LOOK) is not curves_spec(replace(LOOK, height=100))
 
 
 def test_data_come_by_name_and_are_not_in_the_specification() -> None:
@@ -85,8 +74,9 @@ def test_colours_are_the_theme_s_and_a_series_keeps_its_place() -> None:
         found = domain(labels)
         assert len(set(found)) == len(found)
         assert all(found.index(label) % PERIOD == place % PERIOD for label, place in labels.items())
-    colour = curves_spec(LOOK)["layer"][1]["encoding"]["color"]
-    assert "range" not in colour["scale"]
+    scales = [scale for channel in encodings(curves_spec(LOOK)) if "scale" in channel and (scale := channel["scale"])]
+    colours = next(scale for scale in scales if scale["domain"] == list(LOOK.domain))
+    assert "range" not in colours
 
 
 def test_the_same_label_twice_is_two_places_and_not_an_endless_search() -> None:
@@ -108,6 +98,17 @@ def test_the_zoom_is_bound_to_the_x_axis_alone_and_the_wheel_needs_a_key() -> No
     assert zoom["bind"] == "scales"
     assert zoom["select"]["encodings"] == ["x"]
     assert "ctrlKey" in zoom["select"]["zoom"]
+
+
+@pytest.mark.parametrize("kind", ["whole", "utc"])
+def test_scales_and_axes_of_the_first_layer_are_those_of_all(kind: XKind) -> None:
+    look = replace(LOOK, x_kind=kind, smooth=True)
+    first, *others = curves_spec(look)["layer"]
+    assert {"x", "y", "color"} == {name for name, channel in first["encoding"].items() if "scale" in channel}
+    vega = vl_convert.vegalite_to_vega(curves_spec(look))
+    assert [scale["name"] for scale in vega["scales"]] == ["x", "y", "color", "shape"]
+    assert "view" in json.dumps([scale["domain"] for scale in vega["scales"][:2]])
+    assert not [layer for layer in others if "axis" in layer["encoding"].get("x", {})]
 
 
 def test_what_streamlit_would_set_by_the_number_of_rows_is_set() -> None:
