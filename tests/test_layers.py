@@ -22,6 +22,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "recording": ({"storage", "programs", "errors"}, ARROW | {"torch", "psutil"}),
     "reading": ({"storage", "errors"}, ARROW | {"pandas"}),
     "analysis": (set(), {"numpy", "pandas", "scipy"}),
+    "inference": ({"programs", "reading", "storage", "errors"}, {"torch", "captum", "numpy", "pandas"}),
     "charts": (set(), {"numpy", "pyarrow"}),
     "notebook": ({"reading", "analysis", "charts", "storage", "errors"}, {"altair", "numpy", "pyarrow"}),
     "app": (

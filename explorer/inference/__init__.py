@@ -1,0 +1,1 @@
+"""Run any recorded step again, without its author's code, as it was and edited."""
