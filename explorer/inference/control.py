@@ -84,10 +84,11 @@ def _moved(before: Tensor, after: Tensor, generator: torch.Generator, what: str)
     if not before.is_floating_point():
         return _tokens_moved(before, after, generator)
     change = after - before
-    rows = change.reshape(change.shape[0], -1).abs().amax(dim=1).nonzero().flatten()
-    if change.dim() > 1 and len(rows) < len(change):
-        others = _others(set(rows.tolist()), len(change), len(rows), generator).to(change.device)
-        return before.index_add(0, others, change[rows])
+    if change.dim() > 1:
+        rows = change.flatten(1).abs().amax(dim=1).nonzero().flatten()
+        if len(rows) < len(change):
+            others = _others(set(rows.tolist()), len(change), len(rows), generator).to(change.device)
+            return before.index_add(0, others, change[rows])
     order = torch.randperm(change.numel(), generator=generator).to(change.device)
     return before + change.flatten()[order].reshape(change.shape)
 

@@ -23,9 +23,9 @@ class ClassChange:
     """What an edit did to one classification.
 
     Attributes:
-        table: one row a class, most probable before the edit first: class, name, logit_before, logit_after, logit_change,
-            probability_before, probability_after, probability_change, rank_before, rank_after, rank_change
-            (ranks from 1; a positive change moved up).
+        table: one row a class, most probable before the edit first: class, name, logit_before, logit_after,
+            logit_change, probability_before, probability_after, probability_change, rank_before, rank_after,
+            rank_change (ranks from 1; a positive change moved up).
         kl: divergence of the edited from the original probabilities, in nats.
         predicted_before, predicted_after: index of the most probable class.
     """

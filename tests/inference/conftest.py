@@ -41,8 +41,8 @@ class Case:
         return self.program.inputs[0].path
 
     def subject(self, **changes) -> Subject:
-        facts = {"probe": {self.path: self.inputs}, "snapshots": Snapshots(self)}
-        return Subject(self.interpreter, self.weights, **{**facts, **changes})
+        facts = {"weights": self.weights, "probe": {self.path: self.inputs}, "snapshots": Snapshots(self)}
+        return Subject(self.interpreter, **{**facts, **changes})
 
     def node(self, op: str, which: int = 0) -> str:
         """The name of the how-manieth node with an operator."""
