@@ -20,8 +20,7 @@ Getter = Callable[[list[Value]], Value]
 
 _LAYOUTS: Final = {"strided": torch.strided, "sparse_coo": torch.sparse_coo}
 _MEMORY_FORMATS: Final = {
-    name: getattr(torch, name)
-    for name in ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
+    name: getattr(torch, name) for name in ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
 }
 _ALL: Final = frozenset(("all",))
 
@@ -132,7 +131,9 @@ class Interpreter:
         wanted = frozenset(keep)
         hook = self._hook(wanted, replace, on_node, kept) if wanted or replace or on_node else None
         if hook is not None:
-            values = [hook_input(hook, name, value) for name, value in zip(self.program.graph.inputs, values, strict=True)]
+            values = [
+                hook_input(hook, name, value) for name, value in zip(self.program.graph.inputs, values, strict=True)
+            ]
         if seed is not None:
             torch.manual_seed(seed)
         outputs = self._execute(self._code, values, hook)
@@ -377,7 +378,9 @@ def _constant(key: str, value: Any) -> Value:  # noqa: ANN401 - what JSON holds
     known: Mapping[str, Value] = {"layout": _LAYOUTS, "memory_format": _MEMORY_FORMATS}.get(key, {})
     if value in known:
         return known[value]
-    raise ProgramError(f"the program uses the {key.replace('_', ' ')} {value!r}, which PyTorch {torch.__version__} lacks")
+    raise ProgramError(
+        f"the program uses the {key.replace('_', ' ')} {value!r}, which PyTorch {torch.__version__} lacks"
+    )
 
 
 def _branch_graph(value: Mapping[str, Any]) -> Graph:

@@ -74,7 +74,9 @@ _IN_PLACE_ATEN: Final = frozenset(
     """.split()
 )
 _TORCHVISION: Final = frozenset(("nms", "roi_align", "roi_pool", "ps_roi_align", "deform_conv2d"))
-_PRIMS: Final = frozenset(("convert_element_type", "broadcast_in_dim", "iota", "where", "squeeze", "transpose", "view_of"))
+_PRIMS: Final = frozenset(
+    ("convert_element_type", "broadcast_in_dim", "iota", "where", "squeeze", "transpose", "view_of")
+)
 
 # Sizes are computed in Python; these are the functions that a graph of PyTorch uses for that.
 _PYTHON: Final[dict[str, Callable[..., Any]]] = {

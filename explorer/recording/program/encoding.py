@@ -33,7 +33,9 @@ def encode_argument(value: Any, name_of: Callable[[Any], str | None]) -> Any:  #
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        return value if math.isfinite(value) else {"float": "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"}
+        return (
+            value if math.isfinite(value) else {"float": "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"}
+        )
     if isinstance(value, list | tuple):
         return [encode_argument(part, name_of) for part in value]
     if isinstance(value, slice):

@@ -106,7 +106,9 @@ def _inputs(
     inputs: list[Document] = []
     weights: dict[str, Document] = {}
     constants: Constants = {}
-    values = dict(zip((node.name for node in exported.graph.find_nodes(op="placeholder")), _metas(exported), strict=True))
+    values = dict(
+        zip((node.name for node in exported.graph.find_nodes(op="placeholder")), _metas(exported), strict=True)
+    )
     paths = iter(zip(input_paths(args, kwargs), leaves(args, kwargs), strict=True))
     order: list[str] = []
     for spec in exported.graph_signature.input_specs:

@@ -143,7 +143,11 @@ class _Tape(TorchDispatchMode):
         return encode_argument(value, lambda part: self.name_of(part) if isinstance(part, Tensor) else None)
 
     def __torch_dispatch__(  # noqa: D105
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None  # noqa: ANN401
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         kwargs = kwargs or {}
         resolve(str(func), in_place=True)
