@@ -6,6 +6,7 @@ ExplorerError
 ├── MetricNotFound      the run has no such metric; also a LookupError
 ├── RootError           the folder of runs cannot be read
 ├── ProgramError        a captured program, or what is given to it, cannot be run
+│   └── OutOfMemory         the device has too little memory for it
 └── FileError           something about one file; has `.path` and `.reason`
     ├── DamagedFile         torn, cut, flipped, foreign or hostile
     └── UnsupportedFormat   written by a newer version than this one
@@ -38,6 +39,10 @@ class RootError(ExplorerError):
 
 class ProgramError(ExplorerError):
     """A captured program cannot be run, or not with this input or these weights; the message says what to do."""
+
+
+class OutOfMemory(ProgramError):
+    """The device has too little memory for this run; another device, or a smaller input, may do."""
 
 
 class FileError(ExplorerError):
