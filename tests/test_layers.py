@@ -21,6 +21,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "programs": ({"storage", "errors"}, {"torch"}),
     "recording": ({"storage", "programs", "errors"}, ARROW | {"torch", "psutil"}),
     "reading": ({"storage", "errors"}, ARROW | {"pandas"}),
+    "inference": ({"programs", "reading", "storage", "errors"}, {"numpy", "torch"}),
     "analysis": (set(), {"numpy", "pandas", "scipy"}),
     "charts": (set(), {"numpy", "pyarrow"}),
     "notebook": ({"reading", "analysis", "charts", "storage", "errors"}, {"altair", "numpy", "pyarrow"}),
