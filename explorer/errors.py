@@ -4,8 +4,11 @@ ExplorerError
 ├── UsageError          a wrong argument of ours; also a ValueError
 ├── RunNotFound         no run under that path or id; also a LookupError
 ├── MetricNotFound      the run has no such metric; also a LookupError
+├── TensorNotFound      the run, or one of its snapshots, has no such tensor; also a LookupError
+├── SnapshotNotFound    the run has no snapshot of that step; also a LookupError
 ├── RootError           the folder of runs cannot be read
 ├── ProgramError        a captured program, or what is given to it, cannot be run
+│   └── OutOfMemory         the device has too little memory for it
 └── FileError           something about one file; has `.path` and `.reason`
     ├── DamagedFile         torn, cut, flipped, foreign or hostile
     └── UnsupportedFormat   written by a newer version than this one
@@ -32,12 +35,24 @@ class MetricNotFound(ExplorerError, LookupError):
     """The run has no metric of this name."""
 
 
+class TensorNotFound(ExplorerError, LookupError):
+    """The run, or one of its snapshots, has no tensor of this name."""
+
+
+class SnapshotNotFound(ExplorerError, LookupError):
+    """The run has no snapshot of this step."""
+
+
 class RootError(ExplorerError):
     """The folder of runs is missing, is not a folder, or may not be read."""
 
 
 class ProgramError(ExplorerError):
     """A captured program cannot be run, or not with this input or these weights; the message says what to do."""
+
+
+class OutOfMemory(ProgramError):
+    """The device has too little memory for this run; another device, or a smaller input, may do."""
 
 
 class FileError(ExplorerError):

@@ -1,1 +1,1 @@
-"""Run any recorded step again, without its author's code, as it was and edited."""
+"""Run recorded models again, as they were and edited: weights of a step, edits, outcomes, attributions, devices."""

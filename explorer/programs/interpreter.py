@@ -1,29 +1,27 @@
-"""Run a captured program: node after node, on any device, with any weights, and with any node's value kept or replaced."""
+"""Run a captured program: node after node, on any device, with any weights, and any node's value kept or replaced."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from explorer.errors import ProgramError
-from explorer.programs.operators import COND, resolve, writes
-from explorer.storage.program import Graph, Input, Node, Program, references
+from explorer.errors import OutOfMemory, ProgramError
+from explorer.programs.compiling import DEVICE_PLACE, Code, Step, compile_graph
+from explorer.programs.inputs import match_inputs
+from explorer.programs.operators import is_random, writes
+from explorer.programs.seeding import seeded
+from explorer.storage.program import Node, Program
 
 Value = Any
 Replacement = Tensor | Callable[[Tensor], Tensor]
-Getter = Callable[[list[Value]], Value]
+Hook = Callable[[Node, Value], Value]
 
-_LAYOUTS: Final = {"strided": torch.strided, "sparse_coo": torch.sparse_coo}
-_MEMORY_FORMATS: Final = {
-    name: getattr(torch, name)
-    for name in ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
-}
-_ALL: Final = frozenset(("all",))
+ALL: Final = frozenset(("all",))
 
 
 class PathChanged(ProgramError):
@@ -43,26 +41,6 @@ class Result:
     kept: dict[str, Value] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """A node, ready to run: where its value goes, how to get its arguments, and which values end with it."""
-
-    node: Node
-    place: int
-    function: Callable[..., Value] | None  # None: `cond`
-    args: Sequence[Value]  # getters and plain values
-    kwargs: Mapping[str, Value]
-    ends: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Code:
-    size: int
-    num_inputs: int
-    steps: tuple[_Step, ...]
-    outputs: tuple[Value, ...]
-
-
 class Interpreter:
     """A program with its operators looked up once; runs as often as wanted, from one thread at a time.
 
@@ -77,16 +55,14 @@ class Interpreter:
     def __init__(self, program: Program, constants: Mapping[str, Tensor]) -> None:
         self.program = program
         self._constants = dict(constants)
-        missing = [w.name for w in program.weights.values() if w.role == "constant" and w.name not in constants]
-        if missing:
-            raise ProgramError(f"the program's constant {missing[0]!r} is missing: its file is damaged or gone")
-        self._device = torch.device("cpu")
+        for weight in program.weights.values():
+            if weight.role == "constant" and weight.name not in constants:
+                raise ProgramError(f"the program's constant {weight.name!r} is missing: its file is damaged or gone")
+        self._code = compile_graph(program.graph, in_place=program.route == "tape")
         # Only a tape writes into tensors; then inputs and weights are copied first, and kept values at once.
-        self._in_place = program.route == "tape"
-        self._code = self._compile(program.graph)
-        self._writes = self._in_place and any(
-            step.function is not None and writes(step.function) for step in self._code.steps
-        )
+        self._writes = any(writes(function) for function in _functions(self._code))
+        self._is_random = any(is_random(function) for function in _functions(self._code))
+        self._names = {*program.graph.inputs, *(node.name for node in program.graph.nodes)}
 
     def run(
         self,
@@ -103,46 +79,58 @@ class Interpreter:
 
         Args:
             inputs: tensors in the order of `program.inputs`, or by their path. What was no tensor at capture may be
-                left out of a mapping, and is the recorded value then.
+                left out, and is the recorded value then.
             weights: by name; parameters and buffers, on any device.
             device: where to compute; everything is brought there.
-            keep: names of nodes whose values to return, or `{"all"}`.
+            keep: names of nodes (also of inputs and weights) whose values to return; `{"all"}` for all nodes.
             replace: node's name to what its value becomes: a tensor, or a function of the value.
-            on_node: called with each node and its value, after a replacement.
-            seed: of the generators of random numbers, so that two runs draw the same; None leaves them as they are.
+            on_node: called with each node and its value, after a replacement. Not for nodes in a branch of `cond`.
+            seed: of the random numbers that the program draws, so that two runs draw the same; PyTorch's generators
+                are put back after. None draws from them as they are.
 
         Raises:
-            ProgramError: an input or a weight does not fit, or a name is unknown.
+            ProgramError: an input or a weight does not fit, a name is unknown, or an operator fails.
             PathChanged: a tape would take another path with this input.
+            OutOfMemory: the device has too little memory.
         """
-        self._device = torch.device(device)
+        device = torch.device(device)
         replace = replace or {}
-        unknown = ({*replace} | {*keep}) - {node.name for node in self.program.graph.nodes} - _ALL
-        unknown -= set(self.program.graph.inputs)
+        unknown = {*replace, *keep} - self._names - ALL
         if unknown:
             raise ProgramError(f"the program has no node {sorted(unknown)[0]!r}")
-        given = match_inputs(self.program, inputs)
-        values = [self._placed(value) for value in given]
-        for weight in self.program.weights.values():
-            source = self._constants if weight.role == "constant" else weights
-            if weight.name not in source:
-                raise ProgramError(f"the {weight.role} {weight.name!r} is missing from these weights")
-            values.append(self._placed(source[weight.name]))
         kept: dict[str, Value] = {}
-        wanted = frozenset(keep)
-        hook = self._hook(wanted, replace, on_node, kept) if wanted or replace or on_node else None
-        if hook is not None:
-            values = [hook_input(hook, name, value) for name, value in zip(self.program.graph.inputs, values, strict=True)]
-        if seed is not None:
-            torch.manual_seed(seed)
-        outputs = self._execute(self._code, values, hook)
+        hook = self._hook(frozenset(keep), replace, on_node, kept) if keep or replace or on_node else None
+        values = self._inputs(inputs, weights, device)
+        if hook is not None and not (unhooked := {*replace, *keep}).isdisjoint(self.program.graph.inputs):
+            values = [
+                hook(_input_node(name), value) if name in unhooked else value
+                for name, value in zip(self.program.graph.inputs, values, strict=True)
+            ]
+        with seeded(device, seed) if self._is_random else nullcontext():
+            outputs = _execute(self._code, values, device, hook)
         return Result(dict(zip(self.program.output_paths, outputs, strict=True)), kept)
 
-    def _placed(self, value: Value) -> Value:
+    def _inputs(
+        self, inputs: Sequence[Value] | Mapping[str, Value], weights: Mapping[str, Tensor], device: torch.device
+    ) -> list[Value]:
+        given = match_inputs(self.program, inputs)
+        for weight in self.program.weights.values():
+            found = (self._constants if weight.role == "constant" else weights).get(weight.name)
+            if found is None:
+                raise ProgramError(f"the {weight.role} {weight.name!r} is missing from these weights")
+            given.append(found)
+        try:
+            return [self._placed(value, device) for value in given]
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise OutOfMemory(f"inputs and weights do not fit into the memory of {device}") from error
+            raise
+
+    def _placed(self, value: Value, device: torch.device) -> Value:
         if not isinstance(value, Tensor):
             return value
-        if value.device != self._device:
-            return value.to(self._device)
+        if value.device != device:
+            return value.to(device)  # the same tensor where "cuda" already means its device
         return value.clone() if self._writes else value
 
     def _hook(
@@ -151,13 +139,14 @@ class Interpreter:
         replace: Mapping[str, Replacement],
         on_node: Callable[[Node, Value], None] | None,
         kept: dict[str, Value],
-    ) -> Callable[[Node, Value], Value]:
-        every = wanted == _ALL
+    ) -> Hook:
+        every = "all" in wanted
         copies = self._writes
 
         def hook(node: Node, value: Value) -> Value:
             if node.name in replace:
                 value = _replaced(node, value, replace[node.name])
+                value = value.clone() if copies and isinstance(value, Tensor) else value
             if every or node.name in wanted:
                 kept[node.name] = value.clone() if copies and isinstance(value, Tensor) else value
             if on_node is not None:
@@ -166,235 +155,93 @@ class Interpreter:
 
         return hook
 
-    def _execute(
-        self, code: _Code, inputs: Sequence[Value], hook: Callable[[Node, Value], Value] | None
-    ) -> list[Value]:
-        values: list[Value] = [None] * code.size
-        values[: len(inputs)] = inputs
-        for step in code.steps:
-            args = [part.get(values) if isinstance(part, _Get) else part for part in step.args]
-            kwargs = {name: part.get(values) if isinstance(part, _Get) else part for name, part in step.kwargs.items()}
-            try:
-                if step.function is None:
-                    value = self._branch(args, hook)
-                else:
-                    value = step.function(*args, **kwargs)
-            except ProgramError:
-                raise
-            except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
-                raise _node_error(step.node, error) from error
-            if step.node.expect is not None and value != step.node.expect:
-                raise PathChanged(
-                    f"the model decided by a value here: {step.node.expect!r} when it was recorded, {value!r} with this "
-                    "input. It would go another way, which was not recorded"
-                )
-            if hook is not None:
-                value = hook(step.node, value)
-            values[step.place] = value
-            for place in step.ends:
-                values[place] = None
-        return [part.get(values) if isinstance(part, _Get) else part for part in code.outputs]
 
-    def _branch(self, args: list[Value], hook: Callable[[Node, Value], Value] | None) -> Value:
-        if len(args) != 4 or not isinstance(args[1], _Code) or not isinstance(args[2], _Code):
-            raise ProgramError("the program has a cond without two branches")
-        chosen = args[1] if bool(args[0]) else args[2]
-        if len(args[3]) != chosen.num_inputs:
-            raise ProgramError("the program has a cond whose branches take other inputs than it gives")
-        return self._execute(chosen, args[3], hook)
-
-    def _compile(self, graph: Graph) -> _Code:
-        places = {name: place for place, name in enumerate((*graph.inputs, *(node.name for node in graph.nodes)))}
-        last: dict[str, int] = {}
-        for index, node in enumerate(graph.nodes):
-            for name in (*references(list(node.args)), *references(list(node.kwargs.values()))):
-                last[name] = index
-        for name in references(list(graph.outputs)):
-            last.pop(name, None)
-        ends: dict[int, list[int]] = {}
-        for name, index in last.items():
-            ends.setdefault(index, []).append(places[name])
-        steps = []
-        for index, node in enumerate(graph.nodes):
-            steps.append(
-                _Step(
-                    node=node,
-                    place=places[node.name],
-                    function=None if node.op == COND else resolve(node.op, in_place=self._in_place),
-                    args=[self._decode(part, places) for part in node.args],
-                    kwargs={name: self._decode(part, places) for name, part in node.kwargs.items()},
-                    ends=tuple(ends.get(index, ())),
-                )
-            )
-        outputs = tuple(self._decode(part, places) for part in graph.outputs)
-        return _Code(len(places), len(graph.inputs), tuple(steps), outputs)
-
-    def _decode(self, part: object, places: Mapping[str, int]) -> Value:
-        """An encoded argument as a plain value, or as a `_Get` where it depends on the run."""
-        if isinstance(part, list):
-            parts = [self._decode(each, places) for each in part]
-            return _Get.list_of(parts) if any(isinstance(each, _Get) for each in parts) else parts
-        if not isinstance(part, dict):
-            return part
-        ((key, value),) = part.items()
-        if key == "node":
-            return _Get.place(places[value])
-        if key == "device":
-            return _Get(lambda _: self._device)
-        if key == "graph":
-            return self._compile(_branch_graph(value))
-        if key == "slice":
-            parts = [self._decode(each, places) for each in value]
-            if any(isinstance(each, _Get) for each in parts):
-                whole = _Get.list_of(parts)
-                return _Get(lambda values: slice(*whole.get(values)))
-            return slice(*parts)
-        return _constant(key, value)
+def _functions(code: Code) -> list[Callable[..., Value]]:
+    """Every operator of a graph and of its branches."""
+    found = [step.function for step in code.steps if step.function is not None]
+    for part in code.start:
+        if isinstance(part, Code):
+            found += _functions(part)
+    return found
 
 
-class _Get:
-    """An argument that depends on the run."""
-
-    __slots__ = ("get",)
-
-    def __init__(self, get: Getter) -> None:
-        self.get = get
-
-    @classmethod
-    def place(cls, place: int) -> _Get:
-        return cls(lambda values: values[place])
-
-    @classmethod
-    def list_of(cls, parts: Sequence[Value]) -> _Get:
-        return cls(lambda values: [part.get(values) if isinstance(part, _Get) else part for part in parts])
-
-
-def hook_input(hook: Callable[[Node, Value], Value], name: str, value: Value) -> Value:
-    """Let a hook see an input or a weight as if it were a node's value."""
-    return hook(Node(name, "input", (), {}, None, "", "", None, None), value)
-
-
-def match_inputs(program: Program, inputs: Sequence[Value] | Mapping[str, Value]) -> list[Value]:
-    """The inputs in the program's order, each checked against what was captured.
-
-    Raises:
-        ProgramError: one is missing, is unknown, or has another dtype, number of dimensions or fixed size.
-    """
-    if not isinstance(inputs, Mapping):
-        tensors = [found for found in program.inputs if found.dtype]
-        names = tensors if len(inputs) == len(tensors) else program.inputs
-        if len(inputs) != len(names):
-            raise ProgramError(f"the model takes {len(program.inputs)} inputs; found {len(inputs)}")
-        inputs = {found.path: value for found, value in zip(names, inputs, strict=True)}
-    unknown = set(inputs) - {found.path for found in program.inputs}
-    if unknown:
-        known = ", ".join(found.path for found in program.inputs)
-        raise ProgramError(f"the model has no input {sorted(unknown)[0]!r}; it has {known}")
-    values = []
-    sizes: dict[str, int] = {}
-    for found in program.inputs:
-        if not found.dtype:
-            values.append(_plain_input(found, inputs))
-            continue
-        value = inputs.get(found.path)
-        if not isinstance(value, Tensor):
-            raise ProgramError(f"the input {found.path} should be a tensor; found {type(value).__name__}")
-        _check_tensor(program, found, value, sizes)
-        values.append(value)
-    return values
+def _execute(code: Code, inputs: Sequence[Value], device: torch.device, hook: Hook | None) -> tuple[Value, ...]:
+    values = code.start.copy()
+    values[DEVICE_PLACE] = device
+    for place, value in zip(code.input_places, inputs, strict=True):
+        values[place] = value
+    for step in code.steps:
+        for build in step.builds:
+            values[build.place] = build.make(build.fetch(values))
+        args = step.fetch(values)
+        try:
+            if step.function is None:
+                value = _branch(args, device)
+            elif step.names:
+                value = step.function(*args, **dict(zip(step.names, step.fetch_named(values), strict=True)))
+            else:
+                value = step.function(*args)
+        except ProgramError:
+            raise
+        except Exception as error:  # whatever a kernel raises for values that do not suit it
+            raise _explained(step.node, error) from error
+        if step.node.expect is not None:
+            _check_path(step, value)
+        if hook is not None:
+            value = hook(step.node, value)
+        values[step.place] = value
+        for place in step.ends:
+            values[place] = None
+    for build in code.builds:
+        values[build.place] = build.make(build.fetch(values))
+    return code.fetch_outputs(values)
 
 
-def _plain_input(found: Input, inputs: Mapping[str, Value]) -> Value:
-    value = inputs.get(found.path, found.value)
-    if isinstance(value, Tensor) or value != found.value:
-        raise ProgramError(
-            f"the input {found.path} was {found.value!r} when the model was recorded and is part of the program; "
-            f"found {'a tensor' if isinstance(value, Tensor) else repr(value)}"
+def _branch(args: tuple[Value, ...], device: torch.device) -> Value:
+    if len(args) != 4 or not isinstance(args[1], Code) or not isinstance(args[2], Code):
+        raise ProgramError("the program has a cond without two branches")
+    chosen = args[1] if bool(args[0]) else args[2]
+    if not isinstance(args[3], list) or len(args[3]) != len(chosen.input_places):
+        raise ProgramError("the program has a cond whose branches take other inputs than it gives")
+    return _execute(chosen, args[3], device, None)
+
+
+def _check_path(step: Step, value: Value) -> None:
+    expected = step.node.expect
+    both_nan = isinstance(value, float) and value != value and expected != expected
+    if isinstance(value, Tensor) or (value != expected and not both_nan):
+        where = f" ({step.node.source})" if step.node.source else ""
+        raise PathChanged(
+            f"the model decides by a value at {step.node.name}{where}: {expected!r} when it was recorded, {value!r} "
+            "now. It would go another way, which was not recorded"
         )
-    return value
 
 
-def _check_tensor(program: Program, found: Input, value: Tensor, sizes: dict[str, int]) -> None:
-    dtype = str(value.dtype).removeprefix("torch.")
-    floating = value.is_floating_point() and getattr(torch, found.dtype, torch.int64).is_floating_point
-    if dtype != found.dtype and not floating:
-        raise ProgramError(f"the input {found.path} should be {found.dtype}; found {dtype}")
-    if value.dim() != len(found.shape):
-        raise ProgramError(
-            f"the input {found.path} should have {len(found.shape)} dimensions {_shape_text(found.shape)}; found "
-            f"{tuple(value.shape)}"
-        )
-    for dim, (wanted, size) in enumerate(zip(found.shape, value.shape, strict=True)):
-        if isinstance(wanted, int):
-            if size != wanted:
-                raise ProgramError(
-                    f"the input {found.path} should have size {wanted} in dimension {dim}, which was fixed when the "
-                    f"model was recorded; found {size}"
-                )
-            continue
-        low, high = program.symbols.get(wanted, (0, None))
-        if size < low or (high is not None and size > high):
-            reach = f"at least {low}" if high is None else f"{low} to {high}"
-            raise ProgramError(f"the input {found.path} should have {reach} in dimension {dim}; found {size}")
-        if sizes.setdefault(wanted, size) != size:
-            raise ProgramError(
-                f"the input {found.path} should have {sizes[wanted]} in dimension {dim}, as another input; found {size}"
-            )
-
-
-def _shape_text(shape: Sequence[int | str]) -> str:
-    return "(" + ", ".join("any" if isinstance(dim, str) else str(dim) for dim in shape) + ")"
+def _input_node(name: str) -> Node:
+    return Node(name, "input", (), {}, None, "", "", None, None)
 
 
 def _replaced(node: Node, value: Value, replacement: Replacement) -> Value:
-    if isinstance(replacement, Tensor):
-        new: Value = replacement.to(value.device) if isinstance(value, Tensor) else replacement
-    else:
-        new = replacement(value)
-    if isinstance(value, Tensor) and (not isinstance(new, Tensor) or new.shape != value.shape):
-        found = tuple(new.shape) if isinstance(new, Tensor) else type(new).__name__
+    if not isinstance(value, Tensor):
+        raise ProgramError(f"the value of {node.name} is no tensor: it cannot be replaced")
+    new = replacement if isinstance(replacement, Tensor) else replacement(value)
+    if not isinstance(new, Tensor) or new.shape != value.shape:
+        found = tuple(new.shape) if isinstance(new, Tensor) else f"a {type(new).__name__}"
         raise ProgramError(f"the new value of {node.name} should have the shape {tuple(value.shape)}; found {found}")
-    return new
+    return new.to(device=value.device, dtype=value.dtype)
 
 
-def _node_error(node: Node, error: Exception) -> ProgramError:
-    if isinstance(error, torch.OutOfMemoryError):
-        raise error
-    where = f" ({node.source})" if node.source else ""
+def _explained(node: Node, error: Exception) -> ProgramError:
+    where = f"{node.op} at {node.name}" + (f" ({node.source})" if node.source else "")
+    if is_out_of_memory(error):
+        return OutOfMemory(f"there is too little memory for {where}: use a smaller input or another device")
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return ProgramError(f"{node.op} at {node.name}{where} cannot be computed with these values: {text[:300]}")
+    return ProgramError(f"{where} cannot be computed with these values: {text[:300]}")
 
 
-def _constant(key: str, value: Any) -> Value:  # noqa: ANN401 - what JSON holds
-    if key == "float":
-        return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[value]
-    if key == "complex":
-        return complex(*(_constant("float", part["float"]) if isinstance(part, dict) else part for part in value))
-    if key == "dtype":
-        found = getattr(torch, value, None)
-        if isinstance(found, torch.dtype):
-            return found
-    known: Mapping[str, Value] = {"layout": _LAYOUTS, "memory_format": _MEMORY_FORMATS}.get(key, {})
-    if value in known:
-        return known[value]
-    raise ProgramError(f"the program uses the {key.replace('_', ' ')} {value!r}, which PyTorch {torch.__version__} lacks")
-
-
-def _branch_graph(value: Mapping[str, Any]) -> Graph:
-    nodes = tuple(
-        Node(
-            entry["name"], entry["op"], tuple(entry.get("args", ())), entry.get("kwargs", {}), entry.get("module"),
-            entry.get("source", ""), entry.get("dtype", ""), None, None,
-        )
-        for entry in value.get("nodes", ())
-    )  # fmt: skip
-    return Graph(tuple(value.get("inputs", ())), nodes, tuple(value.get("outputs", ())))
-
-
-def tensors_of(value: Value) -> Iterator[Tensor]:
-    """The tensors within a node's value."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from tensors_of(part)
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch or Python says that there is not enough memory, of any device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # The allocator of the CPU has no exception of its own.
+    return isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in str(error) or "out of memory" in str(error))

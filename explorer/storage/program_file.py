@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from explorer.errors import DamagedFile, ProgramError
 from explorer.storage.disk import Disk
-from explorer.storage.program import Program, parse_program
+from explorer.storage.program import Program
+from explorer.storage.program_document import parse_program
 from explorer.storage.records import check_format, encode
 
 MAX_COMPRESSED_BYTES: Final = 4 * 2**20

@@ -12,7 +12,8 @@ from torch.nn import functional
 from explorer.inference.edits.apply import Subject
 from explorer.programs.interpreter import Interpreter
 from explorer.recording.program.capture import capture
-from explorer.storage.program import Program, parse_program
+from explorer.storage.program import Program
+from explorer.storage.program_document import parse_program
 
 TEXT = (
     "the cat sat on the mat and the dog sat on the log while the rain ran down the lane and the train in spain "

@@ -16,7 +16,7 @@ from explorer.inference.program_module import ProgramModule, predicted_class
 from explorer.inference.randomisation import randomisation_check, rank_correlation
 from explorer.programs.interpreter import Interpreter
 from explorer.recording.program.capture import capture
-from explorer.storage.program import parse_program
+from explorer.storage.program_document import parse_program
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

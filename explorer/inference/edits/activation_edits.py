@@ -33,15 +33,7 @@ def replacement(edit: kinds.ActivationEdit, values: Values) -> Replace:
     Raises:
         UsageError: when called: the part is out of range, or a value from elsewhere does not fit.
     """
-    part = parse_part(edit.part)
-    change = _change(edit, values, part)
-
-    def replace(value: Tensor) -> Tensor:
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            raise UsageError(f"the node {edit.node} should hold one floating tensor to be edited")
-        return change(value)
-
-    return replace
+    return _change(edit, values, parse_part(edit.part))
 
 
 def chained(first: Replace, then: Replace) -> Replace:

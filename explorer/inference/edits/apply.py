@@ -142,11 +142,14 @@ def apply(recipe: Recipe, subject: Subject, inputs: Inputs) -> Edited:
         elif isinstance(edit, InputEdit):
             edited = edit_inputs(edited, edit)
     elsewhere = _Elsewhere(subject, edited, weights)
-    nodes = {node.name for node in program.graph.nodes}
+    dtypes = {node.name: node.dtype for node in program.graph.nodes}
     for edit in recipe:
         if isinstance(edit, ActivationEdit):
-            if edit.node not in nodes:
+            if edit.node not in dtypes:
                 raise UsageError(f"{edit.kind} should name a node of the program; found {edit.node!r}")
+            if "float" not in dtypes[edit.node]:
+                held = dtypes[edit.node] or "something else"
+                raise UsageError(f"the node {edit.node} should hold one floating tensor to be edited; it holds {held}")
             function = replacement(edit, elsewhere)
             replace[edit.node] = chained(replace[edit.node], function) if edit.node in replace else function
     return Edited(subject, edited, weights, replace)

@@ -1,19 +1,19 @@
-"""A stand-in for the user's model that may be taken apart: it shares the tensors and nothing else.
+"""A stand-in of the user's model that may be taken apart and run: it shares the memory of the parameters, no more.
 
-The model itself is never touched: its mode, hooks, gradients and attributes stay as they are.
+The model itself is never touched: its mode, hooks, gradients, buffers and attributes stay as they are.
 """
 
 from __future__ import annotations
 
 import copy
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-_HOOKS = (
+_HOOKS: Final = (
     "_forward_hooks",
     "_forward_pre_hooks",
     "_backward_hooks",
@@ -22,9 +22,10 @@ _HOOKS = (
     "_forward_hooks_always_called",
     "_forward_pre_hooks_with_kwargs",
 )
-# Hooks by which PyTorch itself computes a weight (the older weight_norm and spectral_norm): part of the model.
-_OWN_HOOKS = "torch.nn.utils"
-_PLAIN = (Tensor, int, float, bool, str, type(None), list, tuple)
+# Hooks by which PyTorch itself computes a weight (pruning, the older weight_norm and spectral_norm): part of the model.
+_OWN_HOOKS: Final = "torch.nn.utils"
+# Trainers that frameworks hang into a module; they are no part of what it computes.
+_TRAINERS: Final = ("_trainer", "trainer", "_fabric")
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -39,124 +40,88 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def stand_in(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode with the same parameters and buffers, without hooks.
+    """A copy in evaluation mode, without hooks, whose parameters share their memory; buffers are copied.
 
-    Raises whatever copying the model raises, such as for members that cannot be copied.
+    Members that cannot be copied are the same objects. Raises what copying a module of the model raises.
     """
-    shared: dict[int, Any] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    for module in model.modules():  # a trainer that a module holds (Lightning) is no part of it
-        for name in ("_trainer", "trainer", "_fabric"):
-            held = module.__dict__.get(name)
-            if held is not None and not isinstance(held, nn.Module | Tensor):
-                shared[id(held)] = None
-    clone = copy.deepcopy(model, shared)
+    with torch.no_grad():
+        memo = _memo(model)
+        try:
+            clone = copy.deepcopy(model, dict(memo))
+        except Exception:  # a lock, a file, a client: see which member it is, and share it
+            for member in _members(model):
+                try:
+                    copy.deepcopy(member, dict(memo))
+                except Exception:
+                    memo[id(member)] = member
+            clone = copy.deepcopy(model, dict(memo))
     for module in clone.modules():
-        for name in _HOOKS:
-            hooks = module.__dict__.get(name)
-            if hooks:
-                own = {key: hook for key, hook in hooks.items() if _is_own(hook)}
-                hooks.clear()
-                hooks.update(own)
-        # Frameworks wrap `forward` on the object, around the original module.
-        module.__dict__.pop("forward", None)
+        _drop_hooks(module)
     return clone.eval()
+
+
+def _memo(model: nn.Module) -> dict[int, Any]:
+    """What stands for the tensors of a model in a copy, as `copy.deepcopy` takes it."""
+    memo: dict[int, Any] = {}
+    for parameter in model.parameters():
+        memo[id(parameter)] = nn.Parameter(parameter.detach(), parameter.requires_grad)
+    for module in model.modules():
+        for name, member in vars(module).items():
+            if name in _TRAINERS and not isinstance(member, nn.Module | Tensor):
+                memo[id(member)] = None
+    # A tensor with a history, such as an activation that the model keeps for itself, refuses to be copied.
+    for member in (*model.buffers(), *_members(model)):
+        if isinstance(member, Tensor) and id(member) not in memo:
+            memo[id(member)] = member.detach().clone()
+    return memo
+
+
+def _members(model: nn.Module) -> Iterator[Any]:
+    """What the modules of a model hold besides modules, parameters and buffers; in containers, too."""
+    for module in model.modules():
+        for name, member in vars(module).items():
+            if name in ("_parameters", "_buffers", "_modules") or isinstance(member, nn.Module):
+                continue
+            if isinstance(member, dict):
+                yield from member.values()
+            elif isinstance(member, list | tuple):
+                yield from member
+            else:
+                yield member
+
+
+def _drop_hooks(module: nn.Module) -> None:
+    for name in _HOOKS:
+        hooks = vars(module).get(name)
+        if hooks:
+            own = {key: hook for key, hook in hooks.items() if _is_own(hook)}
+            hooks.clear()
+            hooks.update(own)
+    # Frameworks wrap `forward` on the object, around the original module.
+    if hasattr(vars(module).get("forward"), "__wrapped__"):
+        del module.forward
 
 
 def _is_own(hook: object) -> bool:
     return str(getattr(hook, "__module__", "")).startswith(_OWN_HOOKS)
 
 
-class Stage(nn.Module):
-    """Calls a model with positional and named inputs, and returns plain containers of tensors and numbers."""
-
-    def __init__(self, model: nn.Module, builders: Mapping[int | str, Callable[[Any], Any]]) -> None:
-        super().__init__()
-        self.model = model
-        self.__dict__["builders"] = dict(builders)
-
-    def forward(self, args: Any, kwargs: Any) -> Any:  # noqa: ANN401 - whatever the model takes and gives
-        """What the model returns, without what is neither tensor, number nor text."""
-        if self.builders:
-            args, kwargs = list(args), dict(kwargs)
-            for key, build in self.builders.items():
-                if isinstance(key, int):
-                    args[key] = build(args[key])
-                else:
-                    kwargs[key] = build(kwargs[key])
-        return plain(self.model(*args, **kwargs))
+def on_cpu(clone: nn.Module) -> nn.Module:
+    """The stand-in itself where it is on the CPU, else a copy of it there."""
+    tensors = (*clone.parameters(), *clone.buffers())
+    if all(tensor.device.type == "cpu" for tensor in tensors):
+        return clone
+    return copy.deepcopy(clone).cpu()
 
 
-def stage(
-    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[Stage, tuple[Any, ...], dict[str, Any]]:
-    """A `Stage` over a stand-in of the model, and the inputs as plain containers.
-
-    An input object that PyTorch does not know (a batch of a graph library, a dataclass) becomes a dict of its tensors;
-    the stage builds the object again around them.
-    """
-    builders: dict[int | str, Callable[[Any], Any]] = {}
-
-    def taken(key: int | str, value: Any) -> Any:  # noqa: ANN401
-        if isinstance(value, dict):
-            return dict(value)
-        if isinstance(value, _PLAIN):
-            return value
-        found = _members(value)
-        if found is None:
-            return value
-        tensors, build = found
-        builders[key] = build
-        return tensors
-
-    plain_args = tuple(taken(index, value) for index, value in enumerate(args))
-    plain_kwargs = {name: taken(name, value) for name, value in kwargs.items()}
-    return Stage(stand_in(unwrap(model)), builders).eval(), plain_args, plain_kwargs
-
-
-def _members(value: object) -> tuple[dict[str, Tensor], Callable[[Any], Any]] | None:
-    """The tensors that an object holds, itself or one level below, and how to build it around others."""
-    for owner in (value, *getattr(value, "__dict__", {}).values()):
-        store = getattr(owner, "__dict__", None)
-        if not isinstance(store, dict):
-            continue
-        tensors = {name: held for name, held in sorted(store.items()) if isinstance(held, Tensor)}
-        if not tensors and isinstance(store.get("_mapping"), dict):
-            store = store["_mapping"]
-            tensors = {name: held for name, held in sorted(store.items()) if isinstance(held, Tensor)}
-        if tensors:
-            return tensors, _builder(value, owner)
-    return None
-
-
-def _builder(value: Any, owner: Any) -> Callable[[Any], Any]:  # noqa: ANN401
-    def build(tensors: Mapping[str, Tensor]) -> Any:  # noqa: ANN401
-        made = copy.copy(owner)
-        if isinstance(made.__dict__.get("_mapping"), dict):
-            made.__dict__["_mapping"] = {**made.__dict__["_mapping"], **tensors}
-        else:
-            made.__dict__.update(tensors)
-        if owner is value:
-            return made
-        outer = copy.copy(value)
-        for name, held in vars(value).items():
-            if held is owner:
-                outer.__dict__[name] = made
-        return outer
-
-    return build
-
-
-def plain(value: Any) -> Any:  # noqa: ANN401
-    """Tensors, numbers and texts in dicts and lists; dataclasses and named tuples become dicts, the rest is dropped."""
-    if isinstance(value, Tensor | int | float | bool | str | torch.SymInt | torch.SymFloat | torch.SymBool):
-        return value
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        value = dict(zip(value._fields, value, strict=True))
-    elif dataclasses.is_dataclass(value) and not isinstance(value, dict | type):
-        value = {member.name: getattr(value, member.name) for member in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        found = {str(key): plain(member) for key, member in value.items()}
-        return {key: member for key, member in found.items() if member is not None}
-    if isinstance(value, list | tuple):
-        return [member for member in map(plain, value) if member is not None]
-    return None
+@contextmanager
+def same_buffers(clone: nn.Module) -> Iterator[None]:
+    """Run a stand-in that may write into its buffers, as one that counts its calls does, and put them back."""
+    before = [(buffer, buffer._version, buffer.clone()) for buffer in clone.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, version, values in before:
+                if buffer._version != version:
+                    buffer.copy_(values)

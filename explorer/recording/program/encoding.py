@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-WRAPPER = "model"  # the name of the user's model inside `Stage`
-_FRAME = re.compile(r'\s*File "(.*)", line (\d+), in ')
+WRAPPER: Final = "model"
+"""The name of the user's model inside `Stage`."""
+MAX_SIZE_CHARS: Final = 200
+_FRAME: Final = re.compile(r'\s*File "(.*)", line (\d+), in ')
 
 
 class CannotEncode(ValueError):
@@ -33,7 +35,7 @@ def encode_argument(value: Any, name_of: Callable[[Any], str | None]) -> Any:  #
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        return value if math.isfinite(value) else {"float": "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"}
+        return float(value) if math.isfinite(value) else {"float": str(float(value))}
     if isinstance(value, list | tuple):
         return [encode_argument(part, name_of) for part in value]
     if isinstance(value, slice):
@@ -52,7 +54,7 @@ def value_facts(value: Any) -> dict[str, Any]:  # noqa: ANN401
     """`dtype` and `shape` of a node's value, as members of its entry; nothing where it is no single tensor."""
     if not isinstance(value, Tensor):
         return {}
-    shape = [dim if isinstance(dim, int) else str(dim) for dim in value.shape]
+    shape = [dim if isinstance(dim, int) else str(dim)[:MAX_SIZE_CHARS] for dim in value.shape]
     return {"dtype": str(value.dtype).removeprefix("torch."), "shape": shape}
 
 
@@ -61,9 +63,19 @@ def source_of(trace: str | None) -> str:
     found = ""
     for line in (trace or "").splitlines():
         match = _FRAME.match(line)
-        if match and "/torch/" not in match[1] and not match[1].startswith("<"):
-            found = f"{match[1].replace(chr(92), '/').rpartition('/')[2]}:{match[2]}"
+        if match and is_users(match[1]):
+            found = place_of(match[1], int(match[2]))
     return found
+
+
+def is_users(filename: str) -> bool:
+    """Whether a line of Python is neither PyTorch's nor made up."""
+    return "/torch/" not in filename.replace("\\", "/") and not filename.startswith("<")
+
+
+def place_of(filename: str, line: int) -> str:
+    """`file.py:55`, without the folder: that would tell strangers about the machine."""
+    return f"{filename.replace(chr(92), '/').rpartition('/')[2]}:{line}"
 
 
 def user_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Capture through `torch.export`: the graph of one call, with sizes that may vary, functional and without decompositions.
+"""Capture through `torch.export`: the graph of one call, functional, with sizes that may vary, operators kept whole.
 
 The empty table of decompositions removes the wrappers of vmap, autocast and gradient modes and the in-place forms, and
 keeps `linear`, `layer_norm`, `lstm` and attention whole, so that graphs stay readable and the same on all devices.
@@ -15,7 +15,6 @@ from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from explorer.programs.operators import COND, name_of, resolve
-from explorer.recording.program.cloning import Stage
 from explorer.recording.program.encoding import (
     CannotEncode,
     Modules,
@@ -26,6 +25,7 @@ from explorer.recording.program.encoding import (
     user_name,
     value_facts,
 )
+from explorer.recording.program.staging import Stage
 
 Document = dict[str, Any]
 Constants = dict[str, Tensor]
@@ -38,7 +38,8 @@ def export(
 
     Args:
         stage: the model.
-        args, kwargs: example inputs, plain.
+        args: example inputs, plain.
+        kwargs: example inputs, plain.
         strict: by tracing the Python code instead of running it.
         oblivious: let a size of one vary like any other, and check sizes while running instead of before.
 
@@ -106,7 +107,9 @@ def _inputs(
     inputs: list[Document] = []
     weights: dict[str, Document] = {}
     constants: Constants = {}
-    values = dict(zip((node.name for node in exported.graph.find_nodes(op="placeholder")), _metas(exported), strict=True))
+    values = dict(
+        zip((node.name for node in exported.graph.find_nodes(op="placeholder")), _metas(exported), strict=True)
+    )
     paths = iter(zip(input_paths(args, kwargs), leaves(args, kwargs), strict=True))
     order: list[str] = []
     for spec in exported.graph_signature.input_specs:
@@ -118,10 +121,12 @@ def _inputs(
             facts = value_facts(values.get(name)) if isinstance(leaf, Tensor) else {}
             inputs.append({**entry, **facts} if facts else {**entry, "value": encode_argument(leaf, lambda _: None)})
         elif kind == "PARAMETER" or (kind == "BUFFER" and spec.persistent):
-            weights[name] = {"name": user_name(spec.target), "role": "param" if kind == "PARAMETER" else "buffer"}
+            role = "param" if kind == "PARAMETER" else "buffer"
+            weights[name] = {"name": user_name(spec.target), "role": role, **value_facts(values[name])}
         elif kind in ("BUFFER", "CONSTANT_TENSOR"):
-            weights[name] = {"name": user_name(spec.target), "role": "constant"}
             constants[user_name(spec.target)] = exported.constants[spec.target].detach().clone()
+            facts = value_facts(exported.constants[spec.target])
+            weights[name] = {"name": user_name(spec.target), "role": "constant", **facts}
         else:
             raise CannotEncode(f"the graph has an input of the kind {kind}")
     return inputs, weights, constants
@@ -202,7 +207,7 @@ def _graph(module: fx.GraphModule, modules: _ModulesOfGraph) -> Document:
 
 
 def _node(node: fx.Node, encode: Any, modules: _ModulesOfGraph) -> Document:  # noqa: ANN401
-    if isinstance(node.target, torch._ops.HigherOrderOperator) and node.target.name() == COND:
+    if isinstance(node.target, torch._ops.HigherOrderOperator) and str(node.target) == COND:
         op = COND
     else:
         found = name_of(node.target)
@@ -210,7 +215,9 @@ def _node(node: fx.Node, encode: Any, modules: _ModulesOfGraph) -> Document:  # 
             raise CannotEncode(f"the graph calls {node.target}")
         resolve(found)
         op = found
-    entry: Document = {"name": node.name, "op": op, "args": [encode(part) for part in node.args]}
+    # What an assertion says may be as long as the sizes in it; it is for debugging PyTorch.
+    args = (*node.args[:1], "the sizes do not fit") if op == "aten._assert_scalar.default" else node.args
+    entry: Document = {"name": node.name, "op": op, "args": [encode(part) for part in args]}
     if node.kwargs:
         entry["kwargs"] = {key: encode(value) for key, value in node.kwargs.items()}
     module = modules.index(node)

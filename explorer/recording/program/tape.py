@@ -7,9 +7,10 @@ another path, is refused instead of answered wrongly.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,36 +19,40 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from explorer.programs.operators import resolve
-from explorer.recording.program.cloning import Stage
+from explorer.recording.program.cloning import on_cpu, same_buffers
 from explorer.recording.program.encoding import (
     CannotEncode,
     Modules,
     encode_argument,
     input_paths,
+    is_users,
     leaves,
     output_paths,
+    place_of,
     user_name,
     value_facts,
 )
 from explorer.recording.program.exporting import Constants, Document
+from explorer.recording.program.staging import Stage
+from explorer.recording.program.unnoticed import exact
 
 MAX_CONSTANT_BYTES: Final = 64 * 2**20
 
 
 def record_tape(stage: Stage, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Document, Constants]:
-    """Capture by running the stage once, as `exporting.export` returns it.
+    """Capture by running the stage once, as `exporting.export` returns it; on the CPU, wherever the model is.
 
     Raises whatever the model raises, and CannotEncode, also when the program would hold too many constants.
     """
+    stage = cast(Stage, on_cpu(stage))
     found, spec = pytree.tree_flatten((list(args), dict(kwargs)))
-    copies = [leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for leaf in found]
+    copies = [leaf.detach().cpu().clone() if isinstance(leaf, Tensor) else leaf for leaf in found]
     tape = _Tape(stage)
     inputs = [
         tape.enter(f"in_{index}", path, leaf)
         for index, (path, leaf) in enumerate(zip(input_paths(args, kwargs), copies, strict=True))
     ]
-    # No attention kernels of one device on the tape.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tape.following(stage), tape:
+    with exact(), _portable_kernels(), same_buffers(stage), tape.following(stage), tape:
         output = stage(*pytree.tree_unflatten(copies, spec))
     outputs = [
         {"node": tape.name_of(leaf)} if isinstance(leaf, Tensor) else encode_argument(leaf, lambda _: None)
@@ -68,11 +73,23 @@ def record_tape(stage: Stage, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     return document, tape.constants
 
 
-class _Tape(TorchDispatchMode):
+@contextmanager
+def _portable_kernels() -> Iterator[None]:
+    """No fused kernels that only one kind of device, or one release of PyTorch, has."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down each call on its way to the kernels."""
 
     def __init__(self, stage: Stage) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.nodes: list[Document] = []
         self.weights: dict[str, Document] = {}
         self.constants: Constants = {}
@@ -117,7 +134,7 @@ class _Tape(TorchDispatchMode):
 
         return enter
 
-    def _leave(self, *_: Any) -> None:
+    def _leave(self, *_: object) -> None:
         self._stack.pop()
 
     def name_of(self, tensor: Tensor) -> str:
@@ -127,7 +144,7 @@ class _Tape(TorchDispatchMode):
             node = self._new("weight" if role != "constant" else "constant")
             if role == "constant":
                 self.constants[name] = tensor.detach().clone()
-            self.weights[node] = {"name": user_name(name), "role": role}
+            self.weights[node] = {"name": user_name(name), "role": role, **value_facts(tensor)}
             self._note(tensor, node)
         return self._names[id(tensor)]
 
@@ -142,8 +159,12 @@ class _Tape(TorchDispatchMode):
     def _encode(self, value: Any) -> Any:  # noqa: ANN401
         return encode_argument(value, lambda part: self.name_of(part) if isinstance(part, Tensor) else None)
 
-    def __torch_dispatch__(  # noqa: D105
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None  # noqa: ANN401
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         kwargs = kwargs or {}
         resolve(str(func), in_place=True)
@@ -156,12 +177,15 @@ class _Tape(TorchDispatchMode):
             entry["kwargs"] = {name: self._encode(value) for name, value in kwargs.items()}
         if self._stack:
             entry["module"] = self._stack[-1]
+        source = _calling_line()
+        if source:
+            entry["source"] = source
         result = func(*args, **kwargs)
         if isinstance(result, Tensor):
             self.nodes.append({**entry, **value_facts(result)})
             self._note(result, entry["name"])  # after an in-place call the same tensor has the newer name
         elif isinstance(result, bool | int | float):
-            self.nodes.append({**entry, "expect": result})
+            self.nodes.append({**entry, "expect": encode_argument(result, lambda _: None)})
         elif isinstance(result, list | tuple):
             self.nodes.append(entry)
             self._note_parts(entry, result)
@@ -176,6 +200,19 @@ class _Tape(TorchDispatchMode):
                     item["module"] = entry["module"]
                 self.nodes.append({**item, **value_facts(part)})
                 self._note(part, name)
+
+
+def _calling_line() -> str:
+    """The line of the user's that called PyTorch; "" when there is none."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if is_users(filename) and "explorer/recording/program" not in filename.replace("\\", "/"):
+            return place_of(filename, frame.f_lineno)
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return ""
 
 
 def _ties(stage: Stage) -> list[list[str]]:
