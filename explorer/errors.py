@@ -7,6 +7,8 @@ ExplorerError
 ├── TensorNotFound      the run, or one of its snapshots, has no such tensor; also a LookupError
 ├── SnapshotNotFound    the run has no snapshot of that step; also a LookupError
 ├── RootError           the folder of runs cannot be read
+├── ProgramError        a captured program, or what is given to it, cannot be run
+│   └── OutOfMemory         the device has too little memory for it
 └── FileError           something about one file; has `.path` and `.reason`
     ├── DamagedFile         torn, cut, flipped, foreign or hostile
     └── UnsupportedFormat   written by a newer version than this one
@@ -43,6 +45,14 @@ class SnapshotNotFound(ExplorerError, LookupError):
 
 class RootError(ExplorerError):
     """The folder of runs is missing, is not a folder, or may not be read."""
+
+
+class ProgramError(ExplorerError):
+    """A captured program cannot be run, or not with this input or these weights; the message says what to do."""
+
+
+class OutOfMemory(ProgramError):
+    """The device has too little memory for this run; another device, or a smaller input, may do."""
 
 
 class FileError(ExplorerError):
