@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from explorer.errors import ProgramError
+from explorer.programs.comparing import agree, difference, is_close
+from explorer.programs.fingerprint import fingerprint
 from explorer.programs.interpreter import Interpreter, PathChanged
 from explorer.programs.seeding import seeded
 from explorer.recording.program.cloning import same_buffers
-from explorer.recording.program.comparing import agree, difference, is_close
 from explorer.recording.program.encoding import leaves, output_paths, user_name
 from explorer.recording.program.exporting import Constants, Document
 from explorer.recording.program.sizes import Trials, settle_sizes
@@ -61,8 +62,15 @@ class Check:
     def run_model(self, inputs: Sequence[Any]) -> dict[str, Any]:
         """What the model gives, by output path."""
         with exact(), seeded(self._device, 0), same_buffers(self._staged):
-            output = self._staged(*pytree.tree_unflatten(list(inputs), self._spec))
+            given = [leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for leaf in inputs]
+            output = self._staged(*pytree.tree_unflatten(given, self._spec))
         return dict(zip(output_paths(output), leaves([output], {}), strict=True))
+
+    @property
+    def fingerprint(self) -> int:
+        """Of the weights that the program reads."""
+        read = (weight.name for weight in self._program.weights.values() if weight.role != "constant")
+        return fingerprint({name: self._weights[name] for name in read})
 
     def run_program(self, inputs: Sequence[Any]) -> dict[str, Any]:
         """What the program gives, by output path. Raises ProgramError."""
