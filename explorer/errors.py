@@ -8,6 +8,7 @@ ExplorerError
 ├── SnapshotNotFound    the run has no snapshot of that step; also a LookupError
 ├── RootError           the folder of runs cannot be read
 ├── ProgramError        a captured program, or what is given to it, cannot be run
+│   ├── NotCaptured         the model could not be captured when it was recorded
 │   └── OutOfMemory         the device has too little memory for it
 ├── SandboxError        the process that runs programs failed: too slow, crashed, killed
 │   └── RunCancelled        it was stopped because the user asked for it
@@ -51,6 +52,10 @@ class RootError(ExplorerError):
 
 class ProgramError(ExplorerError):
     """A captured program cannot be run, or not with this input or these weights; the message says what to do."""
+
+
+class NotCaptured(ProgramError):
+    """There is no program because the model could not be captured; the message says what was tried and why."""
 
 
 class OutOfMemory(ProgramError):

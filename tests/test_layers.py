@@ -12,7 +12,10 @@ PACKAGE = Path(__file__).parents[1] / "explorer"
 
 STANDARD = set(sys.stdlib_module_names)
 ARROW = {"numpy", "pyarrow"}
-BELOW_APP = {"errors", "storage", "recording", "reading", "analysis", "charts", "notebook", "demo", "cli", ""}
+BELOW_APP = {
+    *("errors", "storage", "programs", "recording", "reading", "analysis", "inference", "charts", "notebook"),
+    *("demo", "cli", ""),
+}
 # layer: (layers of ours, packages of others). "" is the package itself, whose public names are resolved lazily.
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "": (BELOW_APP, set()),

@@ -11,6 +11,7 @@ NAMES = [
     "DamagedFile",
     "ExplorerError",
     "MetricNotFound",
+    "ProgramError",
     "Recorder",
     "RecorderWarning",
     "RootError",
@@ -22,6 +23,7 @@ NAMES = [
     "__version__",
     "curves",
     "list_runs",
+    "load_model",
     "open_run",
 ]
 

@@ -83,7 +83,7 @@ class _Known:
         try:
             with open_tensor_segment(self.file.path) as segment:
                 size, mtime_ns, inode = segment.identity
-                self.file = SegmentFile(self.file.path, self.file.name, size, mtime_ns, inode)
+                self.file = SegmentFile(self.file.location, self.file.name, size, mtime_ns, inode)
                 self.spans = segment.tensors
                 return read(segment)
         except FileError as error:

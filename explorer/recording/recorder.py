@@ -16,6 +16,7 @@ from explorer.recording.fast_path import make_log
 from explorer.recording.journal_file import can_map, wall_minus_monotonic_ns
 from explorer.recording.notices import Notices
 from explorer.recording.overhead import Overhead
+from explorer.recording.program.methods import ProgramMethods, ProgramPlug
 from explorer.recording.run_folder import Identity, open_folder
 from explorer.recording.stream import Row, Stream, split_wide
 from explorer.recording.transfer import Transfers
@@ -27,7 +28,7 @@ CLOSE_TIMEOUT_S = 30.0
 MAX_WAITING_TRANSFERS = 16_384
 
 
-class Recorder:
+class Recorder(ProgramMethods):
     """Records one process's part of a run. Use it as a context manager, or call `close()`.
 
     A call of `log()` puts one row into memory that survives the process (on a local disk) and returns: it waits for no
@@ -127,6 +128,10 @@ class Recorder:
         self._writer = Writer(
             folder, self._stream, system, self.config, self._notices, self._transfers, self._overhead, disk,
             mapped=mapped, system_every_s=system_every_s,
+        )  # fmt: skip
+        self._program_plug = ProgramPlug(
+            folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead, self._writer.tasks,
+            lambda: self.last_step, self._quiet,
         )  # fmt: skip
         self._exits = exits.ExitHooks(self)
         self._writer.start()
@@ -248,6 +253,7 @@ class Recorder:
         if writer is None or os.getpid() != self._pid:
             return
         self._last_step = self._stream.current.step if self._stream.current.step is not None else self._last_step
+        self._program_plug = None
         self._interrupt()
         self._interrupt()  # for good: a call that is being timed may not take it back
         self._exits.remove()

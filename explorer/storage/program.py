@@ -113,6 +113,7 @@ class Program:
         graph: its inputs are those of the call, then the weights' placeholders.
         output_paths: one for each output of the graph, such as `['logits']`; "" for a model with a single output.
         modules: by the index that nodes use.
+        fingerprint: of the weights at capture, see `programs.fingerprint`; None when it is not known.
         check: largest difference from the model's own outputs at capture, by output path; None where not checked.
     """
 
@@ -128,6 +129,7 @@ class Program:
     graph: Graph
     output_paths: tuple[str, ...]
     modules: tuple[ModuleCall, ...]
+    fingerprint: int | None
     check: Mapping[str, float | None]
 
 

@@ -40,7 +40,7 @@ def parse_program(document: Mapping[str, Any]) -> Program:
         raise ProgramError(f"has {len(graph.outputs)} outputs and names for {len(paths)}")
     return Program(
         route=_one_of(document.get("route"), ROUTES, "route"),
-        why=tuple((_text(route, "route"), _text(reason, "reason")) for route, reason in _pairs(document, "why")),
+        why=parse_reasons(document),
         torch=_text(document.get("torch"), "version of torch"),
         step=_optional_int(document.get("step"), "step"),
         autocast=_text(document.get("autocast", ""), "autocast"),
@@ -51,8 +51,14 @@ def parse_program(document: Mapping[str, Any]) -> Program:
         graph=graph,
         output_paths=paths,
         modules=modules,
+        fingerprint=_optional_int(document.get("fingerprint"), "fingerprint"),
         check={_text(path, "output path"): _difference(found) for path, found in _mapping(document, "check").items()},
     )
+
+
+def parse_reasons(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """(route, reason) of each route that failed. Raises ProgramError."""
+    return tuple((_text(route, "route"), _text(reason, "reason")) for route, reason in _pairs(document, "why"))
 
 
 class _Counter:

@@ -10,18 +10,20 @@ import zlib
 from pathlib import Path
 from typing import Any, Final
 
-from explorer.errors import DamagedFile, ProgramError
+from explorer.errors import DamagedFile, NotCaptured, ProgramError
 from explorer.storage.disk import Disk
 from explorer.storage.program import Program
-from explorer.storage.program_document import parse_program
+from explorer.storage.program_document import parse_program, parse_reasons
 from explorer.storage.records import check_format, encode
 
 MAX_COMPRESSED_BYTES: Final = 4 * 2**20
 MAX_PROGRAM_BYTES: Final = 64 * 2**20
+NO_ROUTE: Final = "none"
+"""What a file has as its route when no route led to a program."""
 
 
 def write_program(path: Path, document: dict[str, Any], *, disk: Disk) -> int:
-    """Write a document that `parse_program` accepts. Returns the file's size in bytes. Raises OSError."""
+    """Write a document that `read_program` accepts. Returns the file's size in bytes. Raises OSError."""
     data = gzip.compress(encode(document), compresslevel=9, mtime=0)
     disk.write_file(path, data, sync=True)
     return len(data)
@@ -34,13 +36,23 @@ def read_program(path: str | Path) -> Program:
         FileNotFoundError: there is none.
         DamagedFile: it is a link, too large, cut, no gzip, no JSON, or not a program.
         UnsupportedFormat: a newer version wrote it.
+        NotCaptured: it says why there is no program.
     """
     document = _read_document(Path(path))
     check_format(path, document.get("format"))
     try:
+        if document.get("route") == NO_ROUTE:
+            raise NotCaptured(_reasons(document))
         return parse_program(document)
+    except NotCaptured:
+        raise
     except ProgramError as error:
         raise DamagedFile(path, str(error)) from error
+
+
+def _reasons(document: dict[str, Any]) -> str:
+    tried = "; ".join(f"{route}: {reason}" for route, reason in parse_reasons(document))
+    return f"the model could not be captured when it was recorded ({tried or 'no reason was recorded'})"
 
 
 def _read_document(path: Path) -> dict[str, Any]:

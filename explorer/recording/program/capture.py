@@ -75,6 +75,7 @@ def capture(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], *,
                 check = Check(document, constants, staged, plain_args, plain_kwargs)
                 outputs = check.run_model(check.leaves)
                 document["check"] = check.differences(outputs)
+                document["fingerprint"] = check.fingerprint
                 check.settle_sizes(document)
             except Exception as error:
                 why.append((name, _reason(error)))

@@ -26,6 +26,7 @@ from explorer.recording.program.encoding import (
     value_facts,
 )
 from explorer.recording.program.staging import Stage
+from explorer.recording.program.unnoticed import exact
 
 Document = dict[str, Any]
 Constants = dict[str, Tensor]
@@ -49,7 +50,7 @@ def export(
     Raises whatever export raises, and CannotEncode.
     """
     sizes = tuple(_all_free(part) for part in (list(args), dict(kwargs)))
-    with _size_oblivious(oblivious), torch.no_grad():
+    with _size_oblivious(oblivious), exact():
         exported = torch.export.export(
             stage,
             (list(args), dict(kwargs)),

@@ -25,6 +25,7 @@ def unnoticed() -> Iterator[None]:
     logging.disable(logging.CRITICAL)
     try:
         with (
+            torch.inference_mode(False),  # what is made in it could not be captured
             _same_random_numbers(),
             warnings.catch_warnings(),
             contextlib.redirect_stdout(io.StringIO()),
