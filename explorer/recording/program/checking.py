@@ -43,7 +43,7 @@ class Check:
     def __init__(
         self, document: Document, constants: Constants, staged: Stage, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
-        self._began_s = time.thread_time()
+        self._run_s = 0.0
         # Sizes are what is to be found out here, so none is refused.
         open_sizes = {name: [0, None] for name in document["symbols"]}
         self._program = parse_program({**_NOT_YET, **document, "symbols": open_sizes})
@@ -82,30 +82,36 @@ class Check:
         """The largest difference of the program from the model's outputs for the example, by output path.
 
         Raises:
-            ProgramError: the program does not run, or gives something else than the model, for the example or for
-                other values of the same sizes: then it holds a number that the model computes anew each time.
+            ProgramError: the program does not run, or gives something else than the model.
         """
+        began_s = time.thread_time()
         found = self.run_program(self.leaves)
+        self._run_s = time.thread_time() - began_s
         _require(found, outputs, "the example")
-        others = [_other_values(leaf) for leaf in self.leaves]
-        try:
-            wanted = self.run_model(others)
-        except Exception:  # the model's own errors: it does not take such values
-            wanted = None
-        if wanted is not None:
-            with suppress(PathChanged):  # then it says so, instead of giving something wrong
-                _require(self.run_program(others), wanted, "other values")
         return {path: difference(value, outputs[path]) for path, value in found.items()}
 
     def settle_sizes(self, document: Document) -> None:
-        """Find out which sizes may vary, and put that into the document."""
-        budget_s = max(_MIN_BUDGET_S, time.thread_time() - self._began_s)
-        trials = Trials(self.run_model, self.run_program, agree, budget_s)
-        settled, names = settle_sizes(document["symbols"], document["inputs"], self.leaves, trials)
+        """Find out which sizes may vary, and put that into the document.
+
+        Raises:
+            ProgramError: for other values of the inputs the program gives something else than the model: then it holds
+                a number that the model computes anew each time.
+        """
+        trials = Trials(self.run_model, self.run_program, agree, max(_MIN_BUDGET_S, self._run_s), self._run_s)
+        settled, names, small = settle_sizes(document["symbols"], document["inputs"], self.leaves, trials)
+        self._check_other_values([_other_values(leaf) for leaf in small])
         document["symbols"] = settled
         for entry in (*document["inputs"], *document["graph"]["nodes"]):
             if "shape" in entry:
                 entry["shape"] = [names.get(dim, dim) for dim in entry["shape"]]
+
+    def _check_other_values(self, others: Sequence[Any]) -> None:
+        try:
+            wanted = self.run_model(others)
+        except Exception:  # the model's own errors: it does not take such values
+            return
+        with suppress(PathChanged):  # then it says so, instead of giving something wrong
+            _require(self.run_program(others), wanted, "other values")
 
 
 def _require(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:

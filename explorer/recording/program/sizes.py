@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ Run = Callable[[Sequence[Any]], Mapping[str, Any]]
 Range = list[int | None]
 Place = tuple[int, int]
 """(input, dimension)."""
+LONG_RUN_S: Final = 0.1
 _Outcome = Literal["agree", "differ", "refused"]
 
 
@@ -32,12 +33,14 @@ class Trials:
         run_model, run_program: outputs by path for inputs like the example's; both may raise.
         agree: whether two outputs are the same.
         budget_s: CPU seconds of this thread; sizes for which no time is left stay as export has them.
+        run_s: what one run of the example takes; where that is long, larger sizes are not tried without need.
     """
 
     run_model: Run
     run_program: Run
     agree: Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
     budget_s: float
+    run_s: float
 
     def outcome(self, changed: Sequence[Any]) -> _Outcome:
         """What program and model make of other inputs; "refused" when the model itself does not take them."""
@@ -53,7 +56,7 @@ class Trials:
 
 def settle_sizes(
     symbols: Mapping[str, Range], inputs: Sequence[Mapping[str, Any]], example: Sequence[Any], trials: Trials
-) -> tuple[dict[str, Range], dict[str, int | str]]:
+) -> tuple[dict[str, Range], dict[str, int | str], list[Any]]:
     """What was found out about the sizes of the example.
 
     Args:
@@ -64,7 +67,8 @@ def settle_sizes(
 
     Returns:
         The range of each size that may vary; and for names that are none any more what stands for them: another name
-        where two must be the same, or the size itself where it is fixed.
+        where two must be the same, or the size itself where it is fixed. Last the inputs with sizes as small as they
+        may be.
     """
     until_s = time.thread_time() + trials.budget_s
     groups = _groups(symbols, inputs, example)
@@ -76,13 +80,18 @@ def settle_sizes(
     settled = {symbol: list(ends) for symbol, ends in symbols.items()}
     names: dict[str, int | str] = {}
     for group, tried in zip(groups, smaller, strict=True):
-        larger = _try_larger(group, base, trials, until_s)
-        ends = _range(settled[group.symbols[0]], group.size, tried, larger)
+        known = settled[group.symbols[0]]
+        is_open = known[1] is None or known[1] > group.size
+        if trials.run_s > LONG_RUN_S and is_open and any(outcome == "agree" for _, outcome in tried):
+            larger = None
+        else:
+            larger = _try_larger(group, base, trials, until_s)
+        ends = _range(known, group.size, tried, larger)
         settled |= dict.fromkeys(group.symbols, ends)
         if len(group.symbols) > 1 and ends[0] != ends[1] and time.thread_time() < until_s:
             names |= _same(group, base, trials)
     names |= {symbol: ends[0] for symbol, ends in settled.items() if ends[0] is not None and ends[0] == ends[1]}
-    return {symbol: ends for symbol, ends in settled.items() if symbol not in names}, names
+    return {symbol: ends for symbol, ends in settled.items() if symbol not in names}, names, base
 
 
 @dataclass(frozen=True)
