@@ -29,7 +29,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "charts": (set(), {"numpy", "pyarrow"}),
     "notebook": ({"reading", "analysis", "charts", "storage", "errors"}, {"altair", "numpy", "pyarrow"}),
     "app": (
-        {"reading", "analysis", "charts", "errors", ""},
+        {"reading", "analysis", "inference", "charts", "errors", ""},
         {"streamlit", "numpy", "pandas", "pyarrow", "vl_convert"},
     ),
     "demo": (BELOW_APP, {"torch", "sklearn"}),

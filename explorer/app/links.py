@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlencode
 import streamlit as st
 
 # The pages by name, with their path in the address. The Runs page is the default one.
-PAGES: Final = {"runs": "", "metrics": "metrics", "run": "run", "compare": "compare"}
+PAGES: Final = {"runs": "", "metrics": "metrics", "run": "run", "compare": "compare", "inference": "inference"}
 
 # The keys of the query. Widgets with bind="query-params" use them as their key.
 RUNS: Final = "runs"  # selected runs, ids with commas between; NO_RUNS when none is selected
@@ -30,6 +30,13 @@ SORT: Final = "sort"  # column of the runs table, with a leading minus for desce
 FILTER: Final = "filter"  # filter expression of the runs table
 FIND: Final = "find"  # free text search in the runs table
 TREND: Final = "trend"  # metric of the sparkline column
+STEP: Final = "at"  # the step that is looked at; the last one when absent
+EXAMPLE: Final = "example"  # number of the recorded example (Inference)
+DEVICE: Final = "device"  # where the model runs (Inference)
+RECIPE: Final = "recipe"  # edits of weights, activations and inputs, see `edits.recipe.to_text` (Inference)
+INK: Final = "ink"  # pixels that were drawn over the example (Inference)
+METHOD: Final = "method"  # of attribution (Inference)
+TARGET: Final = "target"  # class that is attributed (Inference)
 ARCHIVED: Final = "archived"  # whether archived runs are listed
 
 NO_RUNS: Final = "none"

@@ -129,6 +129,7 @@ def pages() -> list[StreamlitPage]:
         st.Page(
             _PAGES / "compare.py", title="Compare", icon=":material/compare_arrows:", url_path=links.PAGES["compare"]
         ),
+        st.Page(_PAGES / "inference.py", title="Inference", icon=":material/tune:", url_path=links.PAGES["inference"]),
     ]
 
 

@@ -1,0 +1,102 @@
+"""Whether the model that runs is the one that was recorded, and how it was captured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import streamlit as st
+
+from explorer.app.names import esc
+from explorer.inference.plain_model import largest_difference, plain_fingerprint, plain_weights
+
+if TYPE_CHECKING:
+    from explorer.app.inference_scene import Scene
+    from explorer.inference.plain_model import PlainModel
+
+_ROUTES: Final[Mapping[str, str]] = {
+    "export": "captured by torch.export",
+    "export-guards": "captured by torch.export, for inputs like the example",
+    "strict": "captured by torch.export (strict)",
+    "tape": "taped: one path through the code, for inputs like the example",
+}
+
+
+def banner(scene: Scene, outputs: Mapping[str, Any]) -> None:
+    """Say whether the recorded outputs are met.
+
+    Args:
+        scene: what runs.
+        outputs: of the model, unedited, for all recorded examples.
+    """
+    text, good = verdict(scene, outputs)
+    icon = ":material/check_circle:" if good else ":material/info:" if good is None else ":material/warning:"
+    line = f"{icon} {esc(text, 400)} · {esc(how_captured(scene.model), 400)}"
+    if good is False:
+        st.warning(line[len(icon) + 1 :], title="Not the recorded output", icon=icon)
+    else:
+        st.caption(f":green[{icon}]{line[len(icon) :]}" if good else line)
+    if scene.model.widened:
+        st.caption(
+            "It was recorded in half precision and runs here in float32: outputs differ by the rounding of the former."
+        )
+    for problem in scene.model.problems[:3]:
+        st.caption(f":material/broken_image: {esc(problem, 300)}")
+
+
+def verdict(scene: Scene, outputs: Mapping[str, Any]) -> tuple[str, bool | None]:
+    """A sentence, and whether the model reproduces what was recorded; None where this step cannot tell."""
+    program = scene.model.program
+    if not scene.model.outputs:
+        return "The model's own outputs were not recorded, so nothing can be compared", None
+    if program.fingerprint is None or program.fingerprint != _fingerprint(scene):
+        at = "another step" if program.step is None else f"step {program.step:,}"
+        differences = [found for found in program.check.values() if found is not None]
+        checked = f", where it was checked: largest difference {_number(max(differences))}" if differences else ""
+        return f"The outputs were recorded with the weights of {at}{checked}", None
+    largest, close = largest_difference(outputs, scene.model.outputs)
+    if close:
+        return f"Reproduces the recorded output (largest difference {_number(largest)})", True
+    if math.isinf(largest):
+        return (
+            "The outputs are not those that were recorded: another shape, or not finite. Do not trust this page",
+            False,
+        )
+    return (
+        f"The outputs differ from those that were recorded by up to {_number(largest)}. Do not trust this page",
+        False,
+    )
+
+
+def how_captured(model: PlainModel) -> str:
+    """Route and the sizes that may vary, in one line."""
+    program = model.program
+    varying = []
+    for found in program.inputs:
+        if found.dtype:
+            varying.append("[" + ", ".join(_dim(program.symbols, dim) for dim in found.shape) + "]")
+    reasons = f" · other routes failed: {program.why[0][1]}" if program.why and program.route == "tape" else ""
+    return (
+        f"{_ROUTES[program.route]} with PyTorch {program.torch}, evaluation mode · takes {', '.join(varying)}{reasons}"
+    )
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _fingerprint_of(run_id: str, path: str, step: int, _scene: Scene) -> int:
+    return plain_fingerprint(plain_weights(_scene.model.program, _scene.run.snapshot(step)))
+
+
+def _fingerprint(scene: Scene) -> int:
+    return _fingerprint_of(scene.info.run_id, str(scene.info.path), scene.step, scene)
+
+
+def _dim(symbols: Mapping[str, tuple[int, int | None]], dim: int | str) -> str:
+    if isinstance(dim, int):
+        return str(dim)
+    low, high = symbols.get(dim, (0, None))
+    return "any" if high is None else f"up to {high}" if low <= 1 else f"{low} to {high}"
+
+
+def _number(value: float) -> str:
+    return "0" if value == 0 else f"{value:.1e}"

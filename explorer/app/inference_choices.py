@@ -1,0 +1,148 @@
+"""The top of the Inference page: which run, which step's weights, which recorded example, where it runs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import streamlit as st
+
+from explorer.app import inference_empty, linked, links, shell, state
+from explorer.app.inference_scene import Scene
+from explorer.app.inference_session import plain_model
+from explorer.app.names import esc, plain, run_labels
+from explorer.reading.runs import open_run
+
+if TYPE_CHECKING:
+    from explorer.inference.plain_model import PlainModel
+    from explorer.reading.catalogue import RunInfo
+
+_MAX_STOPS: Final = 500
+_MAX_EXAMPLES: Final = 1_000
+
+
+def choose() -> Scene | None:
+    """Draw the choices; None when there is nothing to run, which the page then has said."""
+    infos = shell.runs()
+    with_program = [info for info in infos if os.path.isdir(os.path.join(info.path, "program"))]
+    asked = linked.unknown(links.RUN, {info.run_id for info in infos})
+    if asked is not None:
+        st.warning(
+            f"There is no run {esc(asked, 80)} in {esc(shell.root(), 80)}: it may have been deleted, or the link was "
+            "made for another root. Another run is shown.",
+            title="The run of the link is not here",
+            icon=":material/link_off:",
+        )
+    named = next((info for info in infos if info.run_id == state.get(links.RUN)), None)
+    if named is not None and named not in with_program:
+        with_program = [named, *with_program]
+    if not with_program:
+        inference_empty.no_program(infos)
+        return None
+    columns = st.columns([3, 4, 3, 2], vertical_alignment="bottom")
+    with columns[0]:
+        info = _run(with_program)
+    run = open_run(info)
+    model = plain_model(str(info.path), _version(info))
+    if model is None:
+        inference_empty.not_captured(info, run.program_problems)
+        return None
+    found = [one for one in run.snapshots if one.rank == 0]
+    steps = tuple(sorted({one.step for one in found if one.problem is None}))
+    if not steps:
+        inference_empty.no_snapshot(info, [one.problem for one in found if one.problem])
+        return None
+    if not model.num_examples:
+        inference_empty.no_examples(model.problems)
+        return None
+    with columns[1]:
+        step = pick_step(steps)
+    with columns[2]:
+        example = _example(model)
+    with columns[3]:
+        device = _device()
+    return Scene(info, run, model, step, steps, example, device)
+
+
+def pick_step(steps: Sequence[int]) -> int:
+    """Draw the slider over snapshots, opened on the last one or on the one nearest to the link's."""
+    if len(steps) < 2:
+        st.text_input("Step", f"{steps[0]:,} (the only snapshot)", disabled=True)
+        return steps[0]
+    stops = list(steps)
+    if len(steps) > _MAX_STOPS:  # every one of them would travel to the browser
+        stops = [steps[place] for place in np.unique(np.linspace(0, len(steps) - 1, _MAX_STOPS).astype(int))]
+    asked = state.get(links.STEP)
+    at = stops[-1]
+    if asked is not None and asked.isascii() and asked.isdigit() and len(asked) < 20:
+        at = min(stops, key=lambda step: abs(step - int(asked)))
+    key = f"inference.step.{len(stops)}"
+    st.session_state[key] = at
+    return int(
+        st.select_slider(
+            "Weights of step",
+            stops,
+            key=key,
+            format_func=lambda step: f"{step:,}",
+            on_change=_write_step,
+            args=(key, stops[-1]),
+            help="The snapshots of this run; no other steps have weights.",
+        )
+    )
+
+
+def class_name(model: PlainModel, index: int) -> str:
+    """The name of a class as plain text, or its number."""
+    return plain(model.class_names[index], 60) if 0 <= index < len(model.class_names) else str(index)
+
+
+def _write_step(key: str, default: int) -> None:
+    chosen = int(st.session_state[key])
+    state.put(links.STEP, None if chosen == default else str(chosen))
+
+
+def _run(infos: Sequence[RunInfo]) -> RunInfo:
+    labels = run_labels(infos)
+    by_id = {info.run_id: info for info in infos}
+    run_id = linked.select("Run", links.RUN, {found: labels[found] for found in by_id}, infos[0].run_id)
+    return by_id[run_id]
+
+
+def _example(model: PlainModel) -> int:
+    count = min(model.num_examples, _MAX_EXAMPLES)
+    labels = model.labels
+    whole = labels is not None and labels.ndim == 1 and labels.dtype.kind in "iu"
+
+    def title(number: str) -> str:
+        place = int(number)
+        right = f" · {class_name(model, int(labels[place]))}" if whole and labels is not None else ""
+        return f"{place + 1} of {model.num_examples}{right}"
+
+    options = [str(place) for place in range(count)]
+    return int(linked.select("Recorded example", links.EXAMPLE, options, "0", format_func=title))
+
+
+def _device() -> str:
+    """Devices are found without torch; one that PyTorch cannot use is told by the process that tries."""
+    found = {"cpu": "CPU"}
+    if os.path.exists("/proc/driver/nvidia/version"):
+        found["cuda"] = "GPU (CUDA)"
+    if sys.platform == "darwin" and platform.machine() == "arm64":
+        found["mps"] = "GPU (Apple)"
+    return linked.select("Runs on", links.DEVICE, found, "cpu")
+
+
+def _version(info: RunInfo) -> tuple[tuple[str, int, int], ...]:
+    """Changes when the files of the program or of its examples do."""
+    found = []
+    for folder in ("program", "samples"):
+        path = os.path.join(info.path, folder)
+        if os.path.isdir(path):
+            for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+                stat = entry.stat(follow_symlinks=False)
+                found.append((f"{folder}/{entry.name}", stat.st_size, stat.st_mtime_ns))
+    return tuple(found)

@@ -1,0 +1,96 @@
+"""What the Inference page says when there is no model to run, and the lines of code that record one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from explorer.app.names import esc
+from explorer.app.run_empty import nothing_recorded
+
+if TYPE_CHECKING:
+    from explorer.reading.catalogue import RunInfo
+
+_PROGRAM: Final = """\
+with Recorder("my-model") as rec:
+    snapshots = rec.snapshots(model, log_spaced=True, every=500)   # the weights of some steps
+    rec.program(model, example_batch)                              # what the model computes, once
+    for step, batch in enumerate(loader):
+        ...
+        snapshots.step(step)
+"""
+_MORE: Final = """\
+rec.program(model, images[:16], labels=labels[:16], class_names=names, kind="image")
+rec.program(model, tokens[:8], labels=targets[:8], vocabulary=words, kind="tokens")
+rec.program(model, rows[:16], labels=values[:16], feature_names=columns, kind="table")
+"""
+_SNAPSHOT: Final = """\
+rec.snapshot(model, step=step)                          # now
+snapshots = rec.snapshots(model, log_spaced=True)       # or by a plan: call snapshots.step(step) in the loop
+"""
+
+
+def no_program(infos: Sequence[RunInfo]) -> None:
+    """No run has a captured model."""
+    purpose = "Inference runs the model of any recorded step again, edited, without the code that trained it."
+    if not infos:
+        nothing_recorded(purpose)
+        return
+    st.info(
+        f"{purpose} None of the runs here has captured its model: call `rec.program(model, example_batch)` once when "
+        "recording, and keep the weights of some steps.",
+        title="No model is recorded yet",
+        icon=":material/tune:",
+    )
+    _code()
+
+
+def not_captured(info: RunInfo, reasons: Sequence[str]) -> None:
+    """This run has no program, or one that cannot be read."""
+    if not reasons:
+        st.info(
+            f"{esc(info.name or info.run_id, 80)} did not capture its model: call `rec.program(model, example_batch)` "
+            "once when recording.",
+            title="This run has no model to run",
+            icon=":material/tune:",
+        )
+        _code()
+        return
+    st.warning(
+        "\n".join(f"- {esc(reason, 800)}" for reason in reasons[:5])
+        + "\n\nThe training itself was recorded as usual. A model can be captured when its forward pass is made of "
+        "PyTorch operators on tensors; values that leave PyTorch (NumPy, files, Python objects) cannot be followed.",
+        title="The model of this run could not be captured",
+        icon=":material/broken_image:",
+    )
+
+
+def no_snapshot(info: RunInfo, problems: Sequence[str]) -> None:
+    """What the model computes is known, and none of its weights."""
+    what = (
+        "Its snapshots cannot be read:\n" + "\n".join(f"- {esc(problem, 300)}" for problem in problems[:5])
+        if problems
+        else f"{esc(info.name or info.run_id, 80)} has captured what its model computes, but recorded no weights "
+        "to run it with: take a snapshot now and then."
+    )
+    st.warning(what, title="There are no weights to run with", icon=":material/save:")
+    st.code(_SNAPSHOT, language="python")
+
+
+def no_examples(problems: Sequence[str]) -> None:
+    """Program and weights are there, and nothing to run them on."""
+    st.warning(
+        "\n".join(f"- {esc(problem, 300)}" for problem in problems[:5])
+        or "The inputs that were given to `rec.program` were not kept (none is a tensor with a batch).",
+        title="There are no recorded examples to run the model on",
+        icon=":material/broken_image:",
+    )
+    st.caption("In Python, `explorer.load_model(run, step).run(inputs)` runs it on any input.")
+
+
+def _code() -> None:
+    st.code(_PROGRAM, language="python")
+    st.caption("Labels, names and the kind of input make this page tell more:")
+    st.code(_MORE, language="python")

@@ -1,0 +1,76 @@
+"""What the Inference page is about: one run's model with the weights of a step, and one example; plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from explorer.inference.plain_model import PlainModel
+    from explorer.reading.catalogue import RunInfo
+    from explorer.reading.runs import Run
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What was chosen.
+
+    Attributes:
+        info, run: whose model it is.
+        model: what was captured.
+        step: of the weights.
+        steps: all steps with a snapshot that can be read, ascending.
+        example: number of the recorded example, from 0; 0 when none was recorded.
+        device: where it runs, as PyTorch names it.
+    """
+
+    info: RunInfo
+    run: Run
+    model: PlainModel
+    step: int
+    steps: tuple[int, ...]
+    example: int
+    device: str
+
+    @property
+    def path(self) -> str:
+        """Path of the input that is shown and edited: the first tensor."""
+        return next(found.path for found in self.model.program.inputs if found.dtype)
+
+    @property
+    def row(self) -> int:
+        """Where the example is in `inputs`."""
+        return 0 if self.model.runs_single else self.example
+
+    @property
+    def recorded(self) -> Array:
+        """The example as it was recorded, without the batch's dimension."""
+        found: Array = self.model.inputs[self.path][self.example]
+        return found
+
+    def inputs(self, changed: Array | None = None) -> dict[str, Array]:
+        """What the model is called with: the example as a batch of one, or in its batch where that size is fixed.
+
+        Args:
+            changed: the example after it was drawn on; None is the recorded one.
+        """
+        found: Mapping[str, Array] = self.model.inputs
+        if self.model.runs_single:
+            found = {path: values[self.example : self.example + 1] for path, values in found.items()}
+        if changed is None:
+            return dict(found)
+        values = np.array(found[self.path])
+        values[self.row] = changed
+        return {**found, self.path: values}
+
+    @property
+    def label(self) -> Array | None:
+        """What is right for the example; None when not recorded."""
+        labels = self.model.labels
+        return None if labels is None or len(labels) <= self.example else labels[self.example]

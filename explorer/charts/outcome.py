@@ -1,0 +1,102 @@
+"""What an edit did to a prediction, as bars; specifications that stay the same while only the rows change.
+
+| table | one row is | columns |
+|---|---|---|
+| bars | a class under one condition | name, place (order of the rows), condition, probability, text |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from explorer.charts import arrow
+
+Spec = dict[str, Any]
+Floats = npt.NDArray[np.float64]
+
+ORIGINAL: Final = "original"
+EDITED: Final = "edited"
+CONTROL: Final = "random control"
+CONDITIONS: Final = (ORIGINAL, EDITED, CONTROL)
+_BASE: Final[Spec] = {
+    "padding": {"left": 0, "top": 4, "right": 6, "bottom": 0},
+    "usermeta": {"embedOptions": {"renderer": "canvas"}},
+    "config": {"mark": {"aria": False}},
+}
+
+
+@lru_cache(maxsize=64)
+def bars_spec(conditions: tuple[str, ...], num_rows: int, title: str = "probability") -> Spec:
+    """Return horizontal bars of probabilities, one group a class; do not change it.
+
+    Args:
+        conditions: of `CONDITIONS`, from top to bottom in each group; a condition keeps its colour.
+        num_rows: classes that are drawn, which decides the height.
+        title: of the x axis.
+    """
+    several = len(conditions) > 1
+    bars: Spec = {
+        "y": {
+            "field": "name",
+            "type": "nominal",
+            "sort": {"field": "place", "op": "min", "order": "ascending"},
+            "axis": {"title": None, "labelLimit": 150, "ticks": False, "domain": False},
+        },
+        "x": {
+            "field": "probability",
+            "type": "quantitative",
+            "axis": {"title": title, "format": ".0%", "tickCount": 5},
+            "scale": {"domain": [0, 1]},
+        },
+        "color": {
+            "field": "condition",
+            "type": "nominal",
+            # All conditions, whichever are drawn: each keeps its colour of the theme.
+            "scale": {"domain": list(CONDITIONS)},
+            "legend": {"title": None, "orient": "top", "values": list(conditions)} if several else None,
+        },
+        "tooltip": [
+            {"field": "name", "type": "nominal", "title": "class"},
+            {"field": "condition", "type": "nominal"},
+            {"field": "text", "type": "nominal", "title": "probability"},
+        ],
+    }
+    if several:
+        bars["yOffset"] = {"field": "condition", "type": "nominal", "scale": {"domain": list(conditions)}}
+    height = max(1, num_rows) * (14 + 9 * len(conditions))
+    return {**_BASE, "height": height, "data": {"name": "bars"}, "mark": {"type": "bar"}, "encoding": bars}
+
+
+def bars_table(names: Sequence[str], probabilities: Sequence[tuple[str, Floats]]) -> pa.Table:
+    """Return `bars`: (condition, float64[n]) for n names, in the order in which the classes are drawn."""
+    conditions = [condition for condition, _ in probabilities]
+    count, values = len(names), [found for _, found in probabilities]
+    flat = np.concatenate(values).astype(np.float64) if values else np.zeros(0)
+    return arrow.table(
+        {
+            "name": arrow.texts([name for _ in conditions for name in names]),
+            "place": arrow.column(np.tile(np.arange(count, dtype=np.int32), len(conditions))),
+            "condition": arrow.texts([condition for condition in conditions for _ in range(count)]),
+            "probability": arrow.column(flat, np.isnan(flat)),
+            "text": arrow.texts([percent(value) for value in flat]),
+        }
+    )
+
+
+def percent(share: float) -> str:
+    """A probability as text that tells small ones from 0.
+
+    >>> percent(0.8234), percent(0.00001), percent(0.0), percent(float("nan"))
+    ('82.3%', '0.001%', '0%', 'NaN')
+    """
+    if np.isnan(share):
+        return "NaN"
+    if share == 0 or share >= 0.001:
+        return f"{100 * share:.3g}%"
+    return f"{100 * share:.2g}%" if share >= 1e-6 else f"{100 * share:.0e}%"

@@ -1,0 +1,198 @@
+"""A run's captured model as plain arrays, for a process that runs it elsewhere. Needs no torch.
+
+`loading.load_model` is the same for a process that runs the model itself.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from explorer.errors import ProgramError
+from explorer.reading.dtypes import decode
+from explorer.reading.programs import RawTensor, read_recorded_program
+from explorer.reading.snapshots import Snapshot
+from explorer.storage.layout import RunPaths
+from explorer.storage.program import Program
+from explorer.storage.program_file import read_program
+
+Array = npt.NDArray[Any]
+
+TOLERANCE: Final = 1e-3
+"""As `programs.comparing.TOLERANCE`: how far other kernels may round, as a share of the largest output."""
+_NUMBERS_EACH: Final = 64  # as `programs.fingerprint`
+_HALF: Final = ("float16", "bfloat16")
+_MAX_NAMED: Final = 5
+
+
+@dataclass(frozen=True, eq=False)
+class PlainModel:
+    """What was captured of a model; arrays must not be changed.
+
+    Attributes:
+        program: what it computes.
+        document: the same as the file holds it; half precision has become float32, which NumPy can compare.
+        widened: whether that changed anything: rounding then differs from the recorded outputs.
+        constants: tensors that it needs besides the weights, by name.
+        inputs: the recorded examples by input path, each [N, ...].
+        outputs: what the model gave for them, by output path.
+        labels: what is right for them, [N] or [N, ...]; None when not recorded.
+        kind: `image`, `tokens`, `table` or "".
+        class_names, vocabulary, feature_names: () when not recorded.
+        problems: what could not be read.
+    """
+
+    program: Program
+    document: Mapping[str, Any]
+    widened: bool
+    constants: Mapping[str, Array]
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+    labels: Array | None
+    kind: str
+    class_names: tuple[str, ...]
+    vocabulary: tuple[str, ...]
+    feature_names: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def num_examples(self) -> int:
+        """How many examples were recorded; 0 when there is none for some input."""
+        wanted = [found.path for found in self.program.inputs if found.dtype]
+        sizes = [len(self.inputs[path]) if path in self.inputs and self.inputs[path].ndim else 0 for path in wanted]
+        return min(sizes, default=0)
+
+    @property
+    def runs_single(self) -> bool:
+        """Whether one example alone can be run; otherwise the captured batch size is fixed."""
+        return all(_takes_one(self.program, found.shape) for found in self.program.inputs if found.dtype)
+
+
+def read_plain_model(run_path: str | Path) -> PlainModel | None:
+    """The captured model of a run; None when there is none. Raises DamagedFile: its constants cannot be read."""
+    recorded = read_recorded_program(run_path)
+    if recorded is None:
+        return None
+    path = RunPaths(Path(run_path)).program(recorded.attempt, recorded.rank)
+    read_program(path)  # within limits, so that what follows is no bomb
+    by_role: dict[str, dict[str, Array]] = {"input": {}, "output": {}, "label": {}}
+    for raw in recorded.samples:
+        by_role.setdefault(raw.role, {})[raw.name] = plain_array(raw)
+    about = recorded.about
+    text = gzip.decompress(path.read_bytes())
+    return PlainModel(
+        recorded.program,
+        json.loads(text, object_hook=_in_float32),
+        bool({*_dtypes(recorded.program)} & {*_HALF}),
+        {raw.name: plain_array(raw) for raw in recorded.constants},
+        by_role["input"],
+        by_role["output"],
+        next(iter(by_role["label"].values()), None),
+        about.get("kind", ""),
+        tuple(about.get("class_names", ())),
+        tuple(about.get("vocabulary", ())),
+        tuple(about.get("feature_names", ())),
+        recorded.problems,
+    )
+
+
+def plain_weights(program: Program, snapshot: Snapshot) -> dict[str, Array]:
+    """The weights of a step by name; tied names share one array. float16, bfloat16 and float8 come as float32.
+
+    Raises:
+        ProgramError: some are missing or have another shape, or the values are outside the run.
+        DamagedFile: the snapshot cannot be read.
+    """
+    if snapshot.reference is not None and not snapshot.entries:
+        raise ProgramError(
+            f"the values of step {snapshot.step:,} are in a file of yours outside the run "
+            f"({snapshot.reference['path']}), which the app does not open. Run it with load_model(run, weights=path)"
+        )
+    tied = {name: names for names in program.ties for name in names}
+    place: dict[str, str] = {}
+    wrong = []
+    for weight in program.weights.values():
+        if weight.role == "constant":
+            continue
+        name = next((name for name in tied.get(weight.name, (weight.name,)) if name in snapshot.entries), None)
+        if name is None:
+            wrong.append(f"{weight.name} is missing")
+        elif snapshot.entries[name].shape != weight.shape:
+            wrong.append(f"{weight.name} has the shape {snapshot.entries[name].shape}, not {weight.shape}")
+        else:
+            place[weight.name] = name
+    if wrong:
+        more = f" and {len(wrong) - _MAX_NAMED} more" if len(wrong) > _MAX_NAMED else ""
+        raise ProgramError(
+            f"the weights of step {snapshot.step:,} do not fit the recorded model: "
+            f"{'; '.join(wrong[:_MAX_NAMED])}{more}"
+        )
+    values = snapshot.read_many(dict.fromkeys(place.values()))
+    return {name: _writeable(values[found]) for name, found in place.items()}
+
+
+def plain_array(raw: RawTensor) -> Array:
+    """The values of a recorded tensor, as `reading.dtypes.decode` gives them."""
+    return _writeable(decode(raw.data, raw.dtype, raw.shape))
+
+
+def plain_fingerprint(weights: Mapping[str, Array]) -> int:
+    """As `programs.fingerprint.fingerprint`, of arrays."""
+    crc = 0
+    for name in sorted(weights):
+        flat = weights[name].reshape(-1)
+        some = flat[:: max(1, flat.size // _NUMBERS_EACH)][:_NUMBERS_EACH]
+        wide = np.ascontiguousarray(some, dtype=np.complex128 if np.iscomplexobj(some) else np.float64)
+        crc = zlib.crc32(wide.tobytes(), zlib.crc32(name.encode(), crc))
+    return crc
+
+
+def largest_difference(found: Mapping[str, Any], wanted: Mapping[str, Array]) -> tuple[float, bool]:
+    """The largest absolute difference of outputs by path, and whether all are within rounding.
+
+    Infinite where a path is missing or has another shape; two NaN do not differ.
+    """
+    largest, close = 0.0, True
+    for path, value in wanted.items():
+        other = found.get(path)
+        if not isinstance(other, np.ndarray) or other.shape != value.shape:
+            return float("inf"), False
+        one, two = np.asarray(value, dtype=np.float64), np.asarray(other, dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            apart = np.where((one == two) | (np.isnan(one) & np.isnan(two)), 0.0, np.abs(one - two))
+        apart = np.where(np.isnan(apart), np.inf, apart)
+        finite = np.abs(one[np.isfinite(one)])
+        here = float(apart.max(initial=0.0))
+        largest = max(largest, here)
+        close = close and here <= TOLERANCE * max(1.0, float(finite.max(initial=0.0)))
+    return largest, close
+
+
+def _writeable(values: Array) -> Array:
+    """PyTorch takes arrays that may be written to, in the byte order of the machine."""
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    return native if native.flags.writeable else native.copy()
+
+
+def _dtypes(program: Program) -> list[str]:
+    return [found.dtype for found in program.inputs] + [found.dtype for found in program.weights.values()]
+
+
+def _in_float32(found: dict[str, Any]) -> dict[str, Any]:
+    """An object of the document without half precision."""
+    return {**found, "dtype": "float32"} if found.get("dtype") in _HALF else found
+
+
+def _takes_one(program: Program, shape: tuple[int | str, ...]) -> bool:
+    if not shape:
+        return False
+    first = shape[0]
+    return first == 1 if isinstance(first, int) else program.symbols.get(first, (0, None))[0] <= 1
