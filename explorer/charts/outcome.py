@@ -46,7 +46,7 @@ def bars_spec(conditions: tuple[str, ...], num_rows: int, title: str = "probabil
             "field": "name",
             "type": "nominal",
             "sort": {"field": "place", "op": "min", "order": "ascending"},
-            "axis": {"title": None, "labelLimit": 150, "ticks": False, "domain": False},
+            "axis": {"title": None, "labelLimit": 150, "labelOverlap": False, "ticks": False, "domain": False},
         },
         "x": {
             "field": "probability",
@@ -69,7 +69,7 @@ def bars_spec(conditions: tuple[str, ...], num_rows: int, title: str = "probabil
     }
     if several:
         bars["yOffset"] = {"field": "condition", "type": "nominal", "scale": {"domain": list(conditions)}}
-    height = max(1, num_rows) * (14 + 9 * len(conditions))
+    height = max(1, num_rows) * (12 + 10 * len(conditions))
     return {**_BASE, "height": height, "data": {"name": "bars"}, "mark": {"type": "bar"}, "encoding": bars}
 
 
@@ -92,11 +92,13 @@ def bars_table(names: Sequence[str], probabilities: Sequence[tuple[str, Floats]]
 def percent(share: float) -> str:
     """A probability as text that tells small ones from 0.
 
-    >>> percent(0.8234), percent(0.00001), percent(0.0), percent(float("nan"))
-    ('82.3%', '0.001%', '0%', 'NaN')
+    >>> percent(0.8234), percent(0.9998), percent(0.00001), percent(0.0), percent(float("nan"))
+    ('82.3%', '99.98%', '0.001%', '0%', 'NaN')
     """
     if np.isnan(share):
         return "NaN"
-    if share == 0 or share >= 0.001:
+    if share == 0 or 0.001 <= share < 0.995 or share >= 0.99995:
         return f"{100 * share:.3g}%"
+    if share > 0.5:
+        return f"{100 * share:.4g}%"
     return f"{100 * share:.2g}%" if share >= 1e-6 else f"{100 * share:.0e}%"

@@ -1,0 +1,177 @@
+"""The forms that add an edit of weights or activations to the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import streamlit as st
+
+from explorer.app import inference_recipe
+from explorer.app.inference_places import NodeChoice, node_choices, weight_choices
+from explorer.app.names import plain
+from explorer.inference.edits.kinds.activations import ABLATE_BY
+from explorer.inference.edits.kinds.weights import ROUND_TO
+
+if TYPE_CHECKING:
+    from explorer.app.inference_scene import Scene
+
+Fields = dict[str, Any]
+
+_WEIGHTS: Final[Mapping[str, str]] = {
+    "scale": "Scale",
+    "zero": "Set to zero",
+    "set": "Set to a value",
+    "prune": "Prune the smallest",
+    "noise": "Add noise",
+    "round": "Round to 8 bits",
+    "low_rank": "Reduce the rank",
+    "reset": "Reset to the first snapshot",
+    "take": "Take from another step",
+    "interpolate": "Move towards another step",
+}
+_ACTIVATIONS: Final[Mapping[str, str]] = {
+    "ablate": "Ablate",
+    "scale_activation": "Scale",
+    "clamp_activation": "Clamp",
+    "patch": "Patch from elsewhere",
+}
+_BY: Final[Mapping[str, str]] = {
+    "mean": "its mean over the examples",
+    "zero": "zero",
+    "resample": "other examples' values",
+}
+_PARTS: Final[Mapping[str, str]] = {
+    "": "all of it",
+    "unit": "units",
+    "channel": "channels",
+    "position": "positions",
+    "head": "heads",
+}
+
+
+def weight_form(scene: Scene) -> None:
+    """Draw the form for an edit of weights."""
+    places = weight_choices(scene.model.program)
+    left, right = st.columns(2)
+    kind = left.selectbox("Edit", list(_WEIGHTS), format_func=_WEIGHTS.__getitem__, key="inference.weight_edit")
+    target = right.selectbox(
+        "Weights", list(places), format_func=lambda name: plain(places[name], 90), key="inference.weight_target"
+    )
+    index = ""
+    if target in {weight.name for weight in scene.model.program.weights.values()}:
+        index = left.text_input(
+            "Only at index",
+            key="inference.weight_index",
+            placeholder="all",
+            help="`3` is row 3, `:,2` is column 2, `3,2` is one element; empty is the whole tensor.",
+        )
+    fields = _weight_fields(scene, kind, right)
+    place = f"{target}[{index.strip().strip('[]').replace(' ', '')}]" if index.strip() else target
+    _add(lambda: {"edit": kind, "target": place, **fields}, "weights")
+
+
+def activation_form(scene: Scene) -> None:
+    """Draw the form for an edit of activations."""
+    choices = node_choices(scene.model.program)
+    if not choices:
+        st.caption("This program has no floating values between its operators.")
+        return
+    left, right = st.columns(2)
+    kind = left.selectbox("Edit", list(_ACTIVATIONS), format_func=_ACTIVATIONS.__getitem__, key="inference.act_edit")
+    node = right.selectbox(
+        "Value",
+        list(choices),
+        format_func=lambda name: plain(choices[name].title, 90),
+        key="inference.act_node",
+        help="The outputs of modules come first, then the values of single operators.",
+    )
+    part = _part(choices[node], node)
+    fields = _activation_fields(scene, kind)
+    _add(lambda: {"edit": kind, "node": node, "part": part, **fields}, "activations")
+
+
+def _part(choice: NodeChoice, node: str) -> str:
+    """Draw which part of a value, and return it as a recipe names it."""
+    rank = len(choice.shape)
+    known = ["", "unit", *(["channel"] if rank >= 3 else []), *(["position", "head"] if rank >= 3 else [])]
+    columns = st.columns(3)
+    default = known.index("channel") if rank >= 4 else known.index("unit")
+    kind = columns[0].selectbox(
+        "Part", known, index=default, format_func=_PARTS.__getitem__, key=f"inference.act_part.{node}"
+    )
+    if not kind:
+        return ""
+    indices = columns[1].text_input(
+        "Which, from 0", "0", key=f"inference.act_which.{node}", help="One number, or several with commas between."
+    )
+    heads = 0
+    if kind == "head":
+        heads = columns[2].number_input(
+            "Number of heads",
+            0,
+            4_096,
+            0,
+            key=f"inference.act_heads.{node}",
+            help="0 where heads have a dimension of their own; else how many lie side by side in the features.",
+        )
+    return f"{kind}:{indices.replace(' ', '')}" + (f"/{heads}" if heads else "")
+
+
+def _weight_fields(scene: Scene, kind: str, where: Any) -> Fields:  # noqa: ANN401 - a column
+    if kind == "scale":
+        return {"factor": where.number_input("Factor", value=0.5, step=0.1, key="inference.w.factor")}
+    if kind == "set":
+        return {"value": where.number_input("Value", value=0.0, step=0.1, key="inference.w.value")}
+    if kind == "prune":
+        return {"share": where.slider("Share that becomes zero", 0.0, 1.0, 0.5, key="inference.w.share")}
+    if kind == "noise":
+        size = where.number_input("Size, relative to the weights", 0.0, 1e6, 0.1, step=0.05, key="inference.w.sd")
+        return {"relative_sd": size, "seed": _seed("w")}
+    if kind == "round":
+        to = where.selectbox("To", ROUND_TO, key="inference.w.to")
+        return {"to": to, "scales": where.selectbox("One scale for each", ("tensor", "channel"), key="inference.w.sc")}
+    if kind == "low_rank":
+        return {"rank": where.number_input("Rank", 0, 100_000, 1, key="inference.w.rank")}
+    if kind in ("take", "interpolate"):
+        step = where.selectbox("Step", scene.steps, format_func=lambda step: f"{step:,}", key="inference.w.step")
+        if kind == "take":
+            return {"step": step}
+        return {"step": step, "t": where.slider("How far", 0.0, 1.0, 0.5, key="inference.w.t")}
+    return {}
+
+
+def _activation_fields(scene: Scene, kind: str) -> Fields:
+    columns = st.columns(3)
+    if kind == "ablate":
+        by = columns[0].selectbox("By", ABLATE_BY, format_func=_BY.__getitem__, key="inference.a.by")
+        return {"by": by, **({"seed": _seed("a")} if by == "resample" else {})}
+    if kind == "scale_activation":
+        return {"factor": columns[0].number_input("Factor", value=0.5, step=0.1, key="inference.a.factor")}
+    if kind == "clamp_activation":
+        low = columns[0].number_input("At least", value=None, key="inference.a.low", placeholder="open")
+        return {"low": low, "high": columns[1].number_input("At most", value=1.0, key="inference.a.high")}
+    count = scene.model.num_examples
+    example = columns[0].number_input("From example, from 1", 1, count, min(2, count), key="inference.a.example")
+    step = columns[1].selectbox(
+        "With the weights of step",
+        [None, *scene.steps],
+        format_func=lambda step: "this step" if step is None else f"{step:,}",
+        key="inference.a.step",
+    )
+    return {"example": example - 1, **({} if step is None else {"step": step})}
+
+
+def _seed(where: str) -> int:
+    return int(st.number_input("Seed", 0, 2**31 - 1, 0, key=f"inference.{where}.seed"))
+
+
+def _add(make: Callable[[], Fields], what: str) -> None:
+    st.button(
+        "Add this edit",
+        key=f"inference.add.{what}",
+        icon=":material/add:",
+        type="primary",
+        on_click=inference_recipe.append,
+        args=(make,),
+    )

@@ -1,0 +1,88 @@
+"""What edits can name in a program, in the words of its author's modules; pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from explorer.inference.modules import module_tree, path_of
+
+if TYPE_CHECKING:
+    from explorer.storage.program import Program
+
+_MAX_NODES: Final = 2_000
+
+
+@dataclass(frozen=True)
+class NodeChoice:
+    """A value that can be edited: what it is called for people, and its shape at capture."""
+
+    title: str
+    shape: tuple[int | str, ...]
+
+
+def weight_choices(program: Program) -> dict[str, str]:
+    """Targets of edits of weights to their titles: the whole model, then each module with its tensors."""
+    return dict(_weight_choices(_Same(program)))
+
+
+def node_choices(program: Program) -> dict[str, NodeChoice]:
+    """Nodes that hold a floating tensor: outputs of modules in the order in which they run, then all others."""
+    return dict(_node_choices(_Same(program)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A program as a key of a cache, by identity: it holds mappings, so it has no hash of its own."""
+
+    program: Program
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.program is other.program
+
+    def __hash__(self) -> int:
+        return id(self.program)
+
+
+@lru_cache(maxsize=8)
+def _weight_choices(same: _Same) -> tuple[tuple[str, str], ...]:
+    tree = module_tree(same.program)
+    found = [("", "the whole model")]
+    for path, module in sorted(tree.items()):
+        if path and module.num_parameters:
+            found.append((path, f"{path} ({module.type or 'module'}, {module.num_parameters:,})"))
+        for each in module.parameters:
+            what = "" if each.role == "param" else ", buffer"
+            found.append((each.name, f"{each.name}  {list(each.shape)}{what}"))
+    return tuple(dict(found).items())
+
+
+@lru_cache(maxsize=8)
+def _node_choices(same: _Same) -> tuple[tuple[str, NodeChoice], ...]:
+    program = same.program
+    floating = {node.name: node for node in program.graph.nodes if "float" in node.dtype and node.shape}
+    order = {name: place for place, name in enumerate(floating)}
+    found: dict[str, NodeChoice] = {}
+    modules = [(path, module) for path, module in module_tree(program).items() if path and module.outputs]
+    for path, module in sorted(modules, key=lambda each: order.get(each[1].outputs[-1], 0)):
+        for name in module.outputs:
+            if name in floating and (name not in found or not module.children):
+                found[name] = NodeChoice(
+                    f"{path} ({module.type}) {_shape(floating[name].shape)}", _of(floating[name].shape)
+                )
+    for name, node in floating.items():
+        if name not in found:
+            place = path_of(program, node) or "model"
+            title = f"{place} · {node.op.removeprefix('aten.')} {_shape(node.shape)} {node.source}"
+            found[name] = NodeChoice(title, _of(node.shape))
+    return tuple(list(found.items())[:_MAX_NODES])
+
+
+def _of(shape: tuple[int | str, ...] | None) -> tuple[int | str, ...]:
+    return shape or ()
+
+
+def _shape(shape: tuple[int | str, ...] | None) -> str:
+    """Sizes; one that may vary is a star."""
+    return "[" + ", ".join("*" if isinstance(dim, str) else str(dim) for dim in _of(shape)) + "]"
