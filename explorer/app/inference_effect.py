@@ -57,14 +57,14 @@ def _numbers(change: ProbeEffect, control: ProbeEffect | None, what: str) -> Non
     rows: dict[str, list[str]] = {"": ["edited"] + (["random control"] if control else [])}
     both = [change] + ([control] if control else [])
     if change.accuracy_before is not None:
-        rows["accuracy before"] = [f"{found.accuracy_before:.1%}" for found in both]
-        rows["accuracy after"] = [f"{found.accuracy_after:.1%}" for found in both]
+        rows["accuracy, original"] = [f"{found.accuracy_before:.1%}" for found in both]
+        rows["accuracy"] = [f"{found.accuracy_after:.1%}" for found in both]
         rows["became right"] = [f"{found.num_fixed:,}" for found in both]
         rows["became wrong"] = [f"{found.num_broken:,}" for found in both]
     rows["predictions changed"] = [f"{found.num_flips:,} of {found.num_examples:,} {what}" for found in both]
     rows["mean KL (nats)"] = [f"{found.mean_kl:.3g}" for found in both]
     rows["moved by over 1 %"] = [f"{found.share_affected:.0%}" for found in both]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
+    _turned(rows)
 
 
 def _flips(scene: Scene, before: Any, after: Any) -> None:  # noqa: ANN401 - arrays
@@ -88,7 +88,7 @@ def _values(scene: Scene, before: Any, after: Any, control: Any) -> None:  # noq
     targets = labels if labels is not None and labels.size == before.size and labels.dtype.kind in "fiu" else None
     rows: dict[str, list[str]] = {"": [], "mean change": [], "mean |change|": [], "largest": []}
     if targets is not None:
-        rows |= {"RMSE before": [], "RMSE after": []}
+        rows |= {"RMSE, original": [], "RMSE": []}
     for name, found in (("edited", after), ("random control", None if control is None else control[1])):
         if found is None or found.shape != before.shape:
             continue
@@ -97,7 +97,13 @@ def _values(scene: Scene, before: Any, after: Any, control: Any) -> None:  # noq
         numbers += [each for each in (change.error_before, change.error_after) if each is not None]
         for column, text in zip(rows, [name, *(f"{number:.4g}" for number in numbers)], strict=True):
             rows[column].append(text)
-    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
+    _turned(rows)
+
+
+def _turned(rows: Mapping[str, list[str]]) -> None:
+    """One line a quantity, one column a condition: narrow columns of the page hold it."""
+    table = pd.DataFrame(rows).set_index("").T.reset_index(names="quantity")
+    st.dataframe(table, hide_index=True, height="content")
 
 
 def _labels(scene: Scene, before: Any) -> Any:  # noqa: ANN401 - arrays

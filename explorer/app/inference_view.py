@@ -12,6 +12,7 @@ from explorer.app import (
     inference_banner,
     inference_effect,
     inference_forms,
+    inference_inputs,
     inference_output,
     inference_recipe,
     inference_session,
@@ -20,10 +21,8 @@ from explorer.app.names import esc
 from explorer.errors import ExplorerError, SandboxError
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Scene
+    from explorer.app.inference_scene import Array, Scene
     from explorer.inference.edits.recipe import Recipe
-
-_WEIGHTS, _ACTIVATIONS = "Weights", "Activations"
 
 
 def view(scene: Scene) -> None:
@@ -33,11 +32,19 @@ def view(scene: Scene) -> None:
         with st.spinner("Starting the process that runs the model …", show_time=True):
             probe = inference_session.ask(scene, "run")
         inference_banner.banner(scene, probe["before"])
+        drawn = inference_inputs.drawn(scene)
         left, right = st.columns([5, 6], gap="medium")
-        with left:
-            _edits(scene, recipe)
         with right:
-            _outcome(scene, recipe)
+            edited = _outcome(scene, recipe, drawn)
+        with left:
+            _input(scene, recipe, edited)
+            _edits(scene, recipe)
+
+
+def _input(scene: Scene, recipe: Recipe, edited: Array | None) -> None:
+    with st.container(border=True), refusal("input"):
+        st.markdown("**Input**")
+        inference_inputs.inputs(scene, recipe, edited)
 
 
 def _edits(scene: Scene, recipe: Recipe) -> None:
@@ -45,26 +52,31 @@ def _edits(scene: Scene, recipe: Recipe) -> None:
         st.markdown("**Edits**")
         inference_recipe.edit_list(recipe)
         inference_recipe.trouble()
-        tabs = st.tabs([_WEIGHTS, _ACTIVATIONS], key="inference.form", on_change="rerun")
+        tabs = st.tabs(["Weights", "Activations"], key="inference.form", on_change="rerun")
         for tab, draw in zip(tabs, (inference_forms.weight_form, inference_forms.activation_form), strict=True):
             if tab.open:
                 with tab:
                     draw(scene)
 
 
-def _outcome(scene: Scene, recipe: Recipe) -> None:
-    with st.container(border=True):
+def _outcome(scene: Scene, recipe: Recipe, drawn: Array | None) -> Array | None:
+    """Draw what comes out; returns the example as the edited model sees it, None where that is the recorded one."""
+    is_edited = bool(recipe) or drawn is not None
+    seen = drawn
+    with st.container(border=True), refusal("output"):
         st.markdown("**Output**")
-        with refusal("output"):
-            original = inference_session.ask(scene, "run", inputs=scene.inputs())
-            answer = original
-            if recipe:
-                edited = inference_session.ask(scene, "run", recipe, inputs=scene.inputs(), control=0)
-                answer = {**edited, "before": original["before"]}
-            inference_output.output(scene, answer, bool(recipe))
+        answer = inference_session.ask(scene, "run", inputs=scene.inputs())
+        if is_edited:
+            edited = inference_session.ask(
+                scene, "run", recipe, inputs=scene.inputs(drawn), control=0 if recipe else None
+            )
+            answer = {**edited, "before": answer["before"]}
+            seen = edited["inputs"][scene.path][scene.row]
+        inference_output.output(scene, answer, is_edited)
     if recipe:
         with st.container(border=True), refusal("effect"):
             inference_effect.effect(scene, recipe)
+    return seen
 
 
 @contextmanager

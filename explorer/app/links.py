@@ -35,6 +35,7 @@ EXAMPLE: Final = "example"  # number of the recorded example (Inference)
 DEVICE: Final = "device"  # where the model runs (Inference)
 RECIPE: Final = "recipe"  # edits of weights, activations and inputs, see `edits.recipe.to_text` (Inference)
 INK: Final = "ink"  # pixels that were drawn over the example (Inference)
+CONTINUE: Final = "continue"  # whether the text is continued (Inference)
 METHOD: Final = "method"  # of attribution (Inference)
 TARGET: Final = "target"  # class that is attributed (Inference)
 ARCHIVED: Final = "archived"  # whether archived runs are listed
