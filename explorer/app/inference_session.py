@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import streamlit as st
 
-from explorer.errors import ExplorerError, SandboxError
+from explorer.errors import ExplorerError
 from explorer.inference.edits.recipe import Recipe, to_list
 from explorer.inference.plain_model import PlainModel, plain_weights, read_plain_model
 from explorer.inference.sandbox.session import Sandbox
@@ -126,11 +126,6 @@ def ask(
         return box.request(kind, value, snapshots=needed, on_progress=on_progress)
 
     return _answers().get(f"{scene.device}/{kind}/{_digest(value)}", make)
-
-
-def trouble_of(error: ExplorerError) -> str:
-    """What happened, in the words of a title."""
-    return "The process that runs the model was stopped" if isinstance(error, SandboxError) else "This cannot be run"
 
 
 def _answers() -> _Answers:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from explorer.app import (
     inference_banner,
+    inference_details,
     inference_effect,
     inference_forms,
     inference_inputs,
@@ -17,8 +16,8 @@ from explorer.app import (
     inference_recipe,
     inference_session,
 )
-from explorer.app.names import esc
-from explorer.errors import ExplorerError, SandboxError
+from explorer.app.inference_refusal import refusal
+from explorer.app.inference_result import first_output
 
 if TYPE_CHECKING:
     from explorer.app.inference_scene import Array, Scene
@@ -35,16 +34,19 @@ def view(scene: Scene) -> None:
         drawn = inference_inputs.drawn(scene)
         left, right = st.columns([5, 6], gap="medium")
         with right:
-            edited = _outcome(scene, recipe, drawn)
+            answer = _outcome(scene, recipe, drawn)
         with left:
-            _input(scene, recipe, edited)
+            _input(scene, recipe, answer)
             _edits(scene, recipe)
+        output = None if answer is None else first_output(answer["after"])
+        inference_details.details(scene, recipe, drawn, None if output is None else output[1])
 
 
-def _input(scene: Scene, recipe: Recipe, edited: Array | None) -> None:
+def _input(scene: Scene, recipe: Recipe, answer: dict[str, Any] | None) -> None:
     with st.container(border=True), refusal("input"):
         st.markdown("**Input**")
-        inference_inputs.inputs(scene, recipe, edited)
+        seen = None if answer is None else answer["inputs"][scene.path][scene.row]
+        inference_inputs.inputs(scene, recipe, seen)
 
 
 def _edits(scene: Scene, recipe: Recipe) -> None:
@@ -59,38 +61,20 @@ def _edits(scene: Scene, recipe: Recipe) -> None:
                     draw(scene)
 
 
-def _outcome(scene: Scene, recipe: Recipe, drawn: Array | None) -> Array | None:
-    """Draw what comes out; returns the example as the edited model sees it, None where that is the recorded one."""
+def _outcome(scene: Scene, recipe: Recipe, drawn: Array | None) -> dict[str, Any] | None:
+    """Draw what comes out; returns it, or None when the edited model could not be run."""
     is_edited = bool(recipe) or drawn is not None
-    seen = drawn
+    answer: dict[str, Any] | None = None
     with st.container(border=True), refusal("output"):
         st.markdown("**Output**")
-        answer = inference_session.ask(scene, "run", inputs=scene.inputs())
+        found: dict[str, Any] = inference_session.ask(scene, "run", inputs=scene.inputs())
         if is_edited:
-            edited = inference_session.ask(
-                scene, "run", recipe, inputs=scene.inputs(drawn), control=0 if recipe else None
-            )
-            answer = {**edited, "before": answer["before"]}
-            seen = edited["inputs"][scene.path][scene.row]
-        inference_output.output(scene, answer, is_edited)
-    if recipe:
+            control = 0 if recipe else None
+            edited = inference_session.ask(scene, "run", recipe, inputs=scene.inputs(drawn), control=control)
+            found = {**edited, "before": found["before"]}
+        inference_output.output(scene, found, is_edited)
+        answer = found
+    if recipe and answer is not None:
         with st.container(border=True), refusal("effect"):
             inference_effect.effect(scene, recipe)
-    return seen
-
-
-@contextmanager
-def refusal(what: str) -> Iterator[None]:
-    """Turn what the child process refuses, or what ended it, into a message with a way on."""
-    try:
-        yield
-    except ExplorerError as error:
-        ended = isinstance(error, SandboxError)
-        st.error(
-            esc(error, 1_000),
-            title=inference_session.trouble_of(error),
-            icon=":material/report:" if ended else ":material/block:",
-        )
-        st.button(
-            "Run again", key=f"inference.again.{what}", icon=":material/refresh:", on_click=inference_session.run_again
-        )
+    return answer
