@@ -95,9 +95,8 @@ def _lines(scene: Scene, steps: Steps, logits: npt.NDArray[np.float64], names: l
         best = np.sort(np.append(best[: _MAX_LINES - 1], int(scene.label)))
     _chart(steps, unique([names[int(place)] for place in best]), probabilities[:, best], "probability", True)
     changes = int((np.diff(logits.argmax(axis=-1)) != 0).sum())
-    st.caption(
-        f"The prediction for this example changed {'once' if changes == 1 else f'{changes:,} times'} from one snapshot to the next."
-    )
+    times = "once" if changes == 1 else f"{changes:,} times"
+    st.caption(f"The prediction for this example changed {times} from one snapshot to the next.")
 
 
 def _chart(steps: Steps, names: list[str], values: npt.NDArray[np.float64], title: str, is_share: bool) -> None:
