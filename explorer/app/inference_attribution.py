@@ -64,7 +64,10 @@ def attribution(scene: Scene, recipe: Recipe, drawn: Array | None, output: Any) 
                                help=_HELP)  # fmt: skip
     with columns[1]:
         target = _target(scene, output)
-    baselines = {"zero": "zero", **({"mean": "mean of the examples"} if kind != "tokens" else {})}
+    baselines = {
+        "zero": "token 0" if kind == "tokens" else "zero",
+        **({"mean": "mean of the examples"} if kind != "tokens" else {}),
+    }
     baselines |= {"blur": "blurred"} if kind == "image" and scene.recorded.ndim == 3 else {}
     with columns[2]:
         baseline = st.selectbox(

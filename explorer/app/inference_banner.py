@@ -77,18 +77,17 @@ def how_captured(model: PlainModel) -> str:
         if found.dtype:
             varying.append("[" + ", ".join(_dim(program.symbols, dim) for dim in found.shape) + "]")
     reasons = f" · other routes failed: {program.why[0][1]}" if program.why and program.route == "tape" else ""
-    return (
-        f"{_ROUTES[program.route]} with PyTorch {program.torch}, evaluation mode · takes {', '.join(varying)}{reasons}"
-    )
+    route = f"{_ROUTES[program.route]} with PyTorch {program.torch}, evaluation mode"
+    return f"{route} · takes inputs {', '.join(varying)}{reasons}"
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _fingerprint_of(run_id: str, path: str, step: int, _scene: Scene) -> int:
-    return plain_fingerprint(plain_weights(_scene.model.program, _scene.run.snapshot(step)))
+def _fingerprint_of(path: str, key: str, _scene: Scene) -> int:
+    return plain_fingerprint(plain_weights(_scene.model.program, _scene.run.snapshot(_scene.step)))
 
 
 def _fingerprint(scene: Scene) -> int:
-    return _fingerprint_of(scene.info.run_id, str(scene.info.path), scene.step, scene)
+    return _fingerprint_of(str(scene.info.path), scene.key, scene)
 
 
 def _dim(symbols: Mapping[str, tuple[int, int | None]], dim: int | str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -47,7 +48,8 @@ def choose() -> Scene | None:
     with columns[0]:
         info = _run(with_program)
     run = open_run(info)
-    model = plain_model(str(info.path), _version(info))
+    version = _version(info)
+    model = plain_model(str(info.path), version)
     if model is None:
         inference_empty.not_captured(info, run.program_problems)
         return None
@@ -65,7 +67,9 @@ def choose() -> Scene | None:
         example = _example(model)
     with columns[3]:
         device = _device()
-    return Scene(info, run, model, step, steps, example, device)
+    snapshot = next(one for one in found if one.step == step and one.problem is None)
+    made = f"{zlib.crc32(repr(version).encode()):08x}.{snapshot.attempt}.{snapshot.size_bytes}"
+    return Scene(info, run, model, step, steps, example, device, made)
 
 
 def pick_step(steps: Sequence[int]) -> int:

@@ -79,7 +79,10 @@ def _flips(scene: Scene, before: Any, after: Any) -> None:  # noqa: ANN401 - arr
         "original": [class_name(scene.model, int(first[place])) for place in flipped],
         "edited": [class_name(scene.model, int(then[place])) for place in flipped],
     }
-    with st.expander(f"{len(flipped)} changed predictions", icon=":material/swap_horiz:"):
+    with st.expander(
+        "1 changed prediction" if len(flipped) == 1 else f"{len(flipped)} changed predictions",
+        icon=":material/swap_horiz:",
+    ):
         st.dataframe(pd.DataFrame(rows), hide_index=True, height="content" if len(flipped) < 12 else 390)
 
 

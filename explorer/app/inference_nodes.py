@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from explorer.app.inference_scene import Array, Scene
 
 _MAX_BARS: Final = 400
+_MAX_NAMED: Final = 40
 
 
 def nodes(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
@@ -50,7 +51,7 @@ def nodes(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
         change[:_MAX_BARS], list(shown["node"]), [name or "model" for name in shown["module"]], list(shown["op"]), texts
     )
     st.vega_lite_chart(
-        {**nodes_spec(), "datasets": {"nodes": stream(rows)}},
+        {**nodes_spec(len(shown) <= _MAX_NAMED), "datasets": {"nodes": stream(rows)}},
         key="inference.nodes",
         alt="Relative change of every operator's value, told in numbers by the table below",
     )

@@ -28,6 +28,7 @@ class Scene:
         steps: all steps with a snapshot that can be read, ascending.
         example: number of the recorded example, from 0; 0 when none was recorded.
         device: where it runs, as PyTorch names it.
+        version: changes when the program or the snapshot is another one.
     """
 
     info: RunInfo
@@ -37,6 +38,12 @@ class Scene:
     steps: tuple[int, ...]
     example: int
     device: str
+    version: str
+
+    @property
+    def key(self) -> str:
+        """The model with these weights, for whoever keeps it."""
+        return f"{self.info.run_id}@{self.step}@{self.version}"
 
     @property
     def path(self) -> str:

@@ -107,7 +107,7 @@ def ask(
     Raises:
         UsageError, ProgramError, SandboxError: as `Sandbox.request`; FileError: a snapshot cannot be read.
     """
-    key = f"{scene.info.run_id}@{scene.step}"
+    key = scene.key
     value = {"key": key, "recipe": to_list(recipe), "inputs": dict(inputs or {}), **more}
     needed = _needed(recipe, scene)
     for step in snapshots:

@@ -29,14 +29,21 @@ _BASE: Final[Spec] = {
 }
 
 
-@lru_cache(maxsize=1)
-def nodes_spec() -> Spec:
-    """Return the chart of `nodes`: bars in the order in which operators run."""
+@lru_cache(maxsize=2)
+def nodes_spec(has_names: bool) -> Spec:
+    """Return the chart of `nodes`: bars in the order in which operators run, with their names where there is room."""
     encoding = {
         "x": {
-            "field": "place",
-            "type": "ordinal",
-            "axis": {"title": "operators, in the order in which they run", "labels": False, "ticks": False},
+            "field": "node",
+            "type": "nominal",
+            "sort": {"field": "place", "op": "min", "order": "ascending"},
+            "axis": {
+                "title": "values, in the order in which they are computed",
+                "labels": has_names,
+                "labelAngle": -40,
+                "labelLimit": 120,
+                "ticks": False,
+            },
         },
         "y": {
             "field": "change",

@@ -1,0 +1,235 @@
+"""The Inference page: what it says without a model, and that a recipe of a link, a drawing and a text do their work."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+from torch import nn
+
+from explorer import Recorder
+from explorer.app.inference_pad import ink_text
+from explorer.app.inference_steps import first_right, right_since
+from explorer.app.inference_tokens import edited_tokens, token_edits
+from explorer.inference.edits.recipe import from_text, parse_recipe, to_text
+
+OpenApp = Callable[..., AppTest]
+MakeRun = Callable[..., str]
+CLASSES = ["nought", "one", "two", "three"]
+ZERO = to_text(parse_recipe([{"edit": "zero", "target": ""}]))
+
+
+class Embedded(nn.Module):
+    """The next token of each of a text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(5, 8)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Logits [N, T, 5]."""
+        logits: torch.Tensor = self.head(self.embedding(tokens))
+        return logits
+
+
+def record_images(root: Path, name: str = "images", steps: tuple[int, ...] = (0, 5)) -> str:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(144, 4))
+    images = torch.rand(6, 1, 6, 6)
+    with Recorder(name, root=root, quiet=True, system_every_s=None) as rec:
+        rec.log({"loss": 1.0}, step=0)
+        for step in steps:
+            rec.snapshot(model, step=step)
+            if step != steps[-1]:
+                with torch.no_grad():
+                    model[3].weight.mul_(2)
+        labels = model(images).argmax(1)
+        rec.program(model, images, labels=labels, class_names=CLASSES, kind="image")
+    return rec.run_id
+
+
+def record_texts(root: Path) -> str:
+    torch.manual_seed(0)
+    model = Embedded()
+    with Recorder("texts", root=root, quiet=True, system_every_s=None) as rec:
+        rec.snapshot(model, step=0)
+        rec.program(model, torch.tensor([[0, 1, 2, 3]] * 2), vocabulary=list("abcd "), kind="tokens")
+    return rec.run_id
+
+
+def said(app: AppTest) -> str:
+    found = [element.value for kind in ("markdown", "caption", "info", "warning", "error") for element in app.get(kind)]
+    found += [element.proto.title for kind in ("info", "warning", "error") for element in app.get(kind)]
+    return "\n".join(map(str, found)).replace("\\", "")
+
+
+def metric(app: AppTest, label: str) -> str:
+    return next(str(found.value) for found in app.metric if found.label == label)
+
+
+def assert_drawn(app: AppTest) -> None:
+    assert not app.exception
+    assert not app.error
+
+
+def test_an_empty_root_says_how_to_begin(open_app: OpenApp) -> None:
+    app = open_app("inference")
+    assert_drawn(app)
+    assert "Nothing recorded yet" in said(app)
+
+
+def test_runs_without_a_program_show_the_lines_that_record_one(make_run: MakeRun, open_app: OpenApp) -> None:
+    make_run()
+    app = open_app("inference")
+    assert_drawn(app)
+    assert "No model is recorded yet" in said(app)
+    assert "rec.program(model, example_batch)" in app.code[0].value
+
+
+def test_a_model_that_could_not_be_captured_says_why(root: Path, make_run: MakeRun, open_app: OpenApp) -> None:
+    run_id = make_run()
+    folder = root / run_id / "program"
+    folder.mkdir()
+    document = {"format": 1, "route": "none", "why": [["export", "uses numpy"], ["tape", "gives no tensor"]]}
+    (folder / "0001-00000.json.gz").write_bytes(gzip.compress(json.dumps(document).encode()))
+    app = open_app("inference", run=run_id)
+    assert_drawn(app)
+    assert "could not be captured" in said(app)
+    assert "export: uses numpy" in said(app)
+
+
+def test_a_program_without_snapshots_says_what_is_missing(root: Path, open_app: OpenApp) -> None:
+    record_images(root, steps=())
+    app = open_app("inference")
+    assert_drawn(app)
+    assert "no weights to run with" in said(app)
+
+
+def test_the_recorded_output_is_reproduced_and_told(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    app = open_app("inference")
+    assert_drawn(app)
+    assert "Reproduces the recorded output" in said(app)
+    assert metric(app, "Original predicts").split()[0] in CLASSES
+    earlier = open_app("inference", at="0")
+    assert_drawn(earlier)
+    assert "recorded with the weights of another step" in said(earlier) or "weights of step" in said(earlier)
+
+
+def test_a_recipe_in_the_link_is_applied_and_told_in_words(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    app = open_app("inference", recipe=ZERO)
+    assert_drawn(app)
+    assert "set the whole model to zero" in said(app)
+    assert metric(app, "Edited predicts") == "nought 25%"
+    effect = next(frame.value for frame in app.dataframe if "quantity" in frame.value)
+    assert effect.set_index("quantity").loc["accuracy, original", "edited"] == "100.0%"
+    app.button(key="inference.undo").click().run()
+    assert_drawn(app)
+    assert not [found for found in app.metric if found.label == "Edited predicts"]
+
+
+def test_an_edit_is_added_by_its_form(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    app = open_app("inference")
+    app.selectbox(key="inference.weight_edit").select("zero").run()
+    app.button(key="inference.add.weights").click().run()
+    assert_drawn(app)
+    assert metric(app, "Edited predicts") == "nought 25%"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"recipe": "1.nonsense"},
+        {"recipe": "99.abc"},
+        {"at": "never"},
+        {"example": "700"},
+        {"ink": "1.0.6x6.AAAA"},
+        {"ink": "x" * 5_000},
+        {"look": "nowhere"},
+        {"device": "cuda:77"},
+        {"run": "../../etc"},
+        {"target": "-1", "look": "Attribution"},
+    ],
+    ids=str,
+)
+def test_a_bad_link_shows_the_model_all_the_same(root: Path, open_app: OpenApp, query: dict[str, str]) -> None:
+    record_images(root)
+    app = open_app("inference", **query)
+    assert_drawn(app)
+    assert metric(app, "Original predicts")
+
+
+def test_an_edit_that_does_not_fit_is_refused_in_words(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    app = open_app("inference", recipe=to_text(parse_recipe([{"edit": "zero", "target": "no.such"}])))
+    assert not app.exception
+    assert {error.proto.title for error in app.error} == {"This cannot be run"}
+    assert "no.such" in said(app)
+    assert app.button(key="inference.undo")
+
+
+def test_a_drawing_changes_the_output_and_lives_in_the_link(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    app = open_app("inference")
+    before = metric(app, "Original predicts")
+    drawn = base64.b64encode(np.full(36, 255, np.uint8).tobytes()).decode()
+    app.session_state["inference.pad.0"] = {"pixels": drawn}
+    base = np.zeros((6, 6), np.uint8)
+    link = ink_text(0, np.full((6, 6), 255, np.uint8), base)
+    shown = open_app("inference", ink=str(link))
+    assert_drawn(shown)
+    assert metric(shown, "Original predicts") == before
+    assert metric(shown, "KL divergence") != "0 nats"
+    assert_drawn(open_app("inference", ink=str(link), example="1"))
+
+
+@pytest.mark.parametrize("tab", ["Where it matters", "Over the training", "Attribution", "Python"])
+def test_every_tab_is_drawn(root: Path, open_app: OpenApp, tab: str) -> None:
+    record_images(root)
+    app = open_app(
+        "inference", recipe=to_text(parse_recipe([{"edit": "scale", "target": "0", "factor": 0.5}])), look=tab
+    )
+    assert_drawn(app)
+    words = {
+        "Where it matters": "They start to matter at **conv2d**",
+        "Over the training": "from one snapshot to the next",
+        "Attribution": "speaks for the output",
+        "Python": "The same model, step, example and edits in Python",
+    }
+    assert words[tab] in said(app)
+
+
+def test_texts_are_shown_edited_and_continued(root: Path, open_app: OpenApp) -> None:
+    record_texts(root)
+    edits = token_edits([0, 1, 2, 3], [0, 4, 2])
+    app = open_app("inference", recipe=to_text(edits), **{"continue": "true"})
+    assert_drawn(app)
+    assert app.text_area[0].value == "a c"
+    app.text_area[0].set_value("abba").run()
+    assert_drawn(app)
+    assert app.text_area[0].value == "abba"
+    app.text_area[0].set_value("xyz").run()
+    assert "knows no" in said(app)
+
+
+@pytest.mark.parametrize("after", [[], [1, 2, 3], [3, 2, 1], [9], [1, 9, 2, 8, 3, 7], [2, 3]])
+def test_edits_of_tokens_make_one_text_of_the_other(after: list[int]) -> None:
+    assert edited_tokens([1, 2, 3], token_edits([1, 2, 3], after)) == after
+    assert edited_tokens([1, 2, 3], from_text(to_text(token_edits([1, 2, 3], after)))) == after
+
+
+def test_when_an_example_was_learned_is_read_from_all_steps() -> None:
+    right = np.array([[0, 1, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]], dtype=bool)
+    steps = np.array([0, 10, 20, 30])
+    assert first_right(steps, right).tolist() == [10, 0, -1]
+    assert right_since(steps, right).tolist() == [30, 20, -1]
