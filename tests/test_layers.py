@@ -133,12 +133,19 @@ def test_listing_runs_needs_neither_pandas_nor_torch(tmp_path):
 
 
 SOURCES = "\n".join(f"{path}: {path.read_text(encoding='utf-8')}" for path in modules())
-BANNED = ["unsafe_allow_html", "st.html(", "import pickle", "torch.export.load", "allow_pickle=True", "st.components"]
+BANNED = ["unsafe_allow_html", "st.html(", "import pickle", "torch.export.load", "allow_pickle=True", "components.v1"]
 
 
 @pytest.mark.parametrize("sink", BANNED)
 def test_a_way_to_run_a_strangers_code_is_not_used(sink):
     assert sink not in SOURCES
+
+
+def test_the_drawing_pad_is_the_only_component_and_fetches_nothing():
+    users = [path for path in modules() if "st.components" in path.read_text(encoding="utf-8")]
+    assert [path.name for path in users] == ["inference_pad.py"]
+    text = users[0].read_text(encoding="utf-8")
+    assert not [word for word in ("http", "fetch(", "import(", "eval(", "innerHTML", "src=") if word in text]
 
 
 def test_checkpoints_are_loaded_as_weights_only():

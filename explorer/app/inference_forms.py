@@ -52,7 +52,7 @@ _PARTS: Final[Mapping[str, str]] = {
 
 def weight_form(scene: Scene) -> None:
     """Draw the form for an edit of weights."""
-    places = weight_choices(scene.model.program)
+    places = weight_choices(scene.model)
     left, right = st.columns(2)
     kind = left.selectbox("Edit", list(_WEIGHTS), format_func=_WEIGHTS.__getitem__, key="inference.weight_edit")
     target = right.selectbox(
@@ -73,7 +73,7 @@ def weight_form(scene: Scene) -> None:
 
 def activation_form(scene: Scene) -> None:
     """Draw the form for an edit of activations."""
-    choices = node_choices(scene.model.program)
+    choices = node_choices(scene.model)
     if not choices:
         st.caption("This program has no floating values between its operators.")
         return

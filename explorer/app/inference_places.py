@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from explorer.inference.modules import module_tree, path_of
 
 if TYPE_CHECKING:
-    from explorer.storage.program import Program
+    from explorer.inference.plain_model import PlainModel
 
 _MAX_NODES: Final = 2_000
 
@@ -22,32 +22,19 @@ class NodeChoice:
     shape: tuple[int | str, ...]
 
 
-def weight_choices(program: Program) -> dict[str, str]:
+def weight_choices(model: PlainModel) -> dict[str, str]:
     """Targets of edits of weights to their titles: the whole model, then each module with its tensors."""
-    return dict(_weight_choices(_Same(program)))
+    return dict(_weight_choices(model))
 
 
-def node_choices(program: Program) -> dict[str, NodeChoice]:
+def node_choices(model: PlainModel) -> dict[str, NodeChoice]:
     """Nodes that hold a floating tensor: outputs of modules in the order in which they run, then all others."""
-    return dict(_node_choices(_Same(program)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Same:
-    """A program as a key of a cache, by identity: it holds mappings, so it has no hash of its own."""
-
-    program: Program
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.program is other.program
-
-    def __hash__(self) -> int:
-        return id(self.program)
+    return dict(_node_choices(model))
 
 
 @lru_cache(maxsize=8)
-def _weight_choices(same: _Same) -> tuple[tuple[str, str], ...]:
-    tree = module_tree(same.program)
+def _weight_choices(model: PlainModel) -> tuple[tuple[str, str], ...]:
+    tree = module_tree(model.program)
     found = [("", "the whole model")]
     for path, module in sorted(tree.items()):
         if path and module.num_parameters:
@@ -59,8 +46,8 @@ def _weight_choices(same: _Same) -> tuple[tuple[str, str], ...]:
 
 
 @lru_cache(maxsize=8)
-def _node_choices(same: _Same) -> tuple[tuple[str, NodeChoice], ...]:
-    program = same.program
+def _node_choices(model: PlainModel) -> tuple[tuple[str, NodeChoice], ...]:
+    program = model.program
     floating = {node.name: node for node in program.graph.nodes if "float" in node.dtype and node.shape}
     order = {name: place for place, name in enumerate(floating)}
     found: dict[str, NodeChoice] = {}
