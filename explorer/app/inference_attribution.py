@@ -58,6 +58,10 @@ def attribution(scene: Scene, recipe: Recipe, drawn: Array | None, output: Any) 
     """
     kind = input_kind(scene)
     methods = ["feature_ablation"] if kind == "tokens" else ["integrated_gradients", "saliency", "occlusion"]
+    if not scene.model.runs_single and kind != "tokens":
+        # The batch that integrated gradients need has another size than the one that was captured.
+        methods = ["saliency", "occlusion"]
+        st.caption("The model was recorded for one batch size only, so integrated gradients cannot be computed.")
     columns = st.columns([2, 2, 2, 3], vertical_alignment="bottom")
     with columns[0]:
         method = linked.select("Method", links.METHOD, {each: _METHODS[each] for each in methods}, methods[0],

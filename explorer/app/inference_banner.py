@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import streamlit as st
 
 from explorer.app.names import esc
-from explorer.inference.plain_model import largest_difference, plain_fingerprint, plain_weights
+from explorer.inference.plain_model import (
+    HALF_TOLERANCE,
+    TOLERANCE,
+    largest_difference,
+    plain_fingerprint,
+    plain_weights,
+)
 
 if TYPE_CHECKING:
     from explorer.app.inference_scene import Scene
@@ -55,7 +61,10 @@ def verdict(scene: Scene, outputs: Mapping[str, Any]) -> tuple[str, bool | None]
         differences = [found for found in program.check.values() if found is not None]
         checked = f", where it was checked: largest difference {_number(max(differences))}" if differences else ""
         return f"The outputs were recorded with the weights of {at}{checked}", None
-    largest, close = largest_difference(outputs, scene.model.outputs)
+    tolerance = HALF_TOLERANCE if scene.model.widened else TOLERANCE
+    largest, close = largest_difference(outputs, scene.model.outputs, tolerance)
+    if close and scene.model.widened:
+        return f"Agrees with the recorded output up to half precision (largest difference {_number(largest)})", True
     if close:
         return f"Reproduces the recorded output (largest difference {_number(largest)})", True
     if math.isinf(largest):

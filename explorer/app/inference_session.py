@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Where = tuple[str, int | None]
 
 _MAX_ANSWERS: Final = 64
+_MAX_ANSWER_BYTES: Final = 256 << 20
 _TIME_LIMIT_S: Final = 60.0
 _ANSWERS: Final = "inference.answers"
 
@@ -62,8 +63,10 @@ class _Answers:
     def _put(self, key: str, found: object) -> None:
         with self._lock:
             self._held[key] = found
-            while len(self._held) > _MAX_ANSWERS:
-                self._held.popitem(last=False)
+            sizes = {held: _num_bytes(value) for held, value in self._held.items()}
+            while len(self._held) > 1 and (len(self._held) > _MAX_ANSWERS or sum(sizes.values()) > _MAX_ANSWER_BYTES):
+                oldest, _ = self._held.popitem(last=False)
+                del sizes[oldest]
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -131,6 +134,13 @@ def ask(
 def _answers() -> _Answers:
     answers: _Answers = st.session_state.setdefault(_ANSWERS, _Answers())
     return answers
+
+
+def _num_bytes(found: object) -> int:
+    """Of the arrays in an answer."""
+    if isinstance(found, Mapping):
+        return sum(map(_num_bytes, found.values()))
+    return found.nbytes if isinstance(found, np.ndarray) else 0
 
 
 def _sent(scene: Scene) -> dict[str, Any]:

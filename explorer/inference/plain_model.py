@@ -28,6 +28,8 @@ Array = npt.NDArray[Any]
 
 TOLERANCE: Final = 1e-3
 """As `programs.comparing.TOLERANCE`: how far other kernels may round, as a share of the largest output."""
+HALF_TOLERANCE: Final = 2e-2
+"""The same for outputs that were recorded in half precision: bfloat16 keeps 8 bits, and layers add their rounding."""
 _NUMBERS_EACH: Final = 64  # as `programs.fingerprint`
 _HALF: Final = ("float16", "bfloat16")
 _MAX_NAMED: Final = 5
@@ -155,10 +157,13 @@ def plain_fingerprint(weights: Mapping[str, Array]) -> int:
     return crc
 
 
-def largest_difference(found: Mapping[str, Any], wanted: Mapping[str, Array]) -> tuple[float, bool]:
+def largest_difference(
+    found: Mapping[str, Any], wanted: Mapping[str, Array], tolerance: float = TOLERANCE
+) -> tuple[float, bool]:
     """The largest absolute difference of outputs by path, and whether all are within rounding.
 
-    Infinite where a path is missing or has another shape; two NaN do not differ.
+    Infinite where a path is missing or has another shape; two NaN do not differ. Rounding is at most `tolerance` times
+    the largest output.
     """
     largest, close = 0.0, True
     for path, value in wanted.items():
@@ -172,7 +177,7 @@ def largest_difference(found: Mapping[str, Any], wanted: Mapping[str, Array]) ->
         finite = np.abs(one[np.isfinite(one)])
         here = float(apart.max(initial=0.0))
         largest = max(largest, here)
-        close = close and here <= TOLERANCE * max(1.0, float(finite.max(initial=0.0)))
+        close = close and here <= tolerance * max(1.0, float(finite.max(initial=0.0)))
     return largest, close
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
@@ -18,10 +23,13 @@ from explorer import Recorder
 from explorer.app.inference_pad import ink_text
 from explorer.app.inference_steps import first_right, right_since
 from explorer.app.inference_tokens import edited_tokens, token_edits
+from explorer.errors import SandboxError
 from explorer.inference.edits.recipe import from_text, parse_recipe, to_text
+from explorer.inference.sandbox.session import Sandbox
 
 OpenApp = Callable[..., AppTest]
 MakeRun = Callable[..., str]
+SCRIPT = Path(__file__).parents[2] / "streamlit_app.py"
 CLASSES = ["nought", "one", "two", "three"]
 ZERO = to_text(parse_recipe([{"edit": "zero", "target": ""}]))
 
@@ -182,8 +190,6 @@ def test_a_drawing_changes_the_output_and_lives_in_the_link(root: Path, open_app
     record_images(root)
     app = open_app("inference")
     before = metric(app, "Original predicts")
-    drawn = base64.b64encode(np.full(36, 255, np.uint8).tobytes()).decode()
-    app.session_state["inference.pad.0"] = {"pixels": drawn}
     base = np.zeros((6, 6), np.uint8)
     link = ink_text(0, np.full((6, 6), 255, np.uint8), base)
     shown = open_app("inference", ink=str(link))
@@ -233,3 +239,75 @@ def test_when_an_example_was_learned_is_read_from_all_steps() -> None:
     steps = np.array([0, 10, 20, 30])
     assert first_right(steps, right).tolist() == [10, 0, -1]
     assert right_since(steps, right).tolist() == [30, 20, -1]
+
+
+def test_a_process_that_was_stopped_is_told_and_runs_again(
+    root: Path, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_images(root)
+    reasons = iter([SandboxError("the run was stopped: it took more than 60 s")])
+    request = Sandbox.request
+
+    def stopped_once(self: Sandbox, *args: Any, **options: Any) -> Any:
+        for reason in reasons:
+            raise reason
+        return request(self, *args, **options)
+
+    monkeypatch.setattr(Sandbox, "request", stopped_once)
+    app = open_app("inference")
+    assert not app.exception
+    assert "The process that runs the model was stopped" in said(app)
+    app.run()
+    assert "it took more than 60 s" in said(app)  # not tried again by itself
+    app.button(key="inference.again.model").click().run()
+    assert_drawn(app)
+    assert metric(app, "Original predicts")
+
+
+def test_a_child_that_was_killed_is_started_again(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    app = open_app("inference")
+    child = psutil.Process(app.session_state["inference.known"]["sandbox"].pid)
+    child.kill()
+    while child.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    app.selectbox(key="linked.example").select("1").run()
+    assert_drawn(app)
+    assert metric(app, "Original predicts")
+
+
+def test_names_of_classes_are_shown_letter_by_letter(root: Path, open_app: OpenApp) -> None:
+    model = nn.Linear(3, 2)
+    with Recorder("hostile", root=root, quiet=True, system_every_s=None) as rec:
+        rec.snapshot(model, step=0)
+        rec.program(model, torch.ones(2, 3), labels=torch.zeros(2).long(), class_names=["[a](http://x)", "**b**"])
+    value = metric(open_app("inference"), "Original predicts")
+    assert value.startswith(("\\[a\\]", "\\*\\*b"))
+
+
+def test_half_precision_runs_in_float32_and_says_so(root: Path, open_app: OpenApp) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)).to(torch.bfloat16)
+    with Recorder("half", root=root, quiet=True, system_every_s=None) as rec:
+        rec.snapshot(model, step=0)
+        rec.program(model, torch.randn(5, 6).to(torch.bfloat16), labels=torch.arange(5) % 3)
+    app = open_app("inference")
+    assert_drawn(app)
+    assert "Agrees with the recorded output up to half precision" in said(app)
+
+
+def test_the_page_keeps_torch_out_of_the_server(root: Path) -> None:
+    record_images(root)
+    code = f"""
+import sys
+from streamlit.testing.v1 import AppTest
+app = AppTest.from_file({str(SCRIPT)!r}, default_timeout=60)
+app.switch_page({str(SCRIPT.parent / "explorer" / "app" / "pages" / "inference.py")!r})
+app.run()
+assert not app.exception and not app.error and app.metric
+print("torch" in sys.modules or "captum" in sys.modules)
+"""
+    environment = {**os.environ, "EXPLORER_ROOT": str(root)}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=SCRIPT.parent, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
