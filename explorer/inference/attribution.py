@@ -19,9 +19,9 @@ from torch import Tensor
 
 from explorer.errors import UsageError
 from explorer.inference.checkpoint_scrubber import as_array, chosen_output
+from explorer.inference.edited_module import EditedModule
 from explorer.inference.edits.apply import Edited
 from explorer.inference.edits.input_edits import blurred
-from explorer.inference.program_module import ProgramModule
 
 Target = int | tuple[int, ...] | None
 
@@ -133,7 +133,7 @@ def attribute(
             "at the node of their embedding"
         )
     taps = (node,) if node is not None and through_node else ()
-    module = ProgramModule(edited, paths=[path], output=output, taps=taps, on_forward=on_run)
+    module = EditedModule(edited, paths=[path], output=output, taps=taps, on_forward=on_run)
     absent = None if method in ("saliency", "grad_cam") else baseline_of(edited, path, value, baseline)
     tap = module.taps[node] if node is not None and through_node else None
     with torch.enable_grad(), warnings.catch_warnings():
@@ -185,7 +185,7 @@ def baseline_of(edited: Edited, path: str, value: Tensor, baseline: str | Tensor
 
 def _captum(
     method: str,
-    module: ProgramModule,
+    module: EditedModule,
     tap: torch.nn.Module | None,
     value: Tensor,
     absent: Tensor | None,

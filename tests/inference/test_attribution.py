@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from explorer.errors import UsageError
 from explorer.inference.attribution import REFUSED, attribute
+from explorer.inference.edited_module import EditedModule, predicted_class
 from explorer.inference.edits.apply import Subject, apply
 from explorer.inference.edits.recipe import parse_recipe
-from explorer.inference.program_module import ProgramModule, predicted_class
 from explorer.inference.randomisation import randomisation_check, rank_correlation
 from explorer.programs.interpreter import Interpreter
 from explorer.recording.program.capture import capture
@@ -194,7 +194,7 @@ def test_a_rank_correlation_is_spearmans():
 
 def test_the_program_as_a_module_has_the_gradients_of_the_authors_model(digits):
     ours, theirs = (digits.inputs[:3].clone().requires_grad_() for _ in range(2))
-    functional.cross_entropy(ProgramModule(plain(digits))(ours), digits.labels[:3]).backward()
+    functional.cross_entropy(EditedModule(plain(digits))(ours), digits.labels[:3]).backward()
     functional.cross_entropy(digits.model(theirs), digits.labels[:3]).backward()
     assert torch.equal(ours.grad, theirs.grad)
     assert predicted_class(plain(digits)) == int(digits.eager()[0].argmax())

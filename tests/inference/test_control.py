@@ -13,7 +13,7 @@ def both(case, *edits, seed=0, inputs=None):
     recipe = parse_recipe(edits)
     given = {case.path: case.inputs[:8] if inputs is None else inputs}
     edited = apply(recipe, case.subject(), given)
-    return edited, control(edited, recipe, given, seed=seed)
+    return edited, control(edited, recipe, seed=seed)
 
 
 def test_changes_of_rows_move_to_other_rows(digits):

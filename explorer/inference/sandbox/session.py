@@ -88,7 +88,8 @@ class Sandbox:
 
         Args:
             key: its name, such as `run@step`; naming another one alike replaces it.
-            make: gives `program` (the document), `constants`, `weights` and `probe` (names to arrays).
+            make: gives `run` (the folder of a recorded run, which the child reads itself) and `step`; or `program` (a
+                document), `constants`, `weights` and `probe` (names to arrays).
         """
         with self._lock:
             self._makers[key] = make
@@ -122,7 +123,8 @@ class Sandbox:
             key = value.get("key")
             if isinstance(key, str) and key in self._makers and key not in child.keys:
                 made = {**self._makers[key](), "key": key, "device": self.device}
-                child.keys = set(self._ask(child, "load", made, None)["keys"])
+                kind_of_load = "open" if "run" in made else "load"
+                child.keys = set(self._ask(child, kind_of_load, made, None)["keys"])
                 child.snapshots = {held: known for held, known in child.snapshots.items() if held in child.keys - {key}}
             for (run, step), make in (snapshots or {}).items():
                 known = child.snapshots.get(str(key), set())
