@@ -140,7 +140,8 @@ def attribute(
         warnings.simplefilter("ignore")  # Captum tells that it sets requires_grad and hooks
         chosen = _target(edited, output, target)
         try:
-            found = _captum(method, module, tap, value, absent, chosen, num_steps, window)
+            at_once = len(value) if _is_fixed(edited, path) else None
+            found = _captum(method, module, tap, value, absent, chosen, num_steps, window, at_once)
         except RuntimeError as error:
             if not any(words in str(error) for words in _NO_PATH):
                 raise
@@ -192,8 +193,15 @@ def _captum(
     target: Target,
     num_steps: int,
     window: tuple[int, ...] | None,
+    at_once: int | None,
 ) -> Tensor:
-    integral: dict[str, Any] = dict(baselines=absent, target=target, n_steps=num_steps, method="gausslegendre")
+    integral: dict[str, Any] = {
+        "baselines": absent,
+        "target": target,
+        "n_steps": num_steps,
+        "method": "gausslegendre",
+        "internal_batch_size": at_once,
+    }
     if method == "saliency":
         found = attr.Saliency(module).attribute(value, target=target, abs=False)
     elif method == "integrated_gradients" and tap is not None:
@@ -213,6 +221,16 @@ def _captum(
         found = attr.Occlusion(module).attribute(value, sliding_window_shapes=shape, baselines=absent, target=target)
     result: Tensor = (found[0] if isinstance(found, tuple) else found).detach()
     return result
+
+
+def _is_fixed(edited: Edited, path: str) -> bool:
+    """Whether the model takes as many examples as when it was captured and no others, as a tape does."""
+    program = edited.subject.interpreter.program
+    dim = next(found.shape[0] for found in program.inputs if found.path == path)
+    if isinstance(dim, int):
+        return True
+    low, high = program.symbols.get(dim, (0, None))
+    return low == high
 
 
 def _window(value: Tensor, window: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from explorer import __version__
 from explorer.inference.edits.recipe import Recipe
 
 
@@ -19,7 +18,7 @@ def script(recipe: Recipe, run_path: str | Path, step: int, *, example: int | No
     """
     edits = "".join(f"    {edit.to_dict()!r},  # {edit.describe()}\n" for edit in recipe)
     chosen = "" if example is None else f", example={example}"
-    return f'''"""An edited run, written by Experiment Explorer {__version__}."""
+    return f'''"""An edited run, exported by Experiment Explorer."""
 
 import explorer
 

@@ -126,5 +126,9 @@ def test_the_sandbox_reads_a_recorded_run_itself(recorded, digits):
     with Sandbox() as sandbox:
         sandbox.add_model("run", lambda: {"run": str(run.path), "step": 100})
         answer = sandbox.request("run", {"key": "run", "recipe": [{"edit": "take", "target": "", "step": 50}]})
+        steps = sandbox.request("scrub", {"key": "run", "steps": [0, 50, 100]})
+        with pytest.raises(UsageError, match="reads its snapshots itself"):
+            sandbox.request("snapshot", {"key": "run", "run": "", "step": 0, "weights": {}})
+    assert (steps["outputs"][2] == digits.eager(digits.inputs[:6]).numpy()).all()
     assert (answer["before"][""] == digits.eager(digits.inputs[:6]).numpy()).all()
     assert (answer["after"][""] == digits.eager(digits.inputs[:6], digits.halfway).numpy()).all()
