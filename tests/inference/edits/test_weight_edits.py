@@ -122,6 +122,16 @@ def test_the_original_weights_are_never_written_to(digits):
     assert all(torch.equal(before[name], tensor) for name, tensor in digits.weights.items())
 
 
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.999, 1])
+def test_pruning_takes_exactly_its_share_also_of_equal_magnitudes(share):
+    weights = {"w": torch.tensor([0.5, -0.5, 0.5, 1.0, -1.0, 0.25, 0.5, -2.0] * 25)}
+    found = edit_weights(weights, parse_recipe([{"edit": "prune", "target": "w", "share": share}])[0])["w"]
+    count = round(share * 200)
+    assert int((found == 0).sum()) == count
+    order = weights["w"].abs().argsort(stable=True)
+    assert set((found == 0).nonzero().flatten().tolist()) == set(order[:count].tolist())
+
+
 def test_a_module_stands_for_its_parameters_and_leaves_its_buffers_alone(digits):
     weights, _ = edited(digits, {"edit": "scale", "target": "norm", "factor": 2})
     assert list(changed_names(digits.weights, weights)) == ["norm.weight", "norm.bias"]
