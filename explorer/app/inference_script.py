@@ -32,24 +32,26 @@ def python_script(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
 
 
 def script_text(scene: Scene, recipe: Recipe, drawn: Array | None) -> str:
-    """The script of `explorer.inference.edits.script` for what is on the page."""
+    """The script of `explorer.inference.edits.script` for what is on the page; it leaves `before` and `after`."""
     example = scene.example if scene.model.runs_single else None
-    return script(
-        str(scene.info.path), scene.step, recipe, example=example, device=scene.device, drawn=_lines(scene, drawn)
-    )
+    text = script(recipe, str(scene.info.path), scene.step, example=example)
+    return text if drawn is None else text + _with_drawing(scene, drawn)
 
 
-def _lines(scene: Scene, drawn: Array | None) -> str:
-    """The example with what was drawn on it, exactly."""
-    if drawn is None:
-        return ""
+def _with_drawing(scene: Scene, drawn: Array) -> str:
+    """The lines that run the edited model again, on the example with exactly what was drawn on it."""
     packed = base64.b64encode(zlib.compress(np.ascontiguousarray(drawn).tobytes(), 9)).decode()
-    return (
-        "import base64, zlib\n"
-        "import numpy as np\n"
-        "import torch\n"
-        f"drawn = zlib.decompress(base64.b64decode({packed!r}))\n"
-        f"drawn = torch.from_numpy(np.frombuffer(drawn, {drawn.dtype.name!r}).reshape({drawn.shape}).copy())\n"
-        f"inputs[{scene.path!r}] = inputs[{scene.path!r}].clone()\n"
-        f"inputs[{scene.path!r}][{scene.row}] = drawn"
-    )
+    rows = f"{scene.example}:{scene.example + 1}" if scene.model.runs_single else ":"
+    return f"""
+import base64
+import zlib
+
+import numpy as np
+import torch
+
+drawn = np.frombuffer(zlib.decompress(base64.b64decode({packed!r})), {drawn.dtype.name!r})
+inputs = {{path: value[{rows}].clone() for path, value in model.inputs.items()}}
+inputs[{scene.path!r}][{scene.row}] = torch.from_numpy(drawn.reshape({drawn.shape}).copy())
+after = explorer.apply_recipe(recipe, model, run, inputs=inputs).run().outputs
+print("drawn on:", *after.values(), sep="\\n")
+"""

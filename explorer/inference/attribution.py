@@ -19,9 +19,9 @@ from torch import Tensor
 
 from explorer.errors import UsageError
 from explorer.inference.checkpoint_scrubber import as_array, chosen_output
+from explorer.inference.edited_module import EditedModule
 from explorer.inference.edits.apply import Edited
 from explorer.inference.edits.input_edits import blurred
-from explorer.inference.program_module import ProgramModule
 
 Target = int | tuple[int, ...] | None
 
@@ -133,14 +133,15 @@ def attribute(
             "at the node of their embedding"
         )
     taps = (node,) if node is not None and through_node else ()
-    module = ProgramModule(edited, paths=[path], output=output, taps=taps, on_forward=on_run)
+    module = EditedModule(edited, paths=[path], output=output, taps=taps, on_forward=on_run)
     absent = None if method in ("saliency", "grad_cam") else baseline_of(edited, path, value, baseline)
     tap = module.taps[node] if node is not None and through_node else None
     with torch.enable_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Captum tells that it sets requires_grad and hooks
         chosen = _target(edited, output, target)
         try:
-            found = _captum(method, module, tap, value, absent, chosen, num_steps, window)
+            at_once = len(value) if _is_fixed(edited, path) else None
+            found = _captum(method, module, tap, value, absent, chosen, num_steps, window, at_once)
         except RuntimeError as error:
             if not any(words in str(error) for words in _NO_PATH):
                 raise
@@ -185,15 +186,22 @@ def baseline_of(edited: Edited, path: str, value: Tensor, baseline: str | Tensor
 
 def _captum(
     method: str,
-    module: ProgramModule,
+    module: EditedModule,
     tap: torch.nn.Module | None,
     value: Tensor,
     absent: Tensor | None,
     target: Target,
     num_steps: int,
     window: tuple[int, ...] | None,
+    at_once: int | None,
 ) -> Tensor:
-    integral: dict[str, Any] = dict(baselines=absent, target=target, n_steps=num_steps, method="gausslegendre")
+    integral: dict[str, Any] = {
+        "baselines": absent,
+        "target": target,
+        "n_steps": num_steps,
+        "method": "gausslegendre",
+        "internal_batch_size": at_once,
+    }
     if method == "saliency":
         found = attr.Saliency(module).attribute(value, target=target, abs=False)
     elif method == "integrated_gradients" and tap is not None:
@@ -213,6 +221,16 @@ def _captum(
         found = attr.Occlusion(module).attribute(value, sliding_window_shapes=shape, baselines=absent, target=target)
     result: Tensor = (found[0] if isinstance(found, tuple) else found).detach()
     return result
+
+
+def _is_fixed(edited: Edited, path: str) -> bool:
+    """Whether the model takes as many examples as when it was captured and no others, as a tape does."""
+    program = edited.subject.interpreter.program
+    dim = next(found.shape[0] for found in program.inputs if found.path == path)
+    if isinstance(dim, int):
+        return True
+    low, high = program.symbols.get(dim, (0, None))
+    return low == high
 
 
 def _window(value: Tensor, window: tuple[int, ...] | None) -> tuple[int, ...]:

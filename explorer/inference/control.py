@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
@@ -16,7 +14,7 @@ from explorer.inference.edits.recipe import Recipe
 from explorer.inference.edits.weight_edits import Weights, changed_names
 
 
-def control(edited: Edited, recipe: Recipe, inputs: Mapping[str, Tensor], *, seed: int = 0) -> Edited:
+def control(edited: Edited, recipe: Recipe, *, seed: int = 0) -> Edited:
     """The same changes somewhere else: in each tensor and in each edited node exactly as large (L2), at random places.
 
     Weights: where an edit changed some rows of dimension 0, its changes move to other rows, drawn at random; where it
@@ -31,13 +29,17 @@ def control(edited: Edited, recipe: Recipe, inputs: Mapping[str, Tensor], *, see
     weights = control_weights(
         edited.subject.weights, edited.weights, generator, edited.subject.interpreter.program.ties
     )
-    changed = {path: _moved(inputs[path], value, generator, "the input") for path, value in edited.inputs.items()}
-    parts = {edit.node: parse_part(edit.part) for edit in recipe if isinstance(edit, ActivationEdit)}
-    replace = {
-        node: control_replacement(function, parts.get(node), int(torch.randint(2**31, (1,), generator=generator)))
-        for node, function in edited.replace.items()
-    }
-    return Edited(edited.subject, changed, weights, replace)
+    changed = {path: _moved(edited.given[path], value, generator, "the input") for path, value in edited.inputs.items()}
+    parts: dict[str, set[str]] = {}
+    for edit in recipe:
+        if isinstance(edit, ActivationEdit):
+            parts.setdefault(edit.node, set()).add(edit.part)
+    replace = {}
+    for node, function in edited.replace.items():
+        # Different parts of one node: their changes move as those of all units do.
+        part = parse_part(next(iter(parts[node]))) if len(parts[node]) == 1 else None
+        replace[node] = control_replacement(function, part, int(torch.randint(2**31, (1,), generator=generator)))
+    return Edited(edited.subject, changed, weights, replace, edited.given)
 
 
 def control_weights(
@@ -61,8 +63,9 @@ def control_replacement(function: Replace, part: Part | None, seed: int) -> Repl
         change = function(value) - value
         generator = torch.Generator().manual_seed(seed)
         if part is None:
-            order = torch.randperm(value.shape[-1], generator=generator).to(value.device)
-            return value + change.index_select(-1, order)
+            units = 1 if value.dim() >= 4 else value.dim() - 1
+            order = torch.randperm(value.shape[units], generator=generator).to(value.device)
+            return value + change.index_select(units, order)
         view, index = part_index(value, part)
         dim = len(index) - 1
         others = _others(set(part.indices), view.shape[dim], len(part.indices), generator).to(value.device)

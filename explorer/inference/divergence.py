@@ -6,12 +6,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from explorer.inference.edits.apply import Edited, Inputs
+from explorer.inference.edits.apply import Edited
 from explorer.storage.program import Node
 
 
-def node_differences(edited: Edited, inputs: Inputs, *, seed: int = 0) -> pd.DataFrame:
-    """Run the original on `inputs` and the edited model on the edited inputs; compare each floating node's value.
+def node_differences(edited: Edited, *, seed: int = 0) -> pd.DataFrame:
+    """Run the original and the edited model, each on its inputs; compare each floating node's value.
 
     Returns:
         One row a node, in the order in which they run: node, op, module, relative_l2 (|after - before| / |before|,
@@ -21,7 +21,7 @@ def node_differences(edited: Edited, inputs: Inputs, *, seed: int = 0) -> pd.Dat
     Raises:
         ProgramError: one of the two cannot be run.
     """
-    before = edited.subject.run(inputs, keep={"all"}, seed=seed).kept
+    before = edited.original(keep={"all"}, seed=seed).kept
     modules = edited.subject.interpreter.program.modules
     rows: list[tuple[str, str, str, float, float, bool]] = []
 

@@ -183,6 +183,17 @@ def value_change(
     )
 
 
+def patching_effect(metric: float, metric_of_source: float, metric_patched: float) -> float | None:
+    """How much of the way a patch goes from this input's metric to that of the source: 0 nothing, 1 all of it.
+
+    None where the two hardly differ (by less than a thousandth of the larger one), since the ratio means nothing there.
+    """
+    apart = metric_of_source - metric
+    if abs(apart) <= 1e-3 * max(abs(metric), abs(metric_of_source)):
+        return None
+    return (metric_patched - metric) / apart
+
+
 def image_change(before: NDArray[np.floating], after: NDArray[np.floating]) -> tuple[Floats, dict[str, float]]:
     """The difference of two images or maps of any shape, and its root mean square, largest value and PSNR in dB.
 

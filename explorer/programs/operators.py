@@ -20,6 +20,7 @@ from explorer.programs.allowed import EMPTY, IN_PLACE, LISTED, REFUSED
 COND: Final = "cond"
 """The one operator that holds graphs of its own."""
 
+_ON_NUMBERS: Final = frozenset(("_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size"))
 _GOOD_TAGS: Final = {torch.Tag.core, torch.Tag.pointwise}
 
 
@@ -112,6 +113,10 @@ def _overloads(packet: torch._ops.OpOverloadPacket) -> list[str]:
 def _is_safe(found: torch._ops.OpOverload[..., Any], packet_name: str, in_place: bool) -> bool:
     schema = found._schema
     if any(argument.is_out for argument in schema.arguments):
+        return False
+    # Forms without tensors are TorchScript's own, of texts, lists and dicts.
+    kinds = (str(part.type) for part in (*schema.arguments, *schema.returns))
+    if packet_name not in _ON_NUMBERS and not any("Tensor" in kind for kind in kinds):
         return False
     return not schema.is_mutable or (in_place and packet_name in IN_PLACE)
 

@@ -62,9 +62,10 @@ def _read_document(path: Path) -> dict[str, Any]:
         raise
     except OSError as error:
         raise DamagedFile(path, f"cannot be opened ({error.strerror})") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):  # `open` would not take a folder, nor close it
+        os.close(fd)
+        raise DamagedFile(path, "is not a regular file")
     with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise DamagedFile(path, "is not a regular file")
         data = file.read(MAX_COMPRESSED_BYTES + 1)
     if len(data) > MAX_COMPRESSED_BYTES:
         raise DamagedFile(path, f"has more than {MAX_COMPRESSED_BYTES:,} bytes; no program has that")

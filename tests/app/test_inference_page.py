@@ -23,6 +23,7 @@ from explorer import Recorder
 from explorer.app.inference_pad import ink_text
 from explorer.app.inference_steps import first_right, right_since
 from explorer.app.inference_tokens import edited_tokens, token_edits
+from explorer.charts.outcome import percent
 from explorer.errors import SandboxError
 from explorer.inference.edits.recipe import from_text, parse_recipe, to_text
 from explorer.inference.sandbox.session import Sandbox
@@ -311,3 +312,18 @@ print("torch" in sys.modules or "captum" in sys.modules)
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, cwd=SCRIPT.parent, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_script_of_the_page_gives_what_the_page_shows(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    link = ink_text(0, np.full((6, 6), 255, np.uint8), np.zeros((6, 6), np.uint8))
+    recipe = to_text(parse_recipe([{"edit": "scale", "target": "3.weight[2]", "factor": -2.0}]))
+    app = open_app("inference", recipe=recipe, ink=str(link), look="Python")
+    assert_drawn(app)
+    found: dict[str, Any] = {}
+    exec(app.code[-1].value, found)
+    logits = {name: found[name][""][0].double() for name in ("before", "after")}
+    for name, label in (("before", "Original predicts"), ("after", "Edited predicts")):
+        best = int(logits[name].argmax())
+        share = float(logits[name].softmax(0)[best])
+        assert metric(app, label) == f"{CLASSES[best]} {percent(share)}"

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from explorer.errors import UsageError
 from explorer.inference.attribution import REFUSED, attribute
+from explorer.inference.edited_module import EditedModule, predicted_class
 from explorer.inference.edits.apply import Subject, apply
 from explorer.inference.edits.recipe import parse_recipe
-from explorer.inference.program_module import ProgramModule, predicted_class
 from explorer.inference.randomisation import randomisation_check, rank_correlation
 from explorer.programs.interpreter import Interpreter
 from explorer.recording.program.capture import capture
@@ -171,6 +171,32 @@ def test_gradients_of_tokens_are_refused_with_what_to_use(characters):
         attribute(plain(characters), "saliency", target=(0, 0))
 
 
+class Deciding(nn.Module):
+    """Its path depends on its values, so it is captured as a tape, with the sizes of the example."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.fc(torch.tanh(x) if x.sum() > -1e9 else x)
+
+
+def test_a_model_of_fixed_sizes_is_integrated_one_step_at_a_time():
+    torch.manual_seed(0)
+    model, x = Deciding().eval(), torch.randn(2, 6)
+    found = capture(model, (x,), {})
+    program = parse_program(found.document)
+    weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    subject = Subject(Interpreter(program, found.constants), weights)
+    edited = apply((), subject, {program.inputs[0].path: x})
+    assert program.route in ("strict", "tape")
+    ours = attribute(edited, "integrated_gradients", target=1)
+    theirs = attr.IntegratedGradients(model).attribute(x, target=1, n_steps=20)
+    assert np.allclose(ours.values, theirs.detach().numpy(), atol=1e-6)
+    assert ours.relative_gap() < 0.01
+
+
 def test_a_run_can_be_stopped_and_counted(digits):
     runs = []
     attribute(plain(digits), "feature_ablation", target=4, on_run=lambda: runs.append(1))
@@ -194,7 +220,7 @@ def test_a_rank_correlation_is_spearmans():
 
 def test_the_program_as_a_module_has_the_gradients_of_the_authors_model(digits):
     ours, theirs = (digits.inputs[:3].clone().requires_grad_() for _ in range(2))
-    functional.cross_entropy(ProgramModule(plain(digits))(ours), digits.labels[:3]).backward()
+    functional.cross_entropy(EditedModule(plain(digits))(ours), digits.labels[:3]).backward()
     functional.cross_entropy(digits.model(theirs), digits.labels[:3]).backward()
     assert torch.equal(ours.grad, theirs.grad)
     assert predicted_class(plain(digits)) == int(digits.eager()[0].argmax())

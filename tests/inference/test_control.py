@@ -13,7 +13,7 @@ def both(case, *edits, seed=0, inputs=None):
     recipe = parse_recipe(edits)
     given = {case.path: case.inputs[:8] if inputs is None else inputs}
     edited = apply(recipe, case.subject(), given)
-    return edited, control(edited, recipe, given, seed=seed)
+    return edited, control(edited, recipe, seed=seed)
 
 
 def test_changes_of_rows_move_to_other_rows(digits):
@@ -62,6 +62,18 @@ def test_changes_of_an_activation_move_to_other_units(digits, part):
         assert len(touched) == 2
         assert not {3, 5} & set(touched)
     assert torch.equal(other.run().outputs[""], other.run().outputs[""])
+
+
+def test_changes_of_two_parts_of_one_node_keep_their_size_together(digits):
+    node = digits.node("conv2d", 1)
+    edits = [
+        {"edit": "scale_activation", "node": node, "part": part, "factor": 3} for part in ("channel:1", "channel:6")
+    ]
+    edited, other = both(digits, *edits)
+    value = digits.subject().run({digits.path: digits.inputs[:8]}, keep={node}).kept[node]
+    change, moved = (found.run(keep={node}).kept[node] - value for found in (edited, other))
+    assert float(moved.norm()) == pytest.approx(float(change.norm()), rel=1e-5)
+    assert (moved.abs().amax(dim=(0, 2, 3)) > 0).sum() == (change.abs().amax(dim=(0, 2, 3)) > 0).sum()
 
 
 def test_heads_move_to_other_heads(characters):

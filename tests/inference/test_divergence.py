@@ -10,7 +10,7 @@ from explorer.inference.edits.recipe import parse_recipe
 
 def table_of(case, *edits, inputs=None):
     given = {case.path: case.inputs[:4] if inputs is None else inputs}
-    return node_differences(apply(parse_recipe(edits), case.subject(), given), given)
+    return node_differences(apply(parse_recipe(edits), case.subject(), given))
 
 
 def test_an_edit_of_a_layer_starts_to_matter_there(digits):
@@ -47,7 +47,7 @@ def test_a_dead_layer_brought_to_life_differs_infinitely(diabetes):
     subject = diabetes.subject(weights=weights)
     given = {diabetes.path: diabetes.inputs[:2]}
     edited = apply(parse_recipe([{"edit": "set", "target": "0.bias[3]", "value": 1}]), subject, given)
-    table = node_differences(edited, given)
+    table = node_differences(edited)
     assert table["relative_l2"].iloc[0] == float("inf")
     assert table["largest_change"].iloc[0] == 1.0
 

@@ -73,6 +73,14 @@ def test_regression_values_are_compared_with_their_relative_change():
     assert table["relative_change"].tolist() == pytest.approx([0.5, float("nan"), -0.25], nan_ok=True)
 
 
+def test_the_effect_of_a_patch_is_a_share_of_the_way():
+    assert outcome.patching_effect(1.0, 3.0, 1.0) == 0
+    assert outcome.patching_effect(1.0, 3.0, 3.0) == 1
+    assert outcome.patching_effect(1.0, 3.0, 1.5) == 0.25
+    assert outcome.patching_effect(1.0, 1.0005, 2.0) is None
+    assert outcome.patching_effect(0.0, 0.0, 2.0) is None
+
+
 def test_images_are_compared_pixel_by_pixel():
     before = RNG.uniform(size=(3, 8, 8))
     change, facts = outcome.image_change(before, before + 0.1)

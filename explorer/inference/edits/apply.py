@@ -76,12 +76,18 @@ class Edited:
         inputs: after the edits.
         weights: after the edits; unchanged tensors are those of the original.
         replace: what the edited nodes' values become.
+        given: the inputs before the edits.
     """
 
     subject: Subject
     inputs: Inputs
     weights: Weights
     replace: Mapping[str, Replace]
+    given: Inputs
+
+    def original(self, *, keep: Collection[str] = (), seed: int = 0) -> Result:
+        """Run the model as it was on the input as it was."""
+        return self.subject.run(self.given, keep=keep, seed=seed)
 
     def run(self, *, keep: Collection[str] = (), on_node: OnNode | None = None, seed: int = 0) -> Result:
         """Run the edited model on the edited input, from the same random state as the original."""
@@ -152,4 +158,4 @@ def apply(recipe: Recipe, subject: Subject, inputs: Inputs) -> Edited:
                 raise UsageError(f"the node {edit.node} should hold one floating tensor to be edited; it holds {held}")
             function = replacement(edit, elsewhere)
             replace[edit.node] = chained(replace[edit.node], function) if edit.node in replace else function
-    return Edited(subject, edited, weights, replace)
+    return Edited(subject, edited, weights, replace, inputs)

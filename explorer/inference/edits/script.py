@@ -1,43 +1,33 @@
-"""The Python lines that do what a recipe does, with the public interface. Needs no torch."""
+"""A recipe as a short Python script that anyone with the run can repeat."""
 
 from __future__ import annotations
 
-from explorer.inference.edits.recipe import Recipe, to_list
+from pathlib import Path
+
+from explorer.inference.edits.recipe import Recipe
 
 
-def script(
-    run_path: str,
-    step: int,
-    recipe: Recipe,
-    *,
-    example: int | None = None,
-    device: str = "cpu",
-    drawn: str = "",
-) -> str:
-    """Return a script that runs a recorded step as it was and edited.
+def script(recipe: Recipe, run_path: str | Path, step: int, *, example: int | None = None) -> str:
+    """The script. Names are written as Python literals, and edits hold printable text only, so nothing breaks out.
 
     Args:
-        run_path: folder of the run.
+        recipe: what is done.
+        run_path: the run's folder.
         step: of the weights.
-        recipe: the edits.
         example: number of the recorded example; None is all of them.
-        device: where to run.
-        drawn: further lines that change the tensors in `inputs` before the recipe does.
-
-    Returns:
-        A script that leaves the outputs by path in `before` and `after`.
     """
-    lines = ["from explorer import load_model", "from explorer.inference.editing import edit_model", ""]
-    lines += [f"run = {run_path!r}", f"model = load_model(run, step={step}, device={device!r})"]
-    lines.append("recipe = [")
-    lines += [f"    {edit!r}," for edit in to_list(recipe)]
-    lines.append("]")
-    if example is None:
-        lines.append("inputs = dict(model.inputs)")
-    else:
-        lines.append(f"inputs = {{path: value[{example}:{example + 1}] for path, value in model.inputs.items()}}")
-    lines.append("before = model.run(inputs).outputs")
-    lines += drawn.splitlines()
-    lines += ["after = edit_model(model, recipe, inputs, run=run).run().outputs", ""]
-    lines += ["for path, value in before.items():", "    print(path, value, after[path], sep='\\n')"]
-    return "\n".join(lines) + "\n"
+    edits = "".join(f"    {edit.to_dict()!r},  # {edit.describe()}\n" for edit in recipe)
+    chosen = "" if example is None else f", example={example}"
+    return f'''"""An edited run, exported by Experiment Explorer."""
+
+import explorer
+
+run = explorer.open_run({str(run_path)!r})
+model = explorer.load_model(run, step={step}, device="cpu")
+recipe = [
+{edits}]
+edited = explorer.apply_recipe(recipe, model, run{chosen})
+before, after = edited.original().outputs, edited.run().outputs
+for path in before:
+    print(path or "output", before[path], after[path], sep="\\n")
+'''

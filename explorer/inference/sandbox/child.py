@@ -93,11 +93,12 @@ def _listen(requests: BinaryIO, waiting: queue.SimpleQueue[Message], cancelled: 
 
 def limit_memory(extra_bytes: int | None) -> None:
     """Let this process take so much address space beyond what it has now; None sets no limit."""
-    if extra_bytes is None:
-        return
     try:
         import resource
     except ImportError:  # Windows
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no file of the model's size behind
+    if extra_bytes is None:
         return
     limit = _address_space_bytes() + extra_bytes
     _, hard = resource.getrlimit(resource.RLIMIT_AS)

@@ -12,8 +12,11 @@ from torch import Tensor
 
 from explorer.errors import UsageError
 from explorer.inference.edits.apply import Subject
+from explorer.inference.edits.recorded import subject_of
 from explorer.inference.edits.weight_edits import Weights
+from explorer.inference.loading import load_model
 from explorer.programs.interpreter import Interpreter
+from explorer.reading.runs import open_run
 from explorer.storage.program_document import parse_program
 
 MAX_MODELS: Final = 2
@@ -57,7 +60,16 @@ class Models:
         probe = tensors(request, "probe") or None
         device = torch.device(text(request, "device"))
         weights = {name: tensor.to(device) for name, tensor in tensors(request, "weights").items()}
-        self._held[key] = Subject(interpreter, weights, device, probe, HeldSnapshots())
+        return self._keep(key, Subject(interpreter, weights, device, probe, HeldSnapshots()))
+
+    def open(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a model of a recorded run: run (its folder), step (None: the last), device; keep it by its key."""
+        run = open_run(text(request, "run"))
+        model = load_model(run, _step(request), text(request, "device"))
+        return self._keep(text(request, "key"), subject_of(model, run))
+
+    def _keep(self, key: str, subject: Subject) -> dict[str, Any]:
+        self._held[key] = subject
         while len(self._held) > MAX_MODELS:
             self._held.popitem(last=False)
         return {"keys": list(self._held)}
@@ -65,11 +77,9 @@ class Models:
     def snapshot(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Keep the weights of another step or run for a model's edits."""
         held = self.get(request).snapshots
-        assert isinstance(held, HeldSnapshots)
-        step = request.get("step")
-        if step is not None and type(step) is not int:
-            raise UsageError(f"a snapshot's step should be a whole number; found {step!r}"[:200])
-        return {"snapshots": held.add(text(request, "run"), step, tensors(request, "weights"))}
+        if not isinstance(held, HeldSnapshots):
+            raise UsageError("a recorded run reads its snapshots itself")
+        return {"snapshots": held.add(text(request, "run"), _step(request), tensors(request, "weights"))}
 
     def get(self, request: Mapping[str, Any]) -> Subject:
         """The model that a request names. Raises UsageError."""
@@ -94,6 +104,13 @@ def text(request: Mapping[str, Any], name: str) -> str:
     if not isinstance(found, str) or len(found) > 1_000:
         raise UsageError(f"a request's {name} should be a text; found a {type(found).__name__}")
     return found
+
+
+def _step(request: Mapping[str, Any]) -> int | None:
+    step = request.get("step")
+    if step is not None and type(step) is not int:
+        raise UsageError(f"a request's step should be a whole number; found a {type(step).__name__}")
+    return step
 
 
 def _dict(request: Mapping[str, Any], name: str) -> dict[str, Any]:

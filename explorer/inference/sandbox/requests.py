@@ -44,7 +44,7 @@ def run(models: Models, request: Request, tick: Ticker) -> Answer:
     keep = request.get("keep") or []
     if not isinstance(keep, list) or not all(isinstance(name, str) for name in keep):
         raise UsageError("a request's keep should be names of nodes")
-    before = subject.run(inputs).outputs
+    before = edited.original().outputs
     tick(1, 2)
     result = edited.run(keep=set(keep))
     answer: Answer = {
@@ -54,11 +54,11 @@ def run(models: Models, request: Request, tick: Ticker) -> Answer:
         "kept": _plain(result.kept),
     }
     if request.get("nodes"):
-        answer["nodes"] = node_differences(edited, inputs)
+        answer["nodes"] = node_differences(edited)
     if request.get("control") is not None:
         seed = _int(request, "control")
         try:
-            answer["control"] = _plain(control(edited, recipe, inputs, seed=seed).run().outputs)
+            answer["control"] = _plain(control(edited, recipe, seed=seed).run().outputs)
         except UsageError as error:
             answer["no_control"] = str(error)
     tick(2, 2)
@@ -162,6 +162,7 @@ def attribution(models: Models, request: Request, tick: Ticker) -> Answer:
 
 Handler = Callable[[Models, Request, Ticker], Answer]
 HANDLERS: Final[Mapping[str, Handler]] = {
+    "open": lambda models, request, _: models.open(request),
     "load": lambda models, request, _: models.load(request),
     "snapshot": lambda models, request, _: models.snapshot(request),
     "run": run,

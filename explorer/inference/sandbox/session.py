@@ -88,7 +88,8 @@ class Sandbox:
 
         Args:
             key: its name, such as `run@step`; naming another one alike replaces it.
-            make: gives `program` (the document), `constants`, `weights` and `probe` (names to arrays).
+            make: gives `run` (the folder of a recorded run, which the child reads itself) and `step`; or `program` (a
+                document), `constants`, `weights` and `probe` (names to arrays).
         """
         with self._lock:
             self._makers[key] = make
@@ -102,6 +103,7 @@ class Sandbox:
         *,
         on_progress: Progress | None = None,
         snapshots: Mapping[tuple[str, int | None], MakeModel] | None = None,
+        time_limit_s: float | None = None,
     ) -> Any:  # noqa: ANN401 - what the kind answers
         """Ask for something and wait for the answer.
 
@@ -109,7 +111,9 @@ class Sandbox:
             kind: one of `sandbox.requests.HANDLERS`.
             value: plain data and arrays; `key` names a model that was added.
             on_progress: called in this thread with (done, all or None).
-            snapshots: (run, step) to a function that reads those weights, for edits that need them; sent once.
+            snapshots: (run, step) to a function that reads those weights, for edits that need them; sent once. A
+                recorded run's child reads them itself.
+            time_limit_s: of this request, instead of the sandbox's.
 
         Raises:
             UsageError, ProgramError: as the same call gives without a sandbox.
@@ -122,7 +126,8 @@ class Sandbox:
             key = value.get("key")
             if isinstance(key, str) and key in self._makers and key not in child.keys:
                 made = {**self._makers[key](), "key": key, "device": self.device}
-                child.keys = set(self._ask(child, "load", made, None)["keys"])
+                kind_of_load = "open" if "run" in made else "load"
+                child.keys = set(self._ask(child, kind_of_load, made, None)["keys"])
                 child.snapshots = {held: known for held, known in child.snapshots.items() if held in child.keys - {key}}
             for (run, step), make in (snapshots or {}).items():
                 known = child.snapshots.get(str(key), set())
@@ -130,7 +135,12 @@ class Sandbox:
                     sent = {"key": key, "run": run, "step": step, "weights": dict(make())}
                     held = self._ask(child, "snapshot", sent, None)["snapshots"]
                     child.snapshots[str(key)] = {(one, other) for one, other in held}
-            return self._ask(child, kind, value, on_progress)
+            return self._ask(child, kind, value, on_progress, time_limit_s)
+
+    def start(self) -> None:
+        """Start the child now, so that the first request need not wait for PyTorch's import. Raises SandboxError."""
+        with self._lock:
+            self._started()
 
     def cancel(self) -> None:
         """Stop the request that is running, if any, from another thread; its child is killed if it does not listen."""
@@ -185,12 +195,19 @@ class Sandbox:
         self._exchange(child, Message("start", limits), None, _START_S)
         return child
 
-    def _ask(self, child: _Child, kind: str, value: Mapping[str, Any], on_progress: Progress | None) -> Any:  # noqa: ANN401
+    def _ask(
+        self,
+        child: _Child,
+        kind: str,
+        value: Mapping[str, Any],
+        on_progress: Progress | None,
+        limit_s: float | None = None,
+    ) -> Any:  # noqa: ANN401
         self._number += 1
         self._running = self._number
         try:
             message = Message(kind, {"number": self._number, "value": dict(value)})
-            answer = self._exchange(child, message, on_progress, self.time_limit_s)
+            answer = self._exchange(child, message, on_progress, limit_s or self.time_limit_s)
         finally:
             self._running = None
         if answer.kind == "answer":

@@ -64,7 +64,8 @@ def _memo(model: nn.Module) -> dict[int, Any]:
     """What stands for the tensors of a model in a copy, as `copy.deepcopy` takes it."""
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(parameter.detach(), parameter.requires_grad)
+        # Without gradients, as the weights of a recorded step have none: some kernels choose by that how they round.
+        memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
     for module in model.modules():
         for name, member in vars(module).items():
             if name in _TRAINERS and not isinstance(member, nn.Module | Tensor):

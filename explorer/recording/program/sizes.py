@@ -71,15 +71,19 @@ def settle_sizes(
         may be.
     """
     until_s = time.thread_time() + trials.budget_s
-    groups = _groups(symbols, inputs, example)
     base = list(example)
-    smaller: list[list[tuple[int, _Outcome]]] = []
-    for group in groups:
+    waiting = _groups(symbols, inputs, example)
+    tried_smaller: list[tuple[_Group, list[tuple[int, _Outcome]]]] = []
+    while waiting:
+        group = waiting.pop(0)
         tried, base = _try_smaller(group, base, trials, until_s)
-        smaller.append(tried)
+        if len(group.symbols) > 1 and all(outcome != "agree" for _, outcome in tried):
+            waiting[:0] = group.split()  # sizes that are the same by chance
+        else:
+            tried_smaller.append((group, tried))
     settled = {symbol: list(ends) for symbol, ends in symbols.items()}
     names: dict[str, int | str] = {}
-    for group, tried in zip(groups, smaller, strict=True):
+    for group, tried in tried_smaller:
         known = settled[group.symbols[0]]
         is_open = known[1] is None or known[1] > group.size
         if trials.run_s > LONG_RUN_S and is_open and any(outcome == "agree" for _, outcome in tried):
@@ -104,6 +108,10 @@ class _Group:
     @property
     def symbols(self) -> tuple[str, ...]:
         return tuple(self.places)
+
+    def split(self) -> list[_Group]:
+        """Each size alone."""
+        return [_Group(self.size, {symbol: places}) for symbol, places in self.places.items()]
 
     def resized(self, base: Sequence[Any], size: int, symbols: Sequence[str] = ()) -> list[Any]:
         """The inputs with another size, in all or some of the places: cut, or begun again from the start."""
@@ -177,6 +185,8 @@ def _range(known: Range, size: int, smaller: Sequence[tuple[int, _Outcome]], lar
         low = size
     elif agreeing:
         low = min(low, *agreeing)
+    elif larger == "differ":
+        low = size
     if larger == "agree":
         high = known[1] if known[1] is None or known[1] > size else None
     elif larger == "refused":

@@ -47,7 +47,7 @@ def column_set(value, column, new, dim=1):
         ({"edit": "patch", "example": 5}, lambda v, p: p(5).expand_as(v)),
         ({"edit": "patch", "example": 5, "part": "channel:1"}, lambda v, p: column_set(v, 1, p(5)[0, 1])),
     ],
-    ids=str,
+    ids=range(9),
 )
 def test_an_edit_is_what_a_hook_on_the_authors_model_gives(digits, edit, change):
     inputs = digits.inputs[8:20]

@@ -7,7 +7,7 @@ import json
 import zlib
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from explorer.errors import UsageError
 from explorer.inference.edits import recipe as recipes
@@ -67,6 +67,7 @@ def edits_of(kind):
 
 @pytest.mark.parametrize("kind", recipes.KINDS)
 def test_every_kind_survives_plain_data_and_a_link(kind):
+    @settings(deadline=None)
     @given(edits_of(kind))
     def check(edit):
         (words,) = recipes.describe((edit,))
@@ -78,6 +79,7 @@ def test_every_kind_survives_plain_data_and_a_link(kind):
     check()
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(sorted(recipes.KINDS)).flatmap(edits_of), max_size=8).map(tuple))
 def test_a_recipe_keeps_its_order_and_undo_drops_the_last(recipe):
     text = recipes.to_text(recipe)

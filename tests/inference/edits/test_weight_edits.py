@@ -82,7 +82,7 @@ BY_HAND = [
 ]
 
 
-@pytest.mark.parametrize(("edit", "by_hand"), BY_HAND, ids=lambda found: str(found)[:70])
+@pytest.mark.parametrize(("edit", "by_hand"), BY_HAND, ids=[str(edit) for edit, _ in BY_HAND])
 def test_an_edit_is_what_pytorch_gives_by_hand(digits, edit, by_hand):
     wanted = by_hand(digits, digits.weights["conv2.weight"].clone())
     weights, outputs = edited(digits, edit)
@@ -122,6 +122,16 @@ def test_the_original_weights_are_never_written_to(digits):
     assert all(torch.equal(before[name], tensor) for name, tensor in digits.weights.items())
 
 
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.999, 1])
+def test_pruning_takes_exactly_its_share_also_of_equal_magnitudes(share):
+    weights = {"w": torch.tensor([0.5, -0.5, 0.5, 1.0, -1.0, 0.25, 0.5, -2.0] * 25)}
+    found = edit_weights(weights, parse_recipe([{"edit": "prune", "target": "w", "share": share}])[0])["w"]
+    count = round(share * 200)
+    assert int((found == 0).sum()) == count
+    order = weights["w"].abs().argsort(stable=True)
+    assert set((found == 0).nonzero().flatten().tolist()) == set(order[:count].tolist())
+
+
 def test_a_module_stands_for_its_parameters_and_leaves_its_buffers_alone(digits):
     weights, _ = edited(digits, {"edit": "scale", "target": "norm", "factor": 2})
     assert list(changed_names(digits.weights, weights)) == ["norm.weight", "norm.bias"]
@@ -131,6 +141,18 @@ def test_a_module_stands_for_its_parameters_and_leaves_its_buffers_alone(digits)
         "norm.running_mean",
         "norm.num_batches_tracked",
     }
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_every_edit_keeps_the_dtype_of_the_weights(digits, dtype):
+    weights = {
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in digits.weights.items()
+    }
+    for edit, _ in BY_HAND:
+        (parsed,) = parse_recipe([edit])
+        found = edit_weights(weights, parsed, snapshots=digits.subject().snapshots)
+        assert {name: tensor.dtype for name, tensor in found.items()} == {n: t.dtype for n, t in weights.items()}
+        assert found["conv2.weight"].isfinite().all()
 
 
 def test_tied_tensors_stay_one_and_are_edited_once(characters):

@@ -1,5 +1,6 @@
 """Time, memory, crashes and cancellations: a clear message, and the next request works."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -72,11 +73,9 @@ def matmuls(size):
 
 def test_a_run_that_takes_too_long_is_stopped(own, digits):
     assert works(own)
-    own.time_limit_s, before = 0.5, own.time_limit_s
     with pytest.raises(SandboxError, match=r"stopped: it took more than 0.5 s. Use a smaller input, or a higher limit"):
-        own.request("sweep", slow(digits.node("relu", 1)))
+        own.request("sweep", slow(digits.node("relu", 1)), time_limit_s=0.5)
     assert own.pid is None
-    own.time_limit_s = before
     assert works(own)
 
 
@@ -145,6 +144,16 @@ def test_cancelling_nothing_and_closing_twice_are_no_trouble():
     assert sandbox.pid is None
 
 
+def test_a_sandbox_that_nobody_holds_leaves_no_process():
+    sandbox = Sandbox()
+    sandbox.start()
+    pid = sandbox.pid
+    assert is_alive(pid)
+    del sandbox
+    gc.collect()
+    assert not is_alive(pid)
+
+
 def test_two_sessions_have_a_child_each(own, sandbox):
     assert works(own)
     own.request("run", {"key": "digits", "recipe": [{"edit": "zero", "target": ""}]})
@@ -163,7 +172,7 @@ def test_limits_that_make_no_sense_are_refused():
 
 def test_a_child_ends_with_its_parent(tmp_path):
     code = (
-        "import os; from explorer.inference.sandbox.session import Sandbox; s = Sandbox(); s._started(); "
+        "import os; from explorer.inference.sandbox.session import Sandbox; s = Sandbox(); s.start(); "
         "print(s.pid, flush=True); os._exit(0)"
     )
     pid = int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=ROOT).stdout)
@@ -178,7 +187,7 @@ def test_a_child_imports_nothing_from_the_working_directory(tmp_path):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w')\n")
     code = (
         f"import sys; sys.path.append({str(ROOT)!r}); from explorer.inference.sandbox.session import Sandbox; "
-        "sys.path.insert(0, ''); s = Sandbox(); s._started(); s.close()"
+        "sys.path.insert(0, ''); s = Sandbox(); s.start(); s.close()"
     )
     environment = {**os.environ, "PYTHONPATH": "."}
     subprocess.run(

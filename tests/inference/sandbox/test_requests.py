@@ -41,7 +41,7 @@ def test_a_run_gives_original_and_edited_outputs(sandbox, digits):
     assert np.array_equal(answer["after"][""], result.outputs[""].numpy())
     assert np.array_equal(answer["kept"]["view"], result.kept["view"].numpy())
     assert not np.array_equal(answer["control"][""], answer["after"][""])
-    ours = node_differences(edited, {digits.path: image})
+    ours = node_differences(edited)
     assert answer["nodes"].to_dict("list") == ours.to_dict("list")
 
 
@@ -113,7 +113,7 @@ def test_units_and_attributions_are_told(sandbox, digits):
 @pytest.mark.parametrize(
     ("kind", "value", "error", "text"),
     [
-        ("eval", {}, UsageError, "the sandbox can load, snapshot, run"),
+        ("eval", {}, UsageError, "the sandbox can open, load, snapshot, run"),
         ("run", {"key": "other"}, UsageError, "holds no model 'other'"),
         ("run", {"key": None}, UsageError, "key should be a text"),
         ("run", {"recipe": [{"edit": "os.system"}]}, UsageError, "an edit should be one of"),

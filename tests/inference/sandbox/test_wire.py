@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
 from explorer.errors import SandboxError
@@ -54,6 +54,7 @@ def there_and_back(value):
     return found
 
 
+@settings(deadline=None)
 @given(plain)
 def test_a_message_comes_back_as_it_was(value):
     found = there_and_back(value)

@@ -1,4 +1,4 @@
-"""A program as an `nn.Module`, for libraries that take one; any node can be tapped as a module of its own."""
+"""An edited model as an `nn.Module`, for libraries that take one; any node can be tapped as a module of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from explorer.inference.edits.activation_edits import Replace, chained
 from explorer.inference.edits.apply import Edited
 
 
-class ProgramModule(nn.Module):
+class EditedModule(nn.Module):
     """The edited model as a function of its input tensors, in the order of `paths`, with one output tensor.
 
     `taps[node]` is an identity through which the value of that node goes, after its edits: whatever hooks a module
