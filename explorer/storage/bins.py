@@ -66,7 +66,7 @@ def fold_counts(counts16: npt.NDArray[Any]) -> tuple[int, Int16s, Ints]:
         (m, bins int16[k] ascending, counts int64[k]) of bins that are occupied: the finest m from 3 to 7 with at most
         512 of them; at m = 3 more are kept.
     """
-    keys = np.flatnonzero(counts16)
+    keys = np.flatnonzero(counts16 != 0)  # four times as fast as of the counts themselves
     return fold_keys(keys, counts16[keys])
 
 
