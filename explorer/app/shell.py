@@ -129,6 +129,13 @@ def pages() -> list[StreamlitPage]:
         st.Page(
             _PAGES / "compare.py", title="Compare", icon=":material/compare_arrows:", url_path=links.PAGES["compare"]
         ),
+        st.Page(
+            _PAGES / "distributions.py",
+            title="Distributions",
+            icon=":material/bar_chart:",
+            url_path=links.PAGES["distributions"],
+        ),
+        st.Page(_PAGES / "drift.py", title="Drift", icon=":material/grid_on:", url_path=links.PAGES["drift"]),
     ]
 
 

@@ -262,7 +262,7 @@ class _Run:
         batches: list[list[str]] = []
         total = _BATCH_ROWS
         for name, num in num_rows.items():
-            if total + num > _BATCH_ROWS:
+            if not batches or total + num > _BATCH_ROWS:
                 batches.append([])
                 total = 0
             batches[-1].append(name)
