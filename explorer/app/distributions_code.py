@@ -50,7 +50,7 @@ def _heat(scale: str) -> list[str]:
     return [
         f"picture = heat(rows, {NUM_BINS}, {scale!r})",
         "fig, ax = plt.subplots()",
-        "ax.pcolormesh(rows.step, (picture.edges[1:] + picture.edges[:-1]) / 2, np.sqrt(picture.share))",
+        "ax.pcolormesh(rows.step, (picture.edges[1:] + picture.edges[:-1]) / 2, np.sqrt(np.maximum(picture.share, 0)))",
         f"ax.set(xlabel='step', yscale={'symlog' if scale == 'symlog' else 'linear'!r})",
     ]
 
