@@ -129,8 +129,11 @@ def _make(
     tensors: Mapping[str, Histograms], others: Mapping[str, Histograms], reference: Reference, measure: Measure
 ) -> Drifted:
     matrix = drift_matrix(tensors, reference, measure)
-    before = drift_matrix(tensors, "previous", "wasserstein")
-    alarms = history_alarm(before.values).alarm
+    # Whatever is shown, a change is unusual by its distance from the step before.
+    alarms = kept(
+        ("alarms", tuple(tensors.items())),
+        lambda: history_alarm(drift_matrix(tensors, "previous", "wasserstein").values).alarm,
+    )
     names = tuple(tensors)
     return Drifted(names, tuple(unique_labels(names)), tensors, others, matrix, measure, alarms)
 

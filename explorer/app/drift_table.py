@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import streamlit as st
 
+from explorer.app.distributions_data import kept
 from explorer.app.distributions_distances import CHANCE, SHORT
 from explorer.app.drift_data import Drifted
 from explorer.app.drift_map import look_at
@@ -26,7 +27,7 @@ _ROW_PX: Final = 35
 def drift_table(found: Drifted, rows: Sequence[int], measure: str) -> None:
     """Draw the table; choosing a row looks at the step of its largest distance."""
     st.dataframe(
-        table(found, rows),
+        kept(("drift table", found, tuple(rows)), lambda: table(found, rows)),
         hide_index=True,
         height=min(_HEIGHT, _ROW_PX * (len(rows) + 1) + 3),
         on_select=lambda: _chosen(found, rows),

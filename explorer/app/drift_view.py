@@ -30,7 +30,8 @@ def drift(infos: Sequence[RunInfo], choices: DriftChoices) -> None:
     labels, places = run_labels(infos), run_places(shell.root(), infos)
     steps = steps_of(info, choices.kind)
     step = StepSlider("drift").other(steps) if choices.reference == STEP and len(steps) else None
-    found = drifted(info, other, choices, step)
+    with st.spinner("Comparing the distributions of all layers"):
+        found = drifted(info, other, choices, step)
     if found is None:
         st.info(f"{KINDS[choices.kind]} were not recorded in {esc(labels[info.run_id])}.", icon=":material/search_off:")
         return
