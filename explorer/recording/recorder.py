@@ -19,6 +19,7 @@ from explorer.recording.overhead import Overhead
 from explorer.recording.run_folder import Identity, open_folder
 from explorer.recording.stream import Row, Stream, split_wide
 from explorer.recording.transfer import Transfers
+from explorer.recording.watching.methods import WatchMethods, WatchPlug
 from explorer.recording.writer import Writer
 from explorer.storage.disk import Disk
 from explorer.storage.journal import Header
@@ -27,7 +28,7 @@ CLOSE_TIMEOUT_S = 30.0
 MAX_WAITING_TRANSFERS = 16_384
 
 
-class Recorder:
+class Recorder(WatchMethods):
     """Records one process's part of a run. Use it as a context manager, or call `close()`.
 
     A call of `log()` puts one row into memory that survives the process (on a local disk) and returns: it waits for no
@@ -127,6 +128,11 @@ class Recorder:
         self._writer = Writer(
             folder, self._stream, system, self.config, self._notices, self._transfers, self._overhead, disk,
             mapped=mapped, system_every_s=system_every_s,
+        )  # fmt: skip
+        self._watch_plug = WatchPlug(
+            folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead,
+            header.wall_minus_monotonic_ns, self._writer.tasks, self._stream.put, lambda: self.last_step,
+            0 if folder.earlier_step is None else folder.earlier_step + 1,
         )  # fmt: skip
         self._exits = exits.ExitHooks(self)
         self._writer.start()
@@ -251,6 +257,7 @@ class Recorder:
         self._interrupt()
         self._interrupt()  # for good: a call that is being timed may not take it back
         self._exits.remove()
+        self._end_watching()
         writer.finish_as(state, error)
         writer.join(CLOSE_TIMEOUT_S)
         if writer.is_alive():
