@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import streamlit as st
 
+from explorer.app import outlines_export
 from explorer.app.distributions_choices import Choices
 from explorer.app.distributions_data import Sampled, Shared, bars, kept, num_bars, shared
 from explorer.app.distributions_text import bins_text, num_finite, values_text
@@ -19,6 +20,7 @@ from explorer.charts import arrow
 from explorer.charts.distribution_tables import Layer, slice_tables
 from explorer.charts.distributions import NOW, THEN, slice_spec
 from explorer.charts.look import domain
+from explorer.charts.value_axis import ValueAxis
 
 if TYPE_CHECKING:
     from explorer.analysis.shared_axis import Histograms
@@ -57,11 +59,12 @@ class Outline:
 
 def outlines(choices: Choices, now: Sequence[Outline], then: Sequence[Outline | None], key: str = "slice") -> None:
     """Draw distributions over each other, on the axis of all their samples, and what is drawn (see `slice_chart`)."""
-    spec, data = slice_chart(choices, now, then)
+    chart = slice_chart(choices, now, then)
     drawn = [*now, *(outline for outline in then if outline is not None)]
+    outlines_export.menu(key, choices, drawn, (chart.spec, chart.data), chart.axis)
     # The same for every tensor: a text that changes would draw a new chart.
     alt = "Distributions over each other, told in numbers by the tooltip and the table of numbers"
-    st.vega_lite_chart({**spec, "datasets": data}, key=f"{key}_{choices.scale}_{bool(then)}", alt=alt)
+    st.vega_lite_chart({**chart.spec, "datasets": chart.data}, key=f"{key}_{choices.scale}_{bool(then)}", alt=alt)
     if not any(np.isfinite(outline.histogram.min[0]) for outline in drawn):
         st.caption("No value is finite at this step, so there is nothing to draw.")
     first = drawn[0].histogram
@@ -71,10 +74,16 @@ def outlines(choices: Choices, now: Sequence[Outline], then: Sequence[Outline | 
     st.caption(esc(" · ".join(told), 400))
 
 
-def slice_chart(
-    choices: Choices, now: Sequence[Outline], then: Sequence[Outline | None]
-) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return specification and tables of distributions over each other.
+class SliceChart(NamedTuple):
+    """Specification, tables and axis of values of distributions over each other."""
+
+    spec: dict[str, Any]
+    data: dict[str, bytes]
+    axis: ValueAxis
+
+
+def slice_chart(choices: Choices, now: Sequence[Outline], then: Sequence[Outline | None]) -> SliceChart:
+    """Return the chart of distributions over each other.
 
     Args:
         choices: kind, tensor and scale.
@@ -97,7 +106,7 @@ def slice_chart(
     )
     spec = slice_spec(domain(places), names, _HEIGHT)
     key = ("slice", found, tuple(None if part is None else (part.sampled.rows, part.row) for part in ordered), names)
-    return spec, kept(key, lambda: _sent(ordered, bool(then), together, found))
+    return SliceChart(spec, kept(key, lambda: _sent(ordered, bool(then), together, found)), found.axis)
 
 
 def _sent(

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 _KEY: Final = "drift_table"
 _MAX_POINTS: Final = 60
 _HEIGHT: Final = 420
-_ROW_PX: Final = 35
+_MAX_WHOLE: Final = 14
 
 
 def drift_table(found: Drifted, rows: Sequence[int], measure: str) -> None:
@@ -29,7 +29,7 @@ def drift_table(found: Drifted, rows: Sequence[int], measure: str) -> None:
     st.dataframe(
         kept(("drift table", found, tuple(rows)), lambda: table(found, rows)),
         hide_index=True,
-        height=min(_HEIGHT, _ROW_PX * (len(rows) + 1) + 3),
+        height="content" if len(rows) <= _MAX_WHOLE else _HEIGHT,
         on_select=lambda: _chosen(found, rows),
         selection_mode="single-row",
         key=_KEY,

@@ -65,6 +65,7 @@ def drift_spec(num_rows: int, measure: str) -> Spec:
             "title": None,
             "labelLimit": _NAMES_PX,
             "labelOverlap": False,
+            "labelFlush": False,
             "domain": False,
             "ticks": False,
             "grid": False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,19 @@ def test_a_run_without_tensors_gets_the_three_lines_that_record_them(open_app: O
     assert "rec.watch(model, optimizer)" in texts(app)
     assert len(app.code[0].value.splitlines()) == 3
     assert not charts(app)
+
+
+def test_tensors_that_a_running_training_records_appear(
+    open_app: OpenApp, make_run: MakeRun, record_tensors: RecordTensors
+) -> None:
+    run_id = make_run(state="running")
+    app = open_app("distributions")
+    assert "appears here" in texts(app)
+    record_tensors(run_id, training())
+    time.sleep(0.3)  # looks at the disk that follow each other faster share one
+    app.run()
+    assert_drawn(app)
+    assert chart_with(app, "image")
 
 
 def test_the_page_opens_on_the_first_tensor_as_a_heat_map_and_the_last_step(open_app: OpenApp, one_run: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -174,6 +177,58 @@ def test_heat_maps_have_the_colours_of_the_theme_and_no_page_complains(
             assert num_pixels(tab, RAMPS[scheme]) > 100
         assert [text for text in tab.complaints if not any(probe in text for probe in OWN_PROBES)] == []
         assert [url for url in tab.requests if urlsplit(url).hostname not in ("127.0.0.1", "localhost", None)] == []
+
+
+TRAINING = """
+import sys, time, torch
+from explorer import Recorder
+
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+with Recorder("live", root=sys.argv[1], system_every_s=None) as recorder:
+    recorder.watch(model, optimizer, schedule=1)
+    while True:
+        optimizer.zero_grad()
+        loss = model(torch.randn(32, 8)).square().mean()
+        loss.backward()
+        optimizer.step()
+        recorder.log({"train/loss": loss})
+        time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Iterator[Path]:
+    """A root in which a watched training is going on."""
+    root = tmp_path / "logs"
+    project = Path(__file__).parents[2]
+    process = subprocess.Popen([sys.executable, "-c", TRAINING, str(root)], cwd=project, stderr=subprocess.DEVNULL)
+    for _ in range(300):
+        if list(root.glob("*/tensors/*.parquet")):
+            break
+        time.sleep(0.1)
+    yield root
+    process.kill()
+    process.wait(10)
+
+
+@pytest.mark.parametrize(("page", "table"), [("distributions?view=fan", "fan"), ("drift", "cells")])
+def test_samples_of_a_running_training_appear_without_a_flicker(
+    training: Path, chromium: Browser, start: Any, opened: Any, page: str, table: str
+) -> None:
+    with opened(chromium, start(training).url) as tab:
+        tab.page.goto(f"{tab.url}/{page}")
+        tab.chart(1).wait_for(timeout=40_000)
+        tab.page.wait_for_timeout(3_000)
+        tab.watch()
+        before = len(newest(tab, table)[table])
+        for _ in range(40):
+            tab.page.wait_for_timeout(500)
+            if len(newest(tab, table)[table]) >= before + 20:
+                break
+        assert len(newest(tab, table)[table]) >= before + 20
+        assert tab.num_removed() == 0
 
 
 def num_pixels(tab: Any, colour: tuple[int, int, int]) -> int:
