@@ -14,7 +14,6 @@ import streamlit as st
 
 from explorer.analysis.quantiles import bin_bounds
 from explorer.app.colours import LIGHT, LIGHT_RAMP
-from explorer.app.csv_text import harmless
 from explorer.app.distributions_choices import FAN
 from explorer.app.distributions_code import lines
 from explorer.app.distributions_data import quantiles
@@ -154,8 +153,3 @@ def _bins(rows: Histograms) -> Iterator[tuple[object, ...]]:
         for kind, number in (("NaN", int(rows.nans[k])), ("Inf", int(rows.infs[k]))):
             if number:
                 yield step, kind, kind, number
-
-
-def text_cell(text: str) -> str:
-    """Return a name from a file as a cell of a CSV that no spreadsheet runs."""
-    return harmless(text)

@@ -61,7 +61,9 @@ def outlines(choices: Choices, now: Sequence[Outline], then: Sequence[Outline | 
     """Draw distributions over each other, on the axis of all their samples, and what is drawn (see `slice_chart`)."""
     chart = slice_chart(choices, now, then)
     drawn = [*now, *(outline for outline in then if outline is not None)]
-    outlines_export.menu(key, choices, drawn, (chart.spec, chart.data), chart.axis)
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.markdown(f"**{esc(choices.tensor, 120)}**", width="content")
+        outlines_export.menu(key, choices, drawn, (chart.spec, chart.data), chart.axis)
     # The same for every tensor: a text that changes would draw a new chart.
     alt = "Distributions over each other, told in numbers by the tooltip and the table of numbers"
     st.vega_lite_chart({**chart.spec, "datasets": chart.data}, key=f"{key}_{choices.scale}_{bool(then)}", alt=alt)

@@ -11,7 +11,7 @@ import streamlit as st
 from explorer.analysis.drift import MEASURES, Measure
 from explorer.app import linked, links
 from explorer.app.distributions_distances import MEANING, SHORT
-from explorer.app.names import esc, plain
+from explorer.app.names import esc
 from explorer.app.tensor_kinds import KINDS, tensors_of
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ _REFERENCE_HELP: Final = (
     "First step: how far the training has come. Previous step: how fast it moves. Chosen step: from there, before and "
     "after. Other run: the same step of another run, or its last one before."
 )
+# A permuted matrix has the distribution it had.
+_BLIND: Final = "None of them sees values that trade places: a tensor can move without any drift."
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def choose(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> DriftChoices 
         kinds = {kind: KINDS[kind] for kind in tensors[run_id]}
         with st.container(width=140):
             kind = linked.select("Kind", links.KIND, kinds, next(iter(kinds)))
-        about = "  \n".join(f"{SHORT[name]}: {MEANING[name]}" for name in MEASURES)
+        about = "  \n".join([*(f"{SHORT[name]}: {MEANING[name]}" for name in MEASURES), _BLIND])
         measure = linked.segments(
             "Distance", links.MEASURE, {name: SHORT[name] for name in MEASURES}, MEASURES[0], help=about
         )
@@ -104,11 +106,6 @@ def reference_text(choices: DriftChoices, labels: Mapping[str, str], step: int) 
     return {FIRST: "the first sampled step", PREVIOUS: "the sampled step before"}.get(
         choices.reference, f"step {step:,}"
     )
-
-
-def shown_name(name: str) -> str:
-    """Return the name of a tensor for places that show text as it is."""
-    return plain(name, 80)
 
 
 def named(name: str) -> str:
