@@ -6,6 +6,9 @@ has not recorded more.
 
 from __future__ import annotations
 
+import itertools
+import threading
+import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,10 +132,35 @@ def quantiles(rows: Histograms) -> Floats:
     return kept(("quantiles", rows), lambda: histogram_quantiles(rows, np.array(PERCENTS) / 100))
 
 
-def kept(key: Hashable, make: Callable[[], T]) -> T:
-    """Return what `make` returns, made once for `key`, which names all that it is made from."""
-    made: T = _memo().get(key, make)
+def kept(key: tuple[object, ...], make: Callable[[], T]) -> T:
+    """Return what `make` returns, made once for `key`, which names all that it is made from.
+
+    Objects in the key count by identity and are not kept alive by it: a growing run leaves no old histograms behind.
+    What `make` returns must not hold them either.
+    """
+    made: T = _memo().get(_numbers().named(key), make)
     return made
+
+
+class _Numbers:
+    """A number for each object that is never given twice; safe between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next = itertools.count()
+        self._given: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
+
+    def named(self, part: object) -> Hashable:
+        """Return plain values and tuples of them as they are, and other objects as their numbers."""
+        if part is None or isinstance(part, str | int | float):
+            return part
+        if isinstance(part, tuple):
+            return tuple(self.named(one) for one in part)
+        with self._lock:
+            number = self._given.get(part)
+            if number is None:
+                number = self._given[part] = next(self._next)
+        return ("object", number)
 
 
 def bars(shares: npt.NDArray[np.float32], num: int) -> Floats:
@@ -162,6 +190,11 @@ def num_rows(num_values: int, num_bins: int) -> int:
 def _divisor(wanted: int, num_bins: int) -> int:
     """The smallest divisor of the number of bins that is at least as large as wanted."""
     return next(num for num in range(min(wanted, num_bins), num_bins + 1) if num_bins % num == 0)
+
+
+@st.cache_resource(show_spinner=False)
+def _numbers() -> _Numbers:
+    return _Numbers()
 
 
 @st.cache_resource(show_spinner=False)

@@ -32,8 +32,7 @@ class Drifted:
     Attributes:
         names: of the tensors, in the order of the model.
         labels: `names` made safe to show, unique.
-        tensors: their histograms.
-        others: histograms that they are compared with, their own unless another run is the reference.
+        num_values: of each tensor at its last sample.
         matrix: values and chance levels; rows as in `names`.
         measure: which distance it is.
         alarms: bool `[tensors, steps]`, changes since the step before that are unusual for their layer.
@@ -41,8 +40,7 @@ class Drifted:
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
-    tensors: Mapping[str, Histograms]
-    others: Mapping[str, Histograms]
+    num_values: tuple[int, ...]
     matrix: DriftMatrix
     measure: Measure
     alarms: Booleans
@@ -89,7 +87,7 @@ def drifted(info: RunInfo, other: RunInfo | None, choices: DriftChoices, step: i
         choices.measure,
         reference if isinstance(reference, str | int) else "run",
     )
-    return kept(("drift", key), lambda: _make(tensors, others, reference, choices.measure))
+    return kept(("drift", key), lambda: _make(tensors, reference, choices.measure))
 
 
 def rows_shown(found: Drifted, choices: DriftChoices) -> list[int]:
@@ -107,14 +105,9 @@ def steps_of(info: RunInfo, kind: str) -> Ints:
     return np.unique(np.concatenate([rows.step for rows in tensors.values()])) if tensors else np.empty(0, np.int64)
 
 
-def reference_row(found: Drifted, row: int, column: int) -> tuple[Histograms, int] | None:
-    """Return the histograms and the row that a cell is compared with; None where there is no reference."""
-    name = found.names[row]
-    rows = found.others.get(name)
-    if rows is None or np.isnan(found.matrix.values[row, column]):
-        return None
-    place = int(np.searchsorted(rows.step, found.matrix.reference_steps[row, column], side="right")) - 1
-    return (rows, place) if place >= 0 else None
+def rows_of(info: RunInfo, name: str, kind: str) -> Histograms:
+    """Return the histograms of one tensor of a run."""
+    return tensor_store().histograms(info.path, name, kind)
 
 
 def _tensors(info: RunInfo, kind: str) -> dict[str, Histograms]:
@@ -125,9 +118,7 @@ def _tensors(info: RunInfo, kind: str) -> dict[str, Histograms]:
     return {name: found[name] for name in order if name in found and len(found[name])}
 
 
-def _make(
-    tensors: Mapping[str, Histograms], others: Mapping[str, Histograms], reference: Reference, measure: Measure
-) -> Drifted:
+def _make(tensors: Mapping[str, Histograms], reference: Reference, measure: Measure) -> Drifted:
     matrix = drift_matrix(tensors, reference, measure)
     # Whatever is shown, a change is unusual by its distance from the step before.
     alarms = kept(
@@ -135,7 +126,8 @@ def _make(
         lambda: history_alarm(drift_matrix(tensors, "previous", "wasserstein").values).alarm,
     )
     names = tuple(tensors)
-    return Drifted(names, tuple(unique_labels(names)), tensors, others, matrix, measure, alarms)
+    num_values = tuple(int(rows.n[-1]) for rows in tensors.values())
+    return Drifted(names, tuple(unique_labels(names)), num_values, matrix, measure, alarms)
 
 
 def _score(found: Drifted, row: int) -> tuple[bool, float]:

@@ -57,7 +57,7 @@ def table(found: Drifted, rows: Sequence[int]) -> pa.Table:
             "ratio": arrow.numbers([_ratio(value, level) for value, level in zip(largest, null, strict=True)]),
             "unusual": arrow.numbers([float(found.alarms[row].sum()) for row in rows]),
             "unit": arrow.texts([_unit(found, row, column) for row, column in zip(rows, columns, strict=True)]),
-            "values": arrow.numbers([int(found.tensors[found.names[row]].n[-1]) for row in rows], pa.int64()),
+            "values": arrow.numbers([found.num_values[row] for row in rows], pa.int64()),
         }
     )
 
