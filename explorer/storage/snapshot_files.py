@@ -49,6 +49,7 @@ class StoredTensor(NamedTuple):
         crc32: of its bytes.
         stored_step: the snapshot that holds the bytes, when it is another one.
         places: (first byte in the file, bytes) of its chunks.
+        tied_to: the first name of this tensor, when this is a further one.
     """
 
     role: str
@@ -57,6 +58,7 @@ class StoredTensor(NamedTuple):
     crc32: int
     stored_step: int | None
     places: tuple[tuple[int, int], ...]
+    tied_to: str | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -157,17 +159,18 @@ def _entries(file: SealedFile) -> tuple[int, dict[str, StoredTensor]]:
 
 def _entry(file: SealedFile, said: dict[str, Any]) -> StoredTensor:
     role, dtype, shape, crc32 = said["role"], said["dtype"], said["shape"], said["crc32"]
-    stored_step, places = said.get("stored_step"), said["places"]
+    stored_step, places, tied_to = said.get("stored_step"), said["places"], said.get("tied_to")
     held = end = 0
     for start, size in places:
         if not _is_count(start) or not _is_count(size):
             raise ValueError("says impossible things of a tensor")
         held, end = held + size, max(end, start + size)
     fits = type(role) is str and dtype in ITEM_BYTES and type(shape) is list and _is_count(crc32)
-    if not fits or not all(map(_is_count, shape)) or not (stored_step is None or _is_count(stored_step)):
+    fits = fits and (tied_to is None or type(tied_to) is str) and (stored_step is None or _is_count(stored_step))
+    if not fits or not all(map(_is_count, shape)):
         raise ValueError("says impossible things of a tensor")
     kept = tuple((start, size) for start, size in places)
-    entry = StoredTensor(role, dtype, tuple(shape), crc32, stored_step, kept)
+    entry = StoredTensor(role, dtype, tuple(shape), crc32, stored_step, kept, tied_to)
     if stored_step is None and (held != entry.num_bytes or max(held, end) > file.size):
         raise ValueError("says that a tensor has more bytes, or fewer, than it can have")
     return entry
