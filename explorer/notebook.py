@@ -67,7 +67,10 @@ def curves(
         MetricNotFound: none of the runs has the metric.
         UsageError: more than 32 runs were named.
     """
-    from explorer.charts.curves import CurveLook, domain, metric_curves
+    import altair as alt
+
+    from explorer.charts.curves import curves_spec
+    from explorer.charts.look import CurveLook, domain
 
     shown = _chosen(runs, metric)
     store = SeriesStore()
@@ -82,7 +85,7 @@ def curves(
         log_x=log_x,
         log_y=log_y,
     )
-    chart = metric_curves(look).properties(width="container")
+    chart: alt.LayerChart = alt.LayerChart.from_dict({**curves_spec(look), "width": "container"})
     chart.datasets = {name: table.to_pylist() for name, table in _tables(labels, series, window, log_x, log_y).items()}
     return chart
 
@@ -175,7 +178,7 @@ def _line(
 
 
 def _hover(series: Sequence[Points], window: tuple[float, float], log_x: bool) -> pa.Table:
-    from explorer.charts.curves import MAX_HOVER
+    from explorer.charts.look import MAX_HOVER
     from explorer.charts.tables import hover_table
 
     edges = (np.geomspace if log_x else np.linspace)(*window, _NUM_STRIPS + 1)

@@ -15,6 +15,7 @@ from explorer.analysis.comparison import metric_table, wide_metric_table
 from explorer.analysis.settings import pick_statistic
 from explorer.app.compare_choices import OFF, Choices, explain
 from explorer.app.csv_text import harmless
+from explorer.app.drawn_once import drawn_once
 from explorer.app.names import plain
 from explorer.app.run_tables import matching, number_column, table_height, unique_labels
 from explorer.app.run_text import percent_text, value_text
@@ -37,13 +38,11 @@ def metrics(infos: Sequence[RunInfo], labels: Mapping[str, str], choices: Choice
         st.info("None of these runs has logged a metric yet.", icon=":material/hourglass_empty:")
         return
     found = matching(names, choices.search)
-    without_best = set(found) - set(choices.directions(found)) if choices.statistic == "best" else set()
-    table = compare(infos, found, choices)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.subheader(f"Metrics, {choices.statistic} value", anchor=False)
         st.download_button(
             "CSV",
-            write_csv(table, {info.run_id: info.name for info in infos}, choices),
+            lambda: write_csv(compare(infos, found, choices), {info.run_id: info.name for info in infos}, choices),
             "comparison.csv",
             "text/csv",
             icon=":material/download:",
@@ -53,15 +52,7 @@ def metrics(infos: Sequence[RunInfo], labels: Mapping[str, str], choices: Choice
     if not found:
         st.info("No metric holds the text that you search for.", icon=":material/search_off:")
         return
-    drawn = [name for name in found if name not in without_best][:MAX_ROWS]
-    _draw(table[table["metric"].isin(drawn)], infos, labels, choices)
-    notes = [explain(choices, found)]
-    if len(found) > MAX_ROWS:
-        notes.append(f"The first {MAX_ROWS:,} of {len(found):,} metrics are shown; search for others, or take the CSV.")
-    if choices.better != OFF:
-        notes.append("Blue: better than the reference. Orange: worse.")
-    if any(notes):
-        st.caption(" ".join(note for note in notes if note))
+    _draw(infos, labels, found, choices)
 
 
 def compare(infos: Sequence[RunInfo], names: Sequence[str], choices: Choices) -> pd.DataFrame:
@@ -86,7 +77,21 @@ def compare(infos: Sequence[RunInfo], names: Sequence[str], choices: Choices) ->
     return metric_table(values, choices.reference, better=None if choices.better == OFF else directions)
 
 
-def _draw(table: pd.DataFrame, infos: Sequence[RunInfo], labels: Mapping[str, str], choices: Choices) -> None:
+@drawn_once
+def _draw(infos: Sequence[RunInfo], labels: Mapping[str, str], found: Sequence[str], choices: Choices) -> None:
+    without_best = set(found) - set(choices.directions(found)) if choices.statistic == "best" else set()
+    drawn = [name for name in found if name not in without_best][:MAX_ROWS]
+    _draw_table(compare(infos, drawn, choices), infos, labels, choices)
+    notes = [explain(choices, found)]
+    if len(found) > MAX_ROWS:
+        notes.append(f"The first {MAX_ROWS:,} of {len(found):,} metrics are shown; search for others, or take the CSV.")
+    if choices.better != OFF:
+        notes.append("Blue: better than the reference. Orange: worse.")
+    if any(notes):
+        st.caption(" ".join(note for note in notes if note))
+
+
+def _draw_table(table: pd.DataFrame, infos: Sequence[RunInfo], labels: Mapping[str, str], choices: Choices) -> None:
     others = [info.run_id for info in infos if info.run_id != choices.reference]
     runs = [choices.reference, *others]
     wide = wide_metric_table(table, runs, (*_FIELDS, *_MARKS))

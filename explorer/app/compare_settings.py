@@ -13,13 +13,14 @@ from explorer.analysis.patches import patch_settings
 from explorer.analysis.settings import NOT_SET
 from explorer.app import linked
 from explorer.app.compare_choices import ALL_SETTINGS
+from explorer.app.drawn_once import drawn_once
 from explorer.app.names import plain
 from explorer.app.run_tables import MAX_ROWS, table_height, unique_labels
 from explorer.reading.info import flatten
+from explorer.reading.runs import Run, open_run
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
-    from explorer.reading.runs import Run
 
 _MAX_CHARS: Final = 300
 _COMMIT_CHARS: Final = 12
@@ -29,12 +30,16 @@ _NOISE: Final = ("executable", "user")
 
 def config(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
     """Draw the settings in which the runs differ; all of them on request."""
-    settings = {info.run_id: info.flat_config for info in infos}
-    differing = settings_table(settings)
-    num_all = len({key for flat in settings.values() for key in flat})
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.subheader("Config", anchor=False)
         show_all = linked.toggle("All settings", ALL_SETTINGS, help="Also those on which all runs agree")
+    _config(infos, labels, show_all)
+
+
+@drawn_once
+def _config(infos: Sequence[RunInfo], labels: Mapping[str, str], show_all: bool) -> None:
+    settings = {info.run_id: info.flat_config for info in infos}
+    num_all = len({key for flat in settings.values() for key in flat})
     if not num_all:
         st.info(
             'None of these runs has a config. Give them one with `Recorder("name", config={"lr": 1e-3})`.',
@@ -43,6 +48,7 @@ def config(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
         return
     if len(infos) < 2 and not show_all:
         return
+    differing = settings_table(settings)
     if differing.empty and not show_all:
         st.caption(f"No difference: {_counted(num_all)} the same in all {len(infos)} runs.")
         return
@@ -57,10 +63,12 @@ def _counted(num: int) -> str:
     return "the one setting is" if num == 1 else f"the {num:,} settings are"
 
 
-def code_and_environment(runs: Sequence[Run], labels: Mapping[str, str]) -> None:
+@drawn_once
+def code_and_environment(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
     """Draw in what commit, uncommitted changes, command, packages and machine the runs differ."""
-    if len(runs) < 2:
+    if len(infos) < 2:
         return
+    runs = [open_run(info) for info in infos]
     facts = {run.info.run_id: _facts(run) for run in runs}
     patches = patch_settings({run.info.run_id: run.git_diff for run in runs})
     changed = sorted({file for files in patches.values() for file in files})

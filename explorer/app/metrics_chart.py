@@ -20,7 +20,8 @@ from explorer.app.metrics_series import Prepared, prepare, relative_unit, x_metr
 from explorer.app.metrics_tables import Drawn, Frame, Part, draw, visible
 from explorer.app.metrics_zoom import Zoom
 from explorer.app.names import esc, plain
-from explorer.charts.curves import ZOOM, CurveLook, curves_spec, domain
+from explorer.charts.curves import ZOOM, curves_spec
+from explorer.charts.look import CurveLook, domain
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo

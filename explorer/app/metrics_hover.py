@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from explorer.app.metrics_tables import Curve, Drawn, Part
-from explorer.charts.curves import MAX_HOVER, XKind
+from explorer.charts.look import MAX_HOVER, XKind
 from explorer.charts.tables import hover_table
 from explorer.reading.downsample import column_edges
 

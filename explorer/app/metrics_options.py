@@ -12,7 +12,7 @@ import streamlit as st
 from explorer.app import linked, links, state
 from explorer.app.metrics_axes import Reach
 from explorer.app.names import esc, plain
-from explorer.charts.curves import XKind
+from explorer.charts.look import XKind
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo

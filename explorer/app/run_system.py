@@ -16,7 +16,8 @@ from explorer.app.metrics_series import relative_unit
 from explorer.app.metrics_tables import Curve, Frame, draw
 from explorer.app.metrics_zoom import reported
 from explorer.app.names import esc, plain
-from explorer.charts.curves import ZOOM, CurveLook, curves_spec, domain
+from explorer.charts.curves import ZOOM, curves_spec
+from explorer.charts.look import CurveLook, domain
 from explorer.charts.tables import view_table
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import pyarrow as pa
 import streamlit as st
 
 from explorer.analysis.settings import setting_text
-from explorer.app import arrow
 from explorer.app.colours import DARK, DASHES, LIGHT, Slot
 from explorer.app.names import esc, plain
 from explorer.app.runs_fields import Field, as_float
 from explorer.app.runs_trends import Points
+from explorer.charts import arrow
 from explorer.reading.catalogue import RunInfo
 
 COLOUR: Final = "colour"

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from explorer.charts.curves import TABLES, ZOOM, CurveLook, metric_curves
+from explorer.charts.curves import TABLES, ZOOM, curves_spec
+from explorer.charts.look import CurveLook
 
 _LIGHT: Final = {"text": "#1b2430", "quiet": "#5b6675", "grid": "#e3e8ee", "page": "#ffffff"}
 _WIDTH: Final = 900
@@ -28,10 +29,10 @@ def export_spec(
         palette: colours by place.
         caption: what is drawn, under the title.
     """
-    spec: dict[str, Any] = metric_curves(replace(look, max_legend=_MAX_LEGEND, legend_px=_WIDTH - 80)).to_dict()
+    spec: dict[str, Any] = dict(curves_spec(replace(look, max_legend=_MAX_LEGEND, legend_px=_WIDTH - 80)))
     # A picture has no pointer: what answers to one is left out.
     spec["layer"] = [layer for layer in spec["layer"] if layer["data"]["name"] != "hover"]
-    spec["params"] = [param for param in spec.get("params", []) if param["name"] not in (ZOOM, "pointed")]
+    spec["params"] = [param for param in spec["params"] if param["name"] not in (ZOOM, "pointed")]
     spec["datasets"] = {name: tables[name].to_pylist() for name in TABLES if name != "hover"}
     spec.update(width=_WIDTH, height=_HEIGHT, padding=16, background=_LIGHT["page"])
     spec["autosize"] = {"type": "fit", "contains": "padding"}

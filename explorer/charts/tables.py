@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from explorer.charts import arrow
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -33,63 +35,61 @@ def lines_table(labels: Sequence[str], sizes: Sequence[int], x: Floats, columns:
         columns: `y`, `low`, `high`, and `smooth` when there is one, each `[n]`; NaN becomes null. Of the other columns
             than `y`, those that hold nothing but NaN are left out.
     """
-    table = {"x": _positions(x), "series": _series(labels, sizes)}
     # The browser pays for every cell, so a column without a number is left out; a chart reads it as null all the same.
     used = {name: values for name, values in columns.items() if name == "y" or not np.isnan(values).all()}
-    return pa.table({**table, **{name: _numbers(values) for name, values in used.items()}})
+    numbers = {name: _numbers(values) for name, values in used.items()}
+    return arrow.table({"x": _positions(x), "series": _series(labels, sizes), **numbers})
 
 
 def dots_table(labels: Sequence[str], sizes: Sequence[int], x: Floats, y: Floats) -> pa.Table:
     """Return `dots`, as `lines_table` does."""
-    return pa.table({"x": _positions(x), "series": _series(labels, sizes), "y": _numbers(y)})
+    return arrow.table({"x": _positions(x), "series": _series(labels, sizes), "y": _numbers(y)})
 
 
 def marks_table(labels: Sequence[str], sizes: Sequence[int], x: Floats, values: Floats) -> pa.Table:
     """Return `marks` for `values` that are NaN or infinite."""
     kinds = np.where(np.isnan(values), 0, np.where(values > 0, 1, 2)).astype(np.int8)
-    kind = pa.DictionaryArray.from_arrays(pa.array(kinds), pa.array(["NaN", "+Inf", "-Inf"]))
-    return pa.table({"x": pa.array(x), "series": _series(labels, sizes), "kind": kind})
+    kind = arrow.codes(kinds, ["NaN", "+Inf", "-Inf"])
+    return arrow.table({"x": arrow.column(x), "series": _series(labels, sizes), "kind": kind})
 
 
 def hover_table(edges: Floats, at: Sequence[str], texts: Sequence[Sequence[str]], more: str = "") -> pa.Table:
     """Return `hover` for strips between neighbouring `edges` (`[n + 1]`), with one list of `n` texts per series."""
     count = len(edges) - 1
     columns = {
-        "x": pa.array(np.ascontiguousarray(edges[:-1])),
-        "x2": pa.array(np.ascontiguousarray(edges[1:])),
-        "column": pa.array(np.arange(count, dtype=np.int16)),
-        "at": pa.array(at, pa.string()),
-        **{f"v{k}": pa.array(column, pa.string()) for k, column in enumerate(texts)},
+        "x": arrow.column(edges[:-1]),
+        "x2": arrow.column(edges[1:]),
+        "column": arrow.column(np.arange(count, dtype=np.int16)),
+        "at": arrow.texts(at),
+        **{f"v{k}": arrow.texts(column) for k, column in enumerate(texts)},
     }
     if more:
-        columns["more"] = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int8)), pa.array([more]))
-    return pa.table(columns)
+        columns["more"] = arrow.codes(np.zeros(count, np.int8), [more])
+    return arrow.table(columns)
 
 
 def view_table(x: tuple[float, float], y: tuple[float, float]) -> pa.Table:
     """Return `view`, the ends of both axes."""
-    return pa.table(
-        {"x_low": pa.array([x[0]]), "x_high": pa.array([x[1]]), "y_low": pa.array([y[0]]), "y_high": pa.array([y[1]])}
-    )
+    ends = {"x_low": x[0], "x_high": x[1], "y_low": y[0], "y_high": y[1]}
+    return arrow.table({name: arrow.numbers([end]) for name, end in ends.items()})
 
 
 def _series(labels: Sequence[str], sizes: Sequence[int]) -> pa.DictionaryArray:
     """One text per label and a small number per row."""
     dtype = np.int8 if len(labels) < 128 else np.int32
-    codes = np.repeat(np.arange(len(labels), dtype=dtype), sizes)
-    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(list(labels), pa.string()))
+    return arrow.codes(np.repeat(np.arange(len(labels), dtype=dtype), sizes), labels)
 
 
 def _positions(x: Floats) -> pa.Array:
     """Whole numbers of 32 bits where that loses nothing."""
     small = x.astype(np.int32) if x.size and np.abs(x).max() < 2**31 else None
-    return pa.array(small if small is not None and np.array_equal(small, x) else x)
+    return arrow.column(small if small is not None and np.array_equal(small, x) else x)
 
 
 def _numbers(values: Floats) -> pa.Array:
     missing = np.isnan(values)
     dtype = np.float32 if fits_float32(values[~missing]) else np.float64
-    return pa.array(values.astype(dtype), mask=missing)
+    return arrow.column(values.astype(dtype), missing)
 
 
 def fits_float32(values: Floats) -> bool:

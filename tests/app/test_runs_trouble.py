@@ -1,7 +1,6 @@
 """The Runs page on half-written, damaged, hostile and foreign runs, and the demo it offers."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -163,22 +162,3 @@ def test_a_server_that_is_open_to_others_shows_nothing(open_app, make_run, monke
     assert not app.dataframe
     monkeypatch.setenv("EXPLORER_EXPOSE", "1")
     assert names(open_app()) == ["secret"]
-
-
-def test_the_first_page_opens_without_torch(root, make_run):
-    make_run()
-    code = (
-        "import sys\nfrom streamlit.testing.v1 import AppTest\n"
-        "app = AppTest.from_file('streamlit_app.py', default_timeout=30).run()\n"
-        "assert not app.exception and len(app.dataframe) == 1\n"
-        "print(sorted(set(sys.modules) & {'torch', 'altair', 'captum', 'sklearn', 'duckdb'}))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "EXPLORER_ROOT": str(root)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "[]"

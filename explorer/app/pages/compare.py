@@ -13,7 +13,6 @@ from explorer.app import (
 )
 from explorer.app.names import run_labels
 from explorer.app.run_empty import nothing_recorded
-from explorer.reading.runs import open_run
 
 st.title("Compare", anchor=False)
 infos = shell.selected_runs()
@@ -35,4 +34,4 @@ else:
     with shell.guard("The curves"):
         compare_curves.curves(infos, labels)
     with shell.guard("Code and environment"):
-        compare_settings.code_and_environment([open_run(info) for info in infos], labels)
+        compare_settings.code_and_environment(infos, labels)

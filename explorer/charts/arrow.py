@@ -1,14 +1,45 @@
-"""Arrow columns made from their buffers: `pa.array` would import pandas, a third of a second before the first page.
+"""Arrow tables made from buffers: `pa.array` and `pa.table` import pandas, 0.2 s and 45 MiB of a server.
 
-Every function takes one value per row, None where there is none.
+Functions that take a sequence take one value per row, None where there is none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+
+_KINDS: Final = {
+    np.dtype(np.float64): pa.float64(),
+    np.dtype(np.float32): pa.float32(),
+    np.dtype(np.int32): pa.int32(),
+    np.dtype(np.int16): pa.int16(),
+    np.dtype(np.int8): pa.int8(),
+}
+
+
+def table(columns: Mapping[str, pa.Array]) -> pa.Table:
+    """Return a table of these columns, in their order."""
+    return pa.Table.from_arrays(list(columns.values()), names=list(columns))
+
+
+def column(values: npt.NDArray[Any], missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    """Return a column that shares the memory of `values` (`[n]`; float64, float32, int32, int16 or int8).
+
+    Args:
+        values: which nobody changes any more.
+        missing: `[n]`, where the column has null instead.
+    """
+    validity = None if missing is None else _validity(~missing)
+    return pa.Array.from_buffers(_KINDS[values.dtype], len(values), [validity, _buffer(values)])
+
+
+def codes(values: npt.NDArray[Any], names: Sequence[str]) -> pa.DictionaryArray:
+    """Return a column of texts, each stored once: row k holds `names[values[k]]`."""
+    return pa.DictionaryArray.from_arrays(column(values), texts(names))
 
 
 def numbers(values: Sequence[float | None], kind: pa.DataType | None = None) -> pa.Array:
@@ -48,13 +79,13 @@ def _lists(kind: pa.DataType, values: Sequence[Sequence[object]], inner: pa.Arra
     return pa.Array.from_buffers(kind, len(values), [None, _buffer(offsets)], children=[inner])
 
 
-def _offsets(lengths: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+def _offsets(lengths: Sequence[int]) -> npt.NDArray[np.int32]:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int32)
 
 
-def _validity(valid: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> pa.Buffer | None:
+def _validity(valid: npt.NDArray[np.bool_]) -> pa.Buffer | None:
     return None if valid.all() else _buffer(np.packbits(valid, bitorder="little"))
 
 
-def _buffer(values: np.ndarray[tuple[int], np.dtype[np.generic]]) -> pa.Buffer:
+def _buffer(values: npt.NDArray[Any]) -> pa.Buffer:
     return pa.py_buffer(np.ascontiguousarray(values))

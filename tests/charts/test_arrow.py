@@ -6,7 +6,7 @@ import sys
 import pyarrow as pa
 import pytest
 
-from explorer.app import arrow
+from explorer.charts import arrow
 
 MISSING = [None, 1.5, float("inf"), -0.0, None]
 
@@ -64,7 +64,7 @@ def test_every_column_is_whole():
 
 def test_pandas_is_not_imported():
     code = (
-        "import sys; from explorer.app import arrow; import pyarrow as pa\n"
+        "import sys; from explorer.charts import arrow; import pyarrow as pa\n"
         "pa.Table.from_arrays([arrow.numbers([1.0, None]), arrow.texts(['a', None]), arrow.text_lists([['a'], []]),\n"
         "    arrow.number_lists([(1.0,), ()])], names=list('abcd'))\n"
         "print('pandas' in sys.modules)"

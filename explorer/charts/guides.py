@@ -1,0 +1,97 @@
+"""The guides of a chart of curves: axes whose ends are data, colours of the theme, and the legend."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from explorer.charts.look import DASHES, NUM_COLOURS, CurveLook
+
+Spec = dict[str, Any]
+
+# Of a logarithmic axis only the powers of ten get a line across the plot.
+_DECADE: Final = {"test": "abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) < 1e-6", "value": 1}
+_NUMBER: Final = (
+    "datum.value === 0 ? '0' : abs(datum.value) >= 1e6 || abs(datum.value) < 1e-4 ? format(datum.value, '.3~e') : "
+    "datum.label"
+)
+
+
+def x_axis(look: CurveLook, sets_ends: bool = False) -> Spec:
+    """Return the channel x; of layers that share a scale of dates, one `sets_ends`."""
+    utc = look.x_kind == "utc"
+    axis: Spec = {
+        "title": look.x_title,
+        "titlePadding": 4,
+        "labelFlush": True,
+        "labelOverlap": "greedy",
+        "tickCount": 6,
+        "grid": False,
+    }
+    if not utc:
+        axis["labelExpr"] = _NUMBER
+    if look.x_kind == "whole" and not look.log_x:
+        axis["tickMinStep"] = 1
+    scale = _range_scale("x", look.log_x, utc, sets_ends)
+    return {"field": "x", "type": "temporal" if utc else "quantitative", "axis": axis, "scale": scale}
+
+
+def y_axis(look: CurveLook, field: str) -> Spec:
+    """Return the channel y of a field of the table `lines` or `dots`."""
+    axis: Spec = {"title": None, "labelExpr": _NUMBER, "tickCount": 5, "minExtent": 42, "labelLimit": 64}
+    if look.log_y:
+        axis["gridOpacity"] = {"condition": _DECADE, "value": 0}
+    return {"field": field, "type": "quantitative", "axis": axis, "scale": _range_scale("y", look.log_y)}
+
+
+def _range_scale(channel: Literal["x", "y"], log: bool, utc: bool = False, sets_ends: bool = True) -> Spec:
+    """A scale whose ends are the first row of the table `view`, so that new ends are data and not a new chart."""
+    ends = [
+        {"expr": f"length(data('view')) ? data('view')[0].{channel}_{end} : {default}"}
+        for end, default in (("low", 1 if log else 0), ("high", 10 if log else 1))
+    ]
+    if utc:
+        # Vega-Lite 6.4 misreads these ends where layers that share a scale repeat them: one layer sets them for all.
+        return {"type": "utc", **({"domain": ends} if sets_ends else {}), "nice": False}
+    if log:
+        return {"type": "log", "domain": ends, "nice": False}
+    return {"type": "linear", "domain": ends, "nice": False, "zero": False}
+
+
+def colour(look: CurveLook) -> Spec:
+    """Return the channel of colour: the theme's, by place in the domain."""
+    return {"field": "series", "type": "nominal", "scale": {"domain": list(look.domain)}, "legend": _legend(look)}
+
+
+def _legend(look: CurveLook) -> Spec | None:
+    names = look.shown
+    if not 1 <= len(names) <= look.max_legend:
+        return None
+    longest = max(min(len(name), 26) for name in names)
+    return {
+        "title": None,
+        "orient": "bottom",
+        "values": list(names),
+        "columns": max(1, min(len(names), int(look.legend_px / (longest * 6.2 + 42)))),
+        "labelLimit": 170,
+        "symbolType": "stroke",
+        "symbolStrokeWidth": 2.5,
+        "symbolSize": 180,
+        "symbolOpacity": 1,
+        "rowPadding": 2,
+        "columnPadding": 12,
+        "offset": 4,
+    }
+
+
+def dash(look: CurveLook) -> Spec:
+    """Return the channel that tells series of one colour apart, empty while there are enough colours."""
+    if len(look.domain) <= NUM_COLOURS:
+        return {}
+    dashes = [list(DASHES[place // NUM_COLOURS % len(DASHES)]) for place in range(len(look.domain))]
+    scale = {"domain": list(look.domain), "range": dashes}
+    return {"strokeDash": {"field": "series", "type": "nominal", "scale": scale, "legend": _legend(look)}}
+
+
+def can_choose(look: CurveLook) -> bool:
+    """Return whether one of several series can be chosen in the legend."""
+    return 1 < len(look.shown) <= look.max_legend

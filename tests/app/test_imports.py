@@ -1,0 +1,51 @@
+"""What opening a page loads, in a fresh process: what it does not need would cost its start and the server's memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "streamlit_app.py"
+PAGES = SCRIPT.parent / "explorer" / "app" / "pages"
+MakeRun = Callable[..., str]
+HEAVY = ["altair", "captum", "duckdb", "pandas", "scipy", "sklearn", "torch"]
+
+
+def opened_in_a_fresh_process(root: Path, page: str, report: str) -> str:
+    """What `report` prints after a page was drawn without an error."""
+    code = f"""
+import sys
+from streamlit.testing.v1 import AppTest
+app = AppTest.from_file({str(SCRIPT)!r}, default_timeout=30)
+app.switch_page({str(PAGES / page)!r})
+app.run()
+assert not app.exception and not app.error
+assert app.dataframe or app.get("vega_lite_chart")
+{report}
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=SCRIPT.parent,
+        env={**os.environ, "EXPLORER_ROOT": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("page", ["runs.py", "metrics.py"])
+def test_runs_and_curves_are_shown_without_pandas_altair_or_torch(root: Path, make_run: MakeRun, page: str) -> None:
+    make_run(series={"loss": [2.0, float("nan"), 1.0], "acc": [0.1, 0.2, 0.3]})
+    assert opened_in_a_fresh_process(root, page, f"print(sorted(set(sys.modules) & set({HEAVY})))") == "[]"
+
+
+def test_memory_that_a_read_needed_goes_back_to_the_system(root: Path, make_run: MakeRun) -> None:
+    make_run()
+    report = "import pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    assert opened_in_a_fresh_process(root, "metrics.py", report) == "system"
