@@ -31,7 +31,7 @@ def x_axis(look: CurveLook, sets_ends: bool = False) -> Spec:
         axis["labelExpr"] = _NUMBER
     if look.x_kind == "whole" and not look.log_x:
         axis["tickMinStep"] = 1
-    scale = _range_scale("x", look.log_x, utc, sets_ends)
+    scale = range_scale("x", look.log_x, utc, sets_ends)
     return {"field": "x", "type": "temporal" if utc else "quantitative", "axis": axis, "scale": scale}
 
 
@@ -40,11 +40,25 @@ def y_axis(look: CurveLook, field: str) -> Spec:
     axis: Spec = {"title": None, "labelExpr": _NUMBER, "tickCount": 5, "minExtent": 42, "labelLimit": 64}
     if look.log_y:
         axis["gridOpacity"] = {"condition": _DECADE, "value": 0}
-    return {"field": field, "type": "quantitative", "axis": axis, "scale": _range_scale("y", look.log_y)}
+    return {"field": field, "type": "quantitative", "axis": axis, "scale": range_scale("y", look.log_y)}
 
 
-def _range_scale(channel: Literal["x", "y"], log: bool, utc: bool = False, sets_ends: bool = True) -> Spec:
-    """A scale whose ends are the first row of the table `view`, so that new ends are data and not a new chart."""
+def number_axis(title: str | None, *, log: bool = False) -> Spec:
+    """Return an axis of numbers, very large and small ones with an exponent; if `log`, decades alone get a line."""
+    axis: Spec = {
+        "title": title,
+        "titlePadding": 4,
+        "labelFlush": False,
+        "labelOverlap": "greedy",
+        "labelExpr": _NUMBER,
+    }
+    if log:
+        axis["gridOpacity"] = {"condition": _DECADE, "value": 0}
+    return axis
+
+
+def range_scale(channel: Literal["x", "y"], log: bool, utc: bool = False, sets_ends: bool = True) -> Spec:
+    """Return a scale whose ends are the first row of the table `view`, so new ends are data and no new chart."""
     ends = [
         {"expr": f"length(data('view')) ? data('view')[0].{channel}_{end} : {default}"}
         for end, default in (("low", 1 if log else 0), ("high", 10 if log else 1))
