@@ -22,6 +22,9 @@ RUN_FILE = "run.json"
 USER_FILE = "user.json"
 DIFF_FILE = "git.diff"
 TABLES = ("scalars", "system")
+TENSORS = "tensors"
+PARAMS = "params"
+MODEL = "model"
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", re.ASCII)
 _PROCESS_FILE = re.compile(r"(\d{4})-(\d{5})\.json", re.ASCII)
