@@ -9,6 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from benchmarks.streamlit_session import Chart, run_script, server, session
 from benchmarks.trials import NOT_INSTALLED, REPOSITORY, Place, environment
 
 NUM_ROWS, NUM_METRICS = 1_000_000, 10
+COMPARED = (8, 5_000, 50)  # runs, rows, metrics
 RERUNS = 20
 LIMIT_S = 600.0
 APP = REPOSITORY / "streamlit_app.py"
@@ -44,10 +46,12 @@ NOTE_PAGE = "the page Runs; torch in the server's memory: {torch}."
 NOTE_RERUN = (
     "the page Metrics with {charts} charts drawn again, mean of {reruns} reruns, collections of garbage included."
 )
+NOTE_COMPARE = "the page Compare with {runs} runs x {metrics} metrics drawn again, in the same way."
 NOTE_MEMORY = (
     "resident memory of the server after the page Metrics and its reruns, less that of a Streamlit server with one "
-    "title; with a search that leaves one chart, and with all {charts}. One st.vega_lite_chart of two points, in a "
-    "script of five lines, is {small:.0f} MiB above idle by itself (pyarrow and pandas)."
+    "title; with a search that leaves one chart, and with all {charts}. Each series of {rows:,} values is kept, 8 MiB. "
+    "One st.vega_lite_chart of a pa.table of two points, in a script of five lines, is {small:.0f} MiB above idle by "
+    "itself (pyarrow, and pandas that pa.table imports)."
 )
 
 
@@ -66,42 +70,43 @@ class Visit:
 def measure(place: Place) -> list[Row]:
     """Rows of the table."""
     root, _ = data_sets.long_run(place.work, NUM_ROWS, NUM_METRICS)
+    compared, _ = data_sets.many_runs(place.work, *COMPARED)
     idle_script, small_script = place.work / "idle_app.py", place.work / "small_app.py"
     idle_script.write_text(IDLE, encoding="utf-8")
     small_script.write_text(SMALL, encoding="utf-8")
     num_event_rows = 30_000 if place.quick else NUM_ROWS
-    kinds = ["metrics", "one chart", "runs", "idle", "tensorboard"]
-    charts: list[Visit] = []
-    single: list[Visit] = []
-    pages: list[Visit] = []
-    idle: list[Visit] = []
+    kinds: dict[str, Callable[[], Visit]] = {
+        "charts": partial(_visit, place, APP, "metrics", root),
+        "one chart": partial(_visit, place, APP, "metrics", root, ONE_CHART),
+        "runs": partial(_visit, place, APP, "", root),
+        "compare": partial(_visit, place, APP, "compare", compared),
+        "idle": partial(_visit, place, idle_script, "", root),
+    }
+    seen: dict[str, list[Visit]] = {kind: [] for kind in kinds}
     tensorboard: list[float] = []
     for _ in range(2 if place.quick else 5):
-        for kind in random.sample(kinds, len(kinds)):
-            if kind == "metrics":
-                charts.append(_visit(place, APP, "metrics", root))
-            elif kind == "one chart":
-                single.append(_visit(place, APP, "metrics", root, ONE_CHART))
-            elif kind == "runs":
-                pages.append(_visit(place, APP, "", root))
-            elif kind == "idle":
-                idle.append(_visit(place, idle_script, "", root))
+        for kind in random.sample([*kinds, TENSORBOARD], len(kinds) + 1):
+            if kind in kinds:
+                seen[kind].append(kinds[kind]())
             elif place.python("tensorboard") is not None:
                 tensorboard.append(_tensorboard(place, num_event_rows))
     others: dict[str, Values] = {TENSORBOARD: tensorboard or NOT_INSTALLED}
     if tensorboard and num_event_rows != NUM_ROWS:
         others[TENSORBOARD] = f"{spread(tensorboard)} on {NUM_ROWS // num_event_rows}x fewer rows"
+    charts, single, pages, idle = seen["charts"], seen["one chart"], seen["runs"], seen["idle"]
+    drawn = [chart for visit in charts for chart in visit.charts]
     note = NOTE.format(rows=NUM_ROWS, metrics=NUM_METRICS, events=num_event_rows)
     note_page = NOTE_PAGE.format(torch="yes" if any(visit.torch for visit in pages + charts) else "no")
     note_rerun = NOTE_RERUN.format(charts=len(charts[0].charts), reruns=RERUNS)
+    note_compare = NOTE_COMPARE.format(runs=COMPARED[0], metrics=COMPARED[2])
     small_mib = _added_mib([_visit(place, small_script, "", root)], idle[:1])[0]
-    note_memory = NOTE_MEMORY.format(charts=len(charts[0].charts), small=small_mib)
-    drawn = [chart for visit in charts for chart in visit.charts]
+    note_memory = NOTE_MEMORY.format(charts=len(charts[0].charts), small=small_mib, rows=NUM_ROWS)
     return [
         Row("start to first right chart, server CPU s", [v.first_chart_s for v in charts], others, [Target(2.0)], note),
         Row("start to all charts of the page, server CPU s", [v.page_s for v in charts], {}, [], note),
         Row("start to first page, server CPU s", [v.page_s for v in pages], {}, [Target(1.2)], note_page),
         Row("a rerun of the charts, server CPU ms", [v.rerun_ms for v in charts], {}, [Target(60)], note_rerun),
+        Row("a rerun of Compare, server CPU ms", [v.rerun_ms for v in seen["compare"]], {}, [Target(60)], note_compare),
         Row("largest chart, rows", [max(chart.num_rows for chart in drawn)], {}, [Target(4_000)], note_rerun),
         Row("largest chart, kB", [max(chart.num_bytes for chart in drawn) / 1e3], {}, [Target(100)], note_rerun),
         Row("memory above an idle Streamlit, one chart, MiB", _added_mib(single, idle), {}, [Target(100)], note_memory),
@@ -119,7 +124,7 @@ def _visit(place: Place, script: Path, page: str, root: Path, query: str = "") -
         drawn = run_script(connection, page, query, spent_s)
         place.problems += [f"app, page {page or 'runs'}: {error}" for error in drawn.errors]
         first = next((chart for chart in drawn.charts if _is_right(chart)), None)
-        if page and first is None:
+        if page == "metrics" and first is None:
             place.problems.append("app: no chart shows the run's extremes and its last value")
         time.sleep(0.5)
         before_s = spent_s()

@@ -77,3 +77,9 @@ def run_slots(root: str, shown: Iterable[RunInfo]) -> dict[str, Slot]:
         slots[run_id] = Slot(colour, used[colour] % len(DASHES))
         used[colour] += 1
     return slots
+
+
+def run_places(root: str, shown: Iterable[RunInfo]) -> dict[str, int]:
+    """Return the look of runs that are shown together as their places in the palette of a chart, by run id."""
+    slots = run_slots(root, shown)
+    return {run_id: slot.dash * NUM_COLOURS + slot.colour for run_id, slot in slots.items()}

@@ -32,12 +32,12 @@ _BETTER: Final[Mapping[str, str]] = {
     "higher": "Higher is better",
 }
 MAX_RUNS: Final = 24
-_DIFFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
+_DIFFERENCES: Final[Mapping[str, str]] = {"both": "Δ and Δ %", "absolute": "Δ", "percent": "Δ %"}
+_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "both": ("difference", "percent"),
     "absolute": ("difference",),
     "percent": ("percent",),
 }
-_DIFFERENCE_TITLES: Final[Mapping[str, str]] = {"both": "Δ and Δ %", "absolute": "Δ", "percent": "Δ %"}
 _WIDE: Final = 4  # more runs than this leave room for one difference each
 _MAX_NAMED: Final = 6
 
@@ -57,10 +57,15 @@ class Choices:
     search: str
     """Text that the names of the metrics must hold."""
 
+    @property
+    def one_direction(self) -> Direction | None:
+        """Which way every metric improves, None when that is not said for all of them alike."""
+        return cast(Direction, self.better) if self.better in ("lower", "higher") else None
+
     def directions(self, metrics: Iterable[str]) -> dict[str, Direction]:
         """Which way each metric improves, for those where the choice or the name tells; by name when switched off."""
-        if self.better in ("lower", "higher"):
-            return dict.fromkeys(metrics, cast(Direction, self.better))
+        if self.one_direction is not None:
+            return dict.fromkeys(metrics, self.one_direction)
         guesses = {metric: better_direction(metric) for metric in metrics}
         return {metric: guess for metric, guess in guesses.items() if guess is not None}
 
@@ -83,9 +88,8 @@ def choose_reference(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> str
     return linked.select(
         "Reference",
         links.REFERENCE,
-        ids,
+        {run_id: labels[run_id] for run_id in ids},
         oldest,
-        format_func=labels.__getitem__,
         help="Differences are run minus reference, and in percent of the reference's size.",
     )
 
@@ -96,22 +100,19 @@ def choose(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> Choices:
         reference = choose_reference(infos, labels)
         statistic = linked.segments("Value", STATISTIC, STATISTICS, STATISTICS[0], format_func=str.capitalize)
         default = "both" if len(infos) <= _WIDE else "percent"
-        shown = linked.segments(
-            "Difference", SHOW, list(_DIFFERENCES), default, format_func=_DIFFERENCE_TITLES.__getitem__
-        )
+        shown = linked.segments("Difference", SHOW, _DIFFERENCES, default)
         better = linked.select(
             "Colour",
             BETTER,
-            list(_BETTER),
+            _BETTER,
             OFF,
-            format_func=_BETTER.__getitem__,
             help="Blue is better than the reference, orange is worse. You say what is better.",
         )
         search = linked.search("Metrics", SEARCH, "part of a metric's name")
     return Choices(
         reference=reference,
         statistic=cast(Statistic, statistic),
-        differences=_DIFFERENCES[shown],
+        differences=_FIELDS[shown],
         better=better,
         search=search,
     )
@@ -130,7 +131,7 @@ def limit(infos: Sequence[RunInfo], reference: str) -> list[RunInfo]:
 
 def explain(choices: Choices, metrics: Sequence[str]) -> str:
     """Say in Markdown what is taken for better, where the names of the metrics decide; empty when they do not."""
-    if choices.better in ("lower", "higher") or (choices.better == OFF and choices.statistic != "best"):
+    if choices.one_direction is not None or (choices.better == OFF and choices.statistic != "best"):
         return ""
     directions = choices.directions(metrics)
     lower = [metric for metric in metrics if directions.get(metric) == "lower"]

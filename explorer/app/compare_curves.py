@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from explorer.app import linked, live, shell
-from explorer.app.colours import NUM_COLOURS, run_slots
+from explorer.app.colours import run_places
 from explorer.app.compare_choices import CURVE
 from explorer.app.metrics_chart import Shown, picture
 from explorer.app.metrics_options import Options
 from explorer.app.metrics_zoom import reported
-from explorer.app.names import esc, plain
+from explorer.app.names import esc, metric_names, plain
 from explorer.app.runs_fields import default_trend
 from explorer.charts.curves import ZOOM, curves_spec
 
@@ -26,7 +26,7 @@ _SMALL: Final = Options(per_row=3)
 
 def curves(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
     """Draw the chosen metric of all runs in one chart; running ones are followed."""
-    names = sorted({name for info in infos for name in info.metrics})
+    names = metric_names(infos)
     if not names:
         return  # the table of metrics has said so
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
@@ -37,11 +37,10 @@ def curves(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
 
 
 def _chart(metric: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
-    slots = run_slots(shell.root(), infos)
     shown = Shown(
         infos=tuple(infos),
         labels=labels,
-        places={run_id: slot.dash * NUM_COLOURS + slot.colour for run_id, slot in slots.items()},
+        places=run_places(shell.root(), infos),
         options=_SMALL,
     )
     key = f"compare_curve_{hashlib.sha256(metric.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"

@@ -16,7 +16,7 @@ from explorer.analysis.settings import pick_statistic
 from explorer.app.compare_choices import OFF, Choices, explain
 from explorer.app.csv_text import harmless
 from explorer.app.drawn_once import drawn_once
-from explorer.app.names import plain
+from explorer.app.names import metric_names, plain
 from explorer.app.run_tables import matching, number_column, table_height, unique_labels
 from explorer.app.run_text import percent_text, value_text
 
@@ -33,7 +33,7 @@ _COLOURS: Final[Mapping[str, str]] = {"better": "#1d7df24d", "worse": "#e07b0059
 
 def metrics(infos: Sequence[RunInfo], labels: Mapping[str, str], choices: Choices) -> None:
     """Draw the table of metrics, what its colours mean, and its CSV."""
-    names = sorted({name for info in infos for name in info.metrics})
+    names = metric_names(infos)
     if not names:
         st.info("None of these runs has logged a metric yet.", icon=":material/hourglass_empty:")
         return

@@ -7,12 +7,15 @@ is left out of the address. Labels are Markdown: names in them need `esc`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
 
 import streamlit as st
 
 from explorer.app import state
+
+# What can be chosen, in order; a mapping holds the title of each option, a sequence leaves it to `format_func`.
+Options = Sequence[str] | Mapping[str, str]
 
 MAX_SEARCH_CHARS: Final = 500
 _ON: Final = "true"
@@ -21,7 +24,7 @@ _ON: Final = "true"
 def select(
     label: str,
     key: str,
-    options: Sequence[str],
+    options: Options,
     default: str,
     *,
     format_func: Callable[[str], str] = str,
@@ -29,16 +32,13 @@ def select(
     hide_label: bool = False,
 ) -> str:
     """Draw a select box over `options` (at least one, holding `default`) and return the option chosen."""
-    st.session_state[_widget(key)] = _known(key, options, default)
     chosen = st.selectbox(
         label,
-        options,
-        key=_widget(key),
-        format_func=format_func,
+        list(options),
+        format_func=options.__getitem__ if isinstance(options, Mapping) else format_func,
         help=help,
         label_visibility="collapsed" if hide_label else "visible",
-        on_change=_write,
-        args=(key, default),
+        **_bound(key, _known(key, options, default), default),
     )
     return default if chosen is None else chosen
 
@@ -46,47 +46,40 @@ def select(
 def segments(
     label: str,
     key: str,
-    options: Sequence[str],
+    options: Options,
     default: str,
     *,
     format_func: Callable[[str], str] = str,
     help: str | None = None,
 ) -> str:
     """Draw a row of buttons of which one is chosen, and return it."""
-    st.session_state[_widget(key)] = _known(key, options, default)
     chosen = st.segmented_control(
         label,
-        options,
-        key=_widget(key),
-        format_func=format_func,
+        list(options),
+        format_func=options.__getitem__ if isinstance(options, Mapping) else format_func,
         help=help,
         required=True,
-        on_change=_write,
-        args=(key, default),
+        **_bound(key, _known(key, options, default), default),
     )
     return default if chosen is None else chosen
 
 
 def toggle(label: str, key: str, *, help: str | None = None) -> bool:
     """Draw a switch that is off by default and return whether it is on."""
-    st.session_state[_widget(key)] = state.get(key) == _ON
-    return st.toggle(label, key=_widget(key), help=help, on_change=_write, args=(key, ""))
+    return st.toggle(label, help=help, **_bound(key, state.get(key) == _ON))
 
 
 def search(label: str, key: str, placeholder: str, *, help: str | None = None, hide_label: bool = False) -> str:
     """Draw a search box that answers while typing and return its text."""
-    st.session_state[_widget(key)] = (state.get(key) or "")[:MAX_SEARCH_CHARS]
     text = st.text_input(
         label,
-        key=_widget(key),
         placeholder=placeholder,
         help=help,
         type="search",
         max_chars=MAX_SEARCH_CHARS,
         live=True,
         label_visibility="collapsed" if hide_label else "visible",
-        on_change=_write,
-        args=(key, ""),
+        **_bound(key, (state.get(key) or "")[:MAX_SEARCH_CHARS]),
     )
     return (text or "").strip()
 
@@ -97,7 +90,13 @@ def unknown(key: str, known: Collection[str]) -> str | None:
     return value if value and value not in known else None
 
 
-def _known(key: str, options: Sequence[str], default: str) -> str:
+def _bound(key: str, value: str | bool, default: str = "") -> dict[str, Any]:
+    """Set the widget of `key` to `value`; return the arguments that write a change of it back."""
+    st.session_state[_widget(key)] = value
+    return {"key": _widget(key), "on_change": _write, "args": (key, default)}
+
+
+def _known(key: str, options: Options, default: str) -> str:
     value = state.get(key)
     return value if value is not None and value in options else default
 

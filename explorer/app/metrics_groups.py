@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from explorer.reading.catalogue import RunInfo
+from typing import Final, NamedTuple
 
 PER_PAGE: Final = 12
 # What most trainings are judged by comes first, then metrics without a prefix, then the rest by name.
@@ -26,11 +23,6 @@ class Section(NamedTuple):
 
 class BadPattern(ValueError):
     """The search is not a regular expression; the message says why and where."""
-
-
-def names(infos: Iterable[RunInfo]) -> list[str]:
-    """Return the names of all metrics of the runs, sorted."""
-    return sorted({name for info in infos for name in info.metrics})
 
 
 def matching(metrics: Iterable[str], pattern: str) -> list[str]:

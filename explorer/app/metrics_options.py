@@ -11,7 +11,7 @@ import streamlit as st
 
 from explorer.app import linked, links, state
 from explorer.app.metrics_axes import Reach
-from explorer.app.names import esc, plain
+from explorer.app.names import esc, metric_names, plain
 from explorer.charts.look import XKind
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class Options:
 
 def toolbar(infos: Sequence[RunInfo], running: bool) -> tuple[Options, str]:
     """Draw the controls above the charts; return what they say, and the search."""
+    axes, groups = x_choices(infos), group_choices(infos)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container(width=290):
             search = linked.search(
@@ -75,14 +76,14 @@ def toolbar(infos: Sequence[RunInfo], running: bool) -> tuple[Options, str]:
                 help="Any part of the name, in small or capital letters.",
             )
         with st.container(width=170):
-            x = linked.select("X axis", links.X_AXIS, x_choices(infos), STEP, format_func=_axis_label)
+            x = linked.select("X axis", links.X_AXIS, axes, STEP, format_func=_axis_label)
         with st.container(width=180):
             smoothing = _smoothing()
         with st.container(width=170):
             group = linked.select(
                 "Mean over runs",
                 GROUP,
-                group_choices(infos),
+                groups,
                 NO_GROUP,
                 format_func=_group_label,
                 help="Draws the mean of the runs of each group, with a band of one standard deviation on either side.",
@@ -92,8 +93,8 @@ def toolbar(infos: Sequence[RunInfo], running: bool) -> tuple[Options, str]:
         paused = running and linked.toggle(
             "Pause", PAUSE, help="While a run is running, points are added every second."
         )
-    _say_unknown("x axis", linked.unknown(links.X_AXIS, x_choices(infos)), "Steps are")
-    _say_unknown("grouping", linked.unknown(GROUP, group_choices(infos)), "Single runs are")
+    _say_unknown("x axis", linked.unknown(links.X_AXIS, axes), "Steps are")
+    _say_unknown("grouping", linked.unknown(GROUP, groups), "Single runs are")
     # Dates have no logarithm.
     options = Options(x, smoothing, group, log_x and x != WALL, log_y, reach, running and not paused, per_row)
     return options, search
@@ -105,9 +106,8 @@ def _axes() -> tuple[bool, bool, Reach, int]:
     reach = linked.segments(
         "Y reaches",
         Y_REACH,
-        list(_REACHES),
+        _REACHES,
         "auto",
-        format_func=lambda choice: _REACHES[choice],
         help="Auto leaves out runs that span over 100 times what most do. No outliers: the axis ends half the "
         "height of the middle 90 % of the points beyond them. Each chart says how many points are outside.",
     )
@@ -156,7 +156,7 @@ def _write_smoothing(key: str) -> None:
 
 def x_choices(infos: Iterable[RunInfo]) -> list[str]:
     """Return what can stand on the x axis: epoch only when a run has recorded a metric of that name."""
-    names = sorted({name for info in infos for name in info.metrics})
+    names = metric_names(infos)
     epoch = [EPOCH] if any(is_epoch(name) for name in names) else []
     return [STEP, RELATIVE, WALL, *epoch, *(METRIC + name for name in names)]
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from explorer.app import links, shell, state
-from explorer.app.colours import NUM_COLOURS, run_slots
+from explorer.app.colours import run_places
 from explorer.app.metrics_chart import Shown, card
-from explorer.app.metrics_groups import PER_PAGE, BadPattern, Section, matching, names, sections
+from explorer.app.metrics_groups import PER_PAGE, BadPattern, Section, matching, sections
 from explorer.app.metrics_options import RELATIVE, Options
 from explorer.app.metrics_series import relative_unit
 from explorer.app.metrics_zoom import Zoom, session_zoom
-from explorer.app.names import esc, run_labels
+from explorer.app.names import esc, metric_names, run_labels
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
@@ -42,7 +42,7 @@ def charts(options: Options, search: str, running: bool) -> None:
 
 
 def _charts(infos: Sequence[RunInfo], options: Options, search: str) -> None:
-    every = names(infos)
+    every = metric_names(infos)
     try:
         found = matching(every, search)
     except BadPattern as error:
@@ -58,11 +58,10 @@ def _charts(infos: Sequence[RunInfo], options: Options, search: str) -> None:
     zoom = session_zoom()
     zoom.begin(options.x, relative_unit(infos)[1] if options.x == RELATIVE else 1.0)
     _zoom_bar(zoom, len(found), len(every))
-    slots = run_slots(shell.root(), infos)
     shown = Shown(
         infos=tuple(infos),
         labels=run_labels(infos),
-        places={run_id: slot.dash * NUM_COLOURS + slot.colour for run_id, slot in slots.items()},
+        places=run_places(shell.root(), infos),
         options=options,
     )
     toggled = set(links.split(state.get(TOGGLED) or ""))

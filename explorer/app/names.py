@@ -48,6 +48,11 @@ def esc(text: object, max_chars: int = 200) -> str:
     return _escaped(str(text), max_chars)
 
 
+def metric_names(infos: Iterable[RunInfo]) -> list[str]:
+    """Return the names of all metrics of the runs, sorted; not made safe."""
+    return sorted({name for info in infos for name in info.metrics})
+
+
 def run_labels(infos: Iterable[RunInfo]) -> dict[str, str]:
     """Return a short label, unique among `infos`, for each run id: the name, with the end of the id if shared.
 

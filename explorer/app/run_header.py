@@ -50,9 +50,8 @@ def pick_run(infos: Sequence[RunInfo]) -> RunInfo:
         run_id = linked.select(
             "Run",
             links.RUN,
-            list(by_id),
+            {run_id: _option(info, labels[run_id]) for run_id, info in by_id.items()},
             infos[0].run_id,
-            format_func=lambda run_id: _option(by_id[run_id], labels[run_id]),
             hide_label=True,
         )
         if st.button("Metrics", icon=":material/show_chart:", help="The curves of this run alone"):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from explorer.charts.guides import Spec, can_choose, colour, dash, x_axis, y_axis
+from explorer.charts.guides import Spec, can_choose, colour, colours, dash, x, x_axis, y, y_axis
 from explorer.charts.look import MAX_HOVER, CurveLook
 
 # The params and tables of the specification; the app swaps the tables and listens to the zoom.
@@ -88,10 +88,10 @@ def _lit(look: CurveLook, value: float) -> Spec:
 
 def _band(look: CurveLook) -> Spec:
     encoding = {
-        "x": x_axis(look, sets_ends=True),
+        "x": x_axis(look),
         "y": y_axis(look, "low"),
         "y2": {"field": "high"},
-        "color": colour(look),
+        "color": colours(look),
         "opacity": _lit(look, 0.14 if look.smooth else 0.28),
     }
     mark = {"type": "area", "clip": True, "line": False, "tooltip": None}
@@ -101,17 +101,17 @@ def _band(look: CurveLook) -> Spec:
 def _line(look: CurveLook, field: str, opacity: float) -> Spec:
     # The browser evaluates every channel for every row: what would be the same for all of them is left out.
     lit = _lit(look, opacity)
-    return {"x": x_axis(look), "y": y_axis(look, field), "color": colour(look), "opacity": lit, **dash(look)}
+    return {"x": x(look), "y": y(field), "color": colour(look), "opacity": lit, **dash(look)}
 
 
 def _dot(look: CurveLook, opacity: float) -> Spec:
-    return {"x": x_axis(look), "y": y_axis(look, "y"), "color": colour(look), "opacity": _lit(look, opacity)}
+    return {"x": x(look), "y": y("y"), "color": colour(look), "opacity": _lit(look, opacity)}
 
 
 def _marks(look: CurveLook) -> Spec:
     scale = {"domain": list(NON_FINITE), "range": [_SALTIRE, "triangle-up", "triangle-down"]}
     encoding = {
-        "x": x_axis(look),
+        "x": x(look),
         "y": {"value": {"expr": "height - 7"}},
         "color": colour(look),
         "opacity": _lit(look, 1.0),
@@ -126,7 +126,7 @@ def _hover(look: CurveLook) -> Spec:
     if len(look.shown) > MAX_HOVER:
         names.append(("more", "…"))
     encoding = {
-        "x": x_axis(look),
+        "x": x(look),
         "x2": {"field": "x2"},
         "y": {"value": 0},
         "y2": {"value": {"expr": "height"}},

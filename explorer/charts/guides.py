@@ -1,4 +1,8 @@
-"""The guides of a chart of curves: axes whose ends are data, colours of the theme, and the legend."""
+"""The guides of a chart of curves: axes whose ends are data, colours of the theme, and the legend.
+
+Layers share their scales. The first layer says what scales and axes are (`x_axis`, `y_axis`, `colours`), the others
+name their fields (`x`, `y`, `colour`): the same chart in less text, which is sent with every change of the data.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import Any, Final, Literal
 from explorer.charts.look import DASHES, NUM_COLOURS, CurveLook
 
 Spec = dict[str, Any]
+ScaleKind = Literal["linear", "log", "utc"]
 
 # Of a logarithmic axis only the powers of ten get a line across the plot.
 _DECADE: Final = {"test": "abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) < 1e-6", "value": 1}
@@ -16,8 +21,13 @@ _NUMBER: Final = (
 )
 
 
-def x_axis(look: CurveLook, sets_ends: bool = False) -> Spec:
-    """Return the channel x; of layers that share a scale of dates, one `sets_ends`."""
+def x(look: CurveLook) -> Spec:
+    """Return the channel x of a layer that is not the first."""
+    return {"field": "x", "type": "temporal" if look.x_kind == "utc" else "quantitative"}
+
+
+def x_axis(look: CurveLook) -> Spec:
+    """Return the channel x of the first layer."""
     utc = look.x_kind == "utc"
     axis: Spec = {
         "title": look.x_title,
@@ -31,49 +41,48 @@ def x_axis(look: CurveLook, sets_ends: bool = False) -> Spec:
         axis["labelExpr"] = _NUMBER
     if look.x_kind == "whole" and not look.log_x:
         axis["tickMinStep"] = 1
-    scale = range_scale("x", look.log_x, utc, sets_ends)
-    return {"field": "x", "type": "temporal" if utc else "quantitative", "axis": axis, "scale": scale}
+    kind: ScaleKind = "utc" if utc else "log" if look.log_x else "linear"
+    return {**x(look), "axis": axis, "scale": range_scale("x", kind)}
+
+
+def y(field: str) -> Spec:
+    """Return the channel y of a layer that is not the first."""
+    return {"field": field, "type": "quantitative"}
 
 
 def y_axis(look: CurveLook, field: str) -> Spec:
-    """Return the channel y of a field of the table `lines` or `dots`."""
+    """Return the channel y of the first layer."""
     axis: Spec = {"title": None, "labelExpr": _NUMBER, "tickCount": 5, "minExtent": 42, "labelLimit": 64}
     if look.log_y:
         axis["gridOpacity"] = {"condition": _DECADE, "value": 0}
-    return {"field": field, "type": "quantitative", "axis": axis, "scale": range_scale("y", look.log_y)}
+    return {**y(field), "axis": axis, "scale": range_scale("y", "log" if look.log_y else "linear")}
 
 
 def number_axis(title: str | None, *, log: bool = False) -> Spec:
     """Return an axis of numbers, very large and small ones with an exponent; if `log`, decades alone get a line."""
-    axis: Spec = {
-        "title": title,
-        "titlePadding": 4,
-        "labelFlush": False,
-        "labelOverlap": "greedy",
-        "labelExpr": _NUMBER,
-    }
+    axis: Spec = {"title": title, "titlePadding": 4, "labelOverlap": "greedy", "labelExpr": _NUMBER}
     if log:
         axis["gridOpacity"] = {"condition": _DECADE, "value": 0}
     return axis
 
 
-def range_scale(channel: Literal["x", "y"], log: bool, utc: bool = False, sets_ends: bool = True) -> Spec:
+def range_scale(channel: Literal["x", "y"], kind: ScaleKind) -> Spec:
     """Return a scale whose ends are the first row of the table `view`, so new ends are data and no new chart."""
     ends = [
         {"expr": f"length(data('view')) ? data('view')[0].{channel}_{end} : {default}"}
-        for end, default in (("low", 1 if log else 0), ("high", 10 if log else 1))
+        for end, default in (("low", 1 if kind == "log" else 0), ("high", 10 if kind == "log" else 1))
     ]
-    if utc:
-        # Vega-Lite 6.4 misreads these ends where layers that share a scale repeat them: one layer sets them for all.
-        return {"type": "utc", **({"domain": ends} if sets_ends else {}), "nice": False}
-    if log:
-        return {"type": "log", "domain": ends, "nice": False}
-    return {"type": "linear", "domain": ends, "nice": False, "zero": False}
+    return {"type": kind, "domain": ends, "nice": False, **({"zero": False} if kind == "linear" else {})}
 
 
 def colour(look: CurveLook) -> Spec:
-    """Return the channel of colour: the theme's, by place in the domain."""
-    return {"field": "series", "type": "nominal", "scale": {"domain": list(look.domain)}, "legend": _legend(look)}
+    """Return the channel of colour of a layer that is not the first; its symbols are part of the legend."""
+    return {"field": "series", "type": "nominal", "legend": _legend(look)}
+
+
+def colours(look: CurveLook) -> Spec:
+    """Return the channel of colour of the first layer: the theme's colours, by place in the domain."""
+    return {**colour(look), "scale": {"domain": list(look.domain)}}
 
 
 def _legend(look: CurveLook) -> Spec | None:

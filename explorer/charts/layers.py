@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from explorer.charts import arrow
-from explorer.charts.guides import Spec, colour, number_axis, range_scale
+from explorer.charts.guides import ScaleKind, Spec, colours, number_axis, range_scale
 from explorer.charts.look import CurveLook
 
 Floats = npt.NDArray[np.float64]
@@ -61,13 +61,13 @@ def many_lines_spec(look: LinesLook) -> Spec:
         "field": "x",
         "type": "quantitative",
         "axis": {**number_axis("step"), "tickMinStep": 1, "grid": False, "tickCount": 8},
-        "scale": range_scale("x", False),
+        "scale": range_scale("x", "linear"),
     }
     y = {
         "field": "y",
         "type": "quantitative",
         "axis": number_axis(look.y_title, log=look.log_y),
-        "scale": range_scale("y", look.log_y),
+        "scale": range_scale("y", _kind(look.log_y)),
     }
     depth = {
         "field": "place",
@@ -103,7 +103,7 @@ def _shade(look: LinesLook) -> list[Spec]:
     if look.band is None:
         return []
     low, high = look.band
-    y = {"type": "quantitative", "scale": range_scale("y", look.log_y)}
+    y = {"type": "quantitative", "scale": range_scale("y", _kind(look.log_y))}
     return [
         {
             "data": {"values": [{"low": low, "high": high}]},
@@ -166,7 +166,7 @@ def depth_spec(look: DepthLook) -> Spec:
         "field": "y",
         "type": "quantitative",
         "axis": {**number_axis(look.title, log=look.log), "orient": "top", "tickCount": 6},
-        "scale": range_scale("x", look.log),
+        "scale": range_scale("x", _kind(look.log)),
     }
     num = max(len(look.layers), 1)
     height = min(num * _ROW_PX, _MAX_DEPTH_PX)
@@ -192,7 +192,7 @@ def depth_spec(look: DepthLook) -> Spec:
     dots = {
         "data": {"name": "points"},
         "mark": {"type": "point", "filled": True, "size": 48, "opacity": 0.9, "clip": True},
-        "encoding": {"x": x, "y": y, "color": colour(look.series), "tooltip": tips},
+        "encoding": {"x": x, "y": y, "color": colours(look.series), "tooltip": tips},
     }
     line = {
         "data": {"name": "points"},
@@ -204,7 +204,12 @@ def depth_spec(look: DepthLook) -> Spec:
             "tooltip": None,
             "orient": "vertical",
         },
-        "encoding": {"x": x, "y": y, "color": colour(look.series), "order": {"field": "place", "type": "quantitative"}},
+        "encoding": {
+            "x": x,
+            "y": y,
+            "color": colours(look.series),
+            "order": {"field": "place", "type": "quantitative"},
+        },
     }
     mark = [] if look.rule is None else [_rule(look.rule, look.log)]
     return _whole([*mark, line, dots, _view()], height)
@@ -214,7 +219,7 @@ def _rule(value: float, log: bool) -> Spec:
     return {
         "data": {"values": [{"at": value}]},
         "mark": {"type": "rule", "color": "#808080", "strokeDash": [4, 3], "tooltip": None},
-        "encoding": {"x": {"field": "at", "type": "quantitative", "scale": range_scale("x", log)}},
+        "encoding": {"x": {"field": "at", "type": "quantitative", "scale": range_scale("x", _kind(log))}},
     }
 
 
@@ -253,6 +258,10 @@ def linear_ends(values: Floats) -> tuple[float, float]:
     low, high = float(good.min()), float(good.max())
     air = (high - low) * 0.05 or abs(high) * 0.05 or 0.5
     return max(low - air, -1.7e308), min(high + air, 1.7e308)
+
+
+def _kind(log: bool) -> ScaleKind:
+    return "log" if log else "linear"
 
 
 def _view() -> Spec:

@@ -106,7 +106,7 @@ def _channel(axis: str, field: str, title: str) -> Spec:
         "field": field,
         "type": "quantitative",
         "axis": guide,
-        "scale": range_scale("x" if axis == "x" else "y", False),
+        "scale": range_scale("x" if axis == "x" else "y", "linear"),
     }
 
 

@@ -74,8 +74,9 @@ def test_colours_are_the_theme_s_and_a_series_keeps_its_place() -> None:
         found = domain(labels)
         assert len(set(found)) == len(found)
         assert all(found.index(label) % PERIOD == place % PERIOD for label, place in labels.items())
-    colour = curves_spec(LOOK)["layer"][1]["encoding"]["color"]
-    assert "range" not in colour["scale"]
+    scales = [scale for channel in encodings(curves_spec(LOOK)) if "scale" in channel and (scale := channel["scale"])]
+    colours = next(scale for scale in scales if scale["domain"] == list(LOOK.domain))
+    assert "range" not in colours
 
 
 def test_the_same_label_twice_is_two_places_and_not_an_endless_search() -> None:
@@ -97,6 +98,17 @@ def test_the_zoom_is_bound_to_the_x_axis_alone_and_the_wheel_needs_a_key() -> No
     assert zoom["bind"] == "scales"
     assert zoom["select"]["encodings"] == ["x"]
     assert "ctrlKey" in zoom["select"]["zoom"]
+
+
+@pytest.mark.parametrize("kind", ["whole", "utc"])
+def test_scales_and_axes_of_the_first_layer_are_those_of_all(kind: XKind) -> None:
+    look = replace(LOOK, x_kind=kind, smooth=True)
+    first, *others = curves_spec(look)["layer"]
+    assert {"x", "y", "color"} == {name for name, channel in first["encoding"].items() if "scale" in channel}
+    vega = vl_convert.vegalite_to_vega(curves_spec(look))
+    assert [scale["name"] for scale in vega["scales"]] == ["x", "y", "color", "shape"]
+    assert "view" in json.dumps([scale["domain"] for scale in vega["scales"][:2]])
+    assert not [layer for layer in others if "axis" in layer["encoding"].get("x", {})]
 
 
 def test_what_streamlit_would_set_by_the_number_of_rows_is_set() -> None:
