@@ -24,14 +24,12 @@ _CHUNK: Final = 512
 
 @dataclass(frozen=True)
 class _Level:
-    """For each block of rows, the row and the value of its lowest and of its highest finite value.
+    """The lowest and the highest finite value of each block of rows; +Infinity and -Infinity where there is none.
 
-    A block without any has row -1 and the values +Infinity and -Infinity.
+    Which row that is, is found when somebody asks: there are many blocks, and few of them are asked for.
     """
 
-    low_row: Ints
     low: Floats
-    high_row: Ints
     high: Floats
 
 
@@ -57,12 +55,11 @@ class Blocks:
         done = 0 if before is None else len(before)
         if before is not None and len(y) - done < BLOCK:
             return before
-        level, finite = _finest(y[done : len(y) // BLOCK * BLOCK].reshape(-1, BLOCK), done)
+        level, finite = _finest(y[done : len(y) // BLOCK * BLOCK])
         if before is not None:
             finite = np.concatenate([before.finite, finite])
-            level = _Level(
-                *(np.concatenate(pair) for pair in zip(_arrays(before.levels[0]), _arrays(level), strict=True))
-            )
+            first = before.levels[0]
+            level = _Level(np.concatenate([first.low, level.low]), np.concatenate([first.high, level.high]))
         levels = [level]
         while len(levels[-1].low) >= BLOCK:
             levels.append(_coarser(levels[-1]))
@@ -76,16 +73,30 @@ class Blocks:
             starts: int64[k]; the ranges are not empty.
             ends: int64[k].
         """
-        best = _Best(len(starts))
+        low, high = _Best(len(starts), np.inf), _Best(len(starts), -np.inf)
         for first, count in _ends_and_rest(starts, ends, whole=len(self.levels[0].low)):
-            best.take_rows(y, first, count)
+            at = np.flatnonzero(count)
+            if len(at):
+                rows = _padded(first[at], count[at])
+                values = y[rows]
+                finite = np.isfinite(values)
+                is_finite = bool(finite.all())
+                low.take(at, rows, values if is_finite else np.where(finite, values, np.inf), depth=0)
+                high.take(at, rows, values if is_finite else np.where(finite, values, -np.inf), depth=0)
         inner, outer = _inside(starts, ends, len(self.levels[0].low))
-        for depth, level in enumerate(self.levels):
-            whole = len(self.levels[depth + 1].low) if depth + 1 < len(self.levels) else 0
+        for depth, level in enumerate(self.levels, 1):
+            whole = len(self.levels[depth].low) if depth < len(self.levels) else 0
             for first, count in _ends_and_rest(inner, outer, whole=whole):
-                best.take_blocks(level, first, count)
+                at = np.flatnonzero(count)
+                if len(at):
+                    blocks = _padded(first[at], count[at])
+                    low.take(at, blocks, level.low[blocks], depth=depth)
+                    high.take(at, blocks, level.high[blocks], depth=depth)
             inner, outer = _inside(inner, outer, whole)
-        return best.low_row, best.high_row
+        return (
+            low.rows([y, *(level.low for level in self.levels)]),
+            high.rows([y, *(level.high for level in self.levels)]),
+        )
 
     def suspect_rows(self, first: int, end: int) -> Ints | None:
         """The rows in `first:end` that may not be finite, ascending; None when there is no use in picking them."""
@@ -100,92 +111,64 @@ class Blocks:
 
 
 class _Best:
-    """The best rows so far of each range."""
+    """The best value so far of each range, and the row or block it was found in."""
 
-    def __init__(self, num_ranges: int) -> None:
-        self.low_row = np.full(num_ranges, -1, np.int64)
-        self.high_row = np.full(num_ranges, -1, np.int64)
-        self._low = np.full(num_ranges, np.inf)
-        self._high = np.full(num_ranges, -np.inf)
+    def __init__(self, num_ranges: int, nothing: float) -> None:
+        """`nothing`: +Infinity to look for the lowest value, -Infinity for the highest."""
+        self._pick = np.argmin if nothing > 0 else np.argmax
+        self._is_better: np.ufunc = np.less if nothing > 0 else np.greater
+        self._value = np.full(num_ranges, nothing)
+        self._block = np.full(num_ranges, -1, np.int64)  # of BLOCK ** depth rows
+        self._depth = np.zeros(num_ranges, np.int64)
 
-    def take_rows(self, y: Floats, first: Ints, count: Ints) -> None:
-        """Of each range, `count` rows from `first` on."""
-        at = np.flatnonzero(count)
-        if len(at):
-            rows = _padded(first[at], count[at])
-            values = y[rows]
-            finite = np.isfinite(values)
-            for_low, for_high = values, values
-            if not finite.all():
-                for_low, for_high = np.where(finite, values, np.inf), np.where(finite, values, -np.inf)
-            self._keep(at, (rows, for_low), (rows, for_high))
-
-    def take_blocks(self, level: _Level, first: Ints, count: Ints) -> None:
-        """Of each range, `count` blocks from `first` on."""
-        at = np.flatnonzero(count)
-        if len(at):
-            blocks = _padded(first[at], count[at])
-            self._keep(at, (level.low_row, level.low[blocks], blocks), (level.high_row, level.high[blocks], blocks))
-
-    def _keep(self, at: Ints, low: tuple[Any, ...], high: tuple[Any, ...]) -> None:
+    def take(self, at: Ints, blocks: Ints, values: Floats, *, depth: int) -> None:
+        """Of some ranges `at`, blocks and their values: int64[k, w] and float64[k, w], in ascending order of rows."""
+        column = self._pick(values, axis=1)
         each = np.arange(len(at))
-        for (rows, values, *blocks), best, best_row, pick in (
-            (low, self._low, self.low_row, np.argmin),
-            (high, self._high, self.high_row, np.argmax),
-        ):
-            column = pick(values, axis=1)
-            value = values[each, column]
-            row = rows[blocks[0][each, column]] if blocks else rows[each, column]
-            # On a tie the earlier row, whatever the order in which the pieces come.
-            better = np.isfinite(value) & (
-                (value < best[at] if pick is np.argmin else value > best[at])
-                | ((value == best[at]) & (row < best_row[at]))
-            )
-            best[at[better]], best_row[at[better]] = value[better], row[better]
+        value, block = values[each, column], blocks[each, column]
+        # On a tie the earlier row, whatever the order in which the pieces come: they do not overlap.
+        before, start = self._value[at], self._block[at] * BLOCK ** self._depth[at]
+        better = np.isfinite(value) & (
+            self._is_better(value, before) | ((value == before) & (block * BLOCK**depth < start))
+        )
+        at = at[better]
+        self._value[at], self._block[at], self._depth[at] = value[better], block[better], depth
+
+    def rows(self, values: list[Floats]) -> Ints:
+        """The first row of each range that has its best value, -1 where there is none; int64[num_ranges].
+
+        Args:
+            values: of single rows, of the blocks of 64 rows, and so on.
+        """
+        for depth in range(len(values) - 1, 0, -1):
+            at = np.flatnonzero(self._depth == depth)
+            inside = self._block[at, None] * BLOCK + np.arange(BLOCK)
+            found = (values[depth - 1][inside] == self._value[at, None]).argmax(axis=1)
+            self._block[at], self._depth[at] = inside[np.arange(len(at)), found], depth - 1
+        return self._block
 
 
-def _finest(rows: npt.NDArray[np.float64], offset: int) -> tuple[_Level, npt.NDArray[np.bool_]]:
-    """Of float64[b, 64]: the level, and which blocks are finite."""
-    num = len(rows)
-    low, high = np.empty(num, np.int64), np.empty(num, np.int64)
-    for at in range(0, num, _CHUNK):
-        rows[at : at + _CHUNK].argmin(axis=1, out=low[at : at + _CHUNK])
-        rows[at : at + _CHUNK].argmax(axis=1, out=high[at : at + _CHUNK])
-    each = np.arange(num)
-    low_value, high_value = rows[each, low], rows[each, high]
-    finite = np.isfinite(low_value) & np.isfinite(high_value)  # both find a NaN before anything else
+def _finest(y: Floats) -> tuple[_Level, npt.NDArray[np.bool_]]:
+    """Of float64[64 * b]: the level, and which blocks are finite."""
+    low, high = np.empty(len(y) // BLOCK), np.empty(len(y) // BLOCK)
+    starts = np.arange(0, min(len(y), _CHUNK * BLOCK), BLOCK)
+    for at in range(0, len(low), _CHUNK):
+        part = y[at * BLOCK : (at + _CHUNK) * BLOCK]
+        np.minimum.reduceat(part, starts[: len(part) // BLOCK], out=low[at : at + _CHUNK])
+        np.maximum.reduceat(part, starts[: len(part) // BLOCK], out=high[at : at + _CHUNK])
+    finite = np.isfinite(low) & np.isfinite(high)  # both are NaN where any value is
     bad = np.flatnonzero(~finite)
-    for part in np.array_split(bad, max(1, len(bad) // _CHUNK)) if len(bad) else ():
-        values, known = rows[part], np.isfinite(rows[part])
-        for pick, nothing, at_row, value in (
-            (np.argmin, np.inf, low, low_value),
-            (np.argmax, -np.inf, high, high_value),
-        ):
-            kept = np.where(known, values, nothing)
-            column = pick(kept, axis=1)
-            value[part] = kept[np.arange(len(part)), column]
-            at_row[part] = column
-    starts = each * BLOCK + offset
-    low, high = low + starts, high + starts
-    low[low_value == np.inf], high[high_value == -np.inf] = -1, -1
-    return _Level(low, low_value, high, high_value), finite
+    rows = y.reshape(-1, BLOCK)
+    for some in np.array_split(bad, max(1, len(bad) // _CHUNK)) if len(bad) else ():
+        values, known = rows[some], np.isfinite(rows[some])
+        low[some] = np.where(known, values, np.inf).min(axis=1)
+        high[some] = np.where(known, values, -np.inf).max(axis=1)
+    return _Level(low, high), finite
 
 
 def _coarser(level: _Level) -> _Level:
-    num = len(level.low) // BLOCK
-    each = np.arange(num)
-    low, high = (values[: num * BLOCK].reshape(num, BLOCK) for values in (level.low, level.high))
-    at_low, at_high = low.argmin(axis=1), high.argmax(axis=1)
-    return _Level(
-        level.low_row[each * BLOCK + at_low],
-        low[each, at_low],
-        level.high_row[each * BLOCK + at_high],
-        high[each, at_high],
-    )
-
-
-def _arrays(level: _Level) -> tuple[Numbers, ...]:
-    return (level.low_row, level.low, level.high_row, level.high)
+    num = len(level.low) // BLOCK * BLOCK
+    return _Level(level.low[:num].reshape(-1, BLOCK).min(axis=1), level.high[:num].reshape(-1, BLOCK).max(axis=1))
 
 
 def _inside(starts: Ints, ends: Ints, whole: int) -> tuple[Ints, Ints]:

@@ -120,7 +120,7 @@ class Catalogue:
         self._known[run_id] = known
         if changed or known.info is None:
             known.info, known.pulse = make_info(
-                Path(run_dir),
+                self.root / run_id,
                 records=[record for _, record in known.files.values()],
                 user=known.user or {},
                 num_attempts=known.num_attempts,
@@ -141,7 +141,7 @@ class Catalogue:
 
 def _read_user(run_dir: str) -> Record | str | None:
     path = f"{run_dir}{os.sep}user.json"
-    if not os.path.lexists(path):
+    if not os.access(path, os.F_OK):  # without the exception that `lstat` raises for nearly every run
         return None
     try:
         return read_json(path)
@@ -188,7 +188,7 @@ def read_info(run_dir: str | Path) -> RunInfo:
     return info
 
 
-def _stamp(path: str | Path, is_kind: Callable[[int], bool]) -> Stamp | None:
+def _stamp(path: str, is_kind: Callable[[int], bool]) -> Stamp | None:
     try:
         found = os.lstat(path)
     except OSError:

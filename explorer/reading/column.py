@@ -10,19 +10,19 @@ import numpy as np
 
 from explorer.errors import FileError
 from explorer.reading.blocks import Blocks, Floats, Ints
-from explorer.reading.buffers import Buffer, Steps
+from explorer.reading.buffers import Buffer, Ramps, Steps
 from explorer.reading.pieces import (
     Piece,
-    Points,
     TableFiles,
     as_floats,
     is_increasing,
     missing_parts,
     newest_wins,
     open_piece,
-    points_of,
 )
 from explorer.reading.series import Series
+from explorer.storage.points import EvenSteps, Points, points_of
+from explorer.storage.segments import MakeRoom
 
 _UNKNOWN_TIME: Final = np.iinfo(np.int64).min
 
@@ -41,16 +41,16 @@ class _Taken:
 class Column:
     """The points of one metric so far. Guarded by its table's lock."""
 
-    def __init__(self, metric: str, files: TableFiles, buffers: Callable[[], Iterator[Buffer]]) -> None:
+    def __init__(self, metric: str, files: TableFiles, ramps: Ramps, buffers: Callable[[], Iterator[Buffer]]) -> None:
         self._metric, self._files = metric, files
-        self._find_buffers = buffers
+        self._ramps, self._find_buffers = ramps, buffers
         self._with_wall = False
         self._generation = 0
         self._reset()
 
     def _reset(self) -> None:
         self._taken: list[_Taken] = []
-        self.step = Steps(self._find_buffers)
+        self.step = Steps(self._ramps, self._find_buffers)
         self._value = Buffer(np.float64)
         self._wall = Buffer(np.int64) if self._with_wall else None
         self._num_replaced = 0
@@ -61,7 +61,7 @@ class Column:
     @property
     def num_bytes(self) -> int:
         """About what this column keeps in memory."""
-        return 16 * len(self._value.values) + 200
+        return (8 if self.step.buffer is None else 16) * len(self._value.values) + 200
 
     def series(self, pieces: list[Piece], gaps: list[str]) -> Series:
         """The series as it is now, given the pieces of its rank in order. Raises FileNotFoundError: look again."""
@@ -126,14 +126,21 @@ class Column:
         parts: dict[tuple[int, int], set[int]] = {}
         for piece in pieces[same:]:
             parts.setdefault(piece.key[:2], set()).add(piece.key[2])
+        self._num_pieces = len(pieces)
         for at in range(same, len(pieces)):
             piece = pieces[at]
-            points, problem = self._read(piece, parts[piece.key[:2]])
+            points, problem = self._read(piece, parts[piece.key[:2]], room=self._room)
             if at == 0 and points:  # the other pieces will be about as long
-                self._reserve(len(points[0].step) * len(pieces))
+                self._reserve(len(points[0]) * len(pieces))
             start = self._value.num
             num_points = sum(self._append(each) for each in points)
             self._taken.append(_Taken(piece, start, len(piece.tables), num_points, problem))
+
+    def _room(self, num: int) -> Floats:
+        """Where the values of the next segment go."""
+        if not self._value.num:
+            self._reserve(num * self._num_pieces)
+        return self._value.room(num)
 
     def _reserve(self, num: int) -> None:
         for buffer in (self._value, self._wall):
@@ -172,7 +179,7 @@ class Column:
             return None
         return Points(found.step[num:], found.value[num:], found.wall_us[num:])
 
-    def _read(self, piece: Piece, parts: set[int]) -> tuple[list[Points], str | None]:
+    def _read(self, piece: Piece, parts: set[int], room: MakeRoom = np.empty) -> tuple[list[Points], str | None]:
         if piece.is_journal:
             found = [points for table in piece.tables if (points := points_of(table, self._metric))]
             return found, piece.problem
@@ -180,22 +187,21 @@ class Column:
             with open_piece(piece, self._files.table) as segment:
                 missing = missing_parts(segment, piece.file.name, parts)
                 problem = f"{piece.file.path.name}: part {missing[0]} of it is missing" if missing else None
-                if self._metric not in segment.metrics:
-                    return [], problem
-                table = segment.read([self._metric], wall_time=self._with_wall)
-                points = points_of(table, self._metric, wall_time=self._with_wall)
+                points = segment.read_points(self._metric, wall_time=self._with_wall, room=room)
                 return [points] if points else [], problem
         except FileError as error:
             return [], f"{piece.file.path.name}: {error.reason}"
 
     def _append(self, points: Points) -> int:
-        num = len(points.step)
+        num = len(points)
         if not num:
             return 0
-        step, value, wall = points.step, as_floats(points.value), points.wall_us
-        if (self.step.num and step[0] <= self.step.last) or not is_increasing(step):
-            step, value, wall = self._merge(step, value, wall)
-        self.step.append(step)
+        steps, value, wall = points.steps, as_floats(points.value), points.wall_us
+        first = steps.first if isinstance(steps, EvenSteps) else steps[0]
+        ascend = isinstance(steps, EvenSteps) or is_increasing(steps)
+        if not ascend or (self.step.num and first <= self.step.last):
+            steps, value, wall = self._merge(points.step, value, wall)
+        self.step.append(steps)
         self._value.append(value)
         if self._wall is not None:
             self._wall.append(wall)

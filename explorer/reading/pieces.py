@@ -17,7 +17,6 @@ import pyarrow as pa
 from explorer.errors import DamagedFile, FileError
 from explorer.reading.blocks import Floats, Ints
 from explorer.reading.liveness import writer_is_gone
-from explorer.storage.columns import numbers, validity
 from explorer.storage.layout import SegmentFile, SegmentName, list_gaps, list_segments
 from explorer.storage.live import JournalReader
 from explorer.storage.segments import Segment, open_segment
@@ -26,21 +25,6 @@ from explorer.storage.segments import Segment, open_segment
 _SETTLED_NS: Final = 3_000_000_000
 # How long a journal must have been silent when we ask whether anybody still writes it.
 _SILENT_S: Final = 1.0
-
-
-@dataclass(frozen=True)
-class Points:
-    """The points of one metric in one file, in the order they were logged; rows without the metric are left out.
-
-    Attributes:
-        step: int64[n].
-        value: float64[n] or int64[n].
-        wall_us: int64[n], microseconds since 1970 (UTC); empty when it was not read.
-    """
-
-    step: Ints
-    value: npt.NDArray[Any]
-    wall_us: Ints
 
 
 @dataclass
@@ -100,10 +84,10 @@ class TableFiles:
         self.table = table
         self.lock = threading.RLock()
         self._run_dir = run_dir
-        self._folder = run_dir / table
+        self._folder = os.path.join(run_dir, table)
         self._stamp: tuple[int, int] | None = None
         self._files: list[SegmentFile] = []
-        self._journals: dict[Path, _Journal] = {}
+        self._journals: dict[str, _Journal] = {}
         self._looked: float | None = None
 
     def look(self, fresh_s: float = 0.0) -> bool:
@@ -142,14 +126,14 @@ class TableFiles:
             if file.name.kind == "segment":
                 found.append(Piece(file))
                 continue
-            journal = self._journals.get(file.path)
+            journal = self._journals.get(file.location)
             if journal is None or journal.file.inode != file.inode:
-                journal = self._journals[file.path] = _Journal(file)
+                journal = self._journals[file.location] = _Journal(file)
             journal.read_new()
-            listed.add(file.path)
+            listed.add(file.location)
             found.append(Piece(file, journal.tables, journal.problem))
-        for path in [p for p, j in self._journals.items() if j.file.name.rank == rank and p not in listed]:
-            del self._journals[path]
+        for gone in [at for at, j in self._journals.items() if j.file.name.rank == rank and at not in listed]:
+            del self._journals[gone]
         return found
 
     def gaps(self, rank: int) -> list[str]:
@@ -157,7 +141,7 @@ class TableFiles:
         return list_gaps([file for file in self._files if file.name.rank == rank])
 
 
-def _folder_stamp(folder: Path) -> tuple[int, int] | None:
+def _folder_stamp(folder: str) -> tuple[int, int] | None:
     try:
         found = os.lstat(folder)
     except OSError:
@@ -167,12 +151,12 @@ def _folder_stamp(folder: Path) -> tuple[int, int] | None:
 
 def open_piece(piece: Piece, table: str) -> Segment:
     """Open a sealed piece and check that it is what its name says. Raises as `open_segment`."""
-    segment = open_segment(piece.file.path)
+    segment = open_segment(piece.file.location)
     name = piece.file.name
     said = [segment.meta.get(key) for key in ("table", "attempt", "rank", "segment", "part")]
     if said != [table, name.attempt, name.rank, name.segment, name.part]:
         segment.close()
-        raise DamagedFile(piece.file.path, "belongs to another place than its name says")
+        raise DamagedFile(piece.file.location, "belongs to another place than its name says")
     return segment
 
 
@@ -182,26 +166,6 @@ def missing_parts(segment: Segment, name: SegmentName, present: set[int]) -> lis
     if name.part != 0 or not isinstance(count, int) or count > 10_000:
         return []
     return sorted(set(range(count)) - present)
-
-
-def points_of(table: pa.Table, metric: str, *, wall_time: bool = True) -> Points | None:
-    """The points of one metric of a table, or None when it has no such column. Views where nothing is left out.
-
-    Args:
-        table: the columns `step`, `wall_time` if it has one, and metrics.
-        metric: the metric's name.
-        wall_time: whether the table has the column `wall_time`.
-    """
-    num_fixed = 2 if wall_time else 1
-    if metric not in table.column_names[num_fixed:]:
-        return None
-    column = table.column(table.column_names.index(metric, num_fixed))
-    step, value = numbers(table.column(0)), numbers(column)
-    wall_us = numbers(table.column(1)) if wall_time else step[:0]
-    if not column.null_count:
-        return Points(step, value, wall_us)
-    valid = validity(column)
-    return Points(step[valid], value[valid], wall_us[valid] if wall_time else wall_us)
 
 
 def newest_wins(step: Ints) -> Ints | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from explorer.reading.buffers import Buffer
+from explorer.reading.buffers import Buffer, Ramps
 from explorer.reading.column import Column
 from explorer.reading.pieces import Piece, TableFiles
 from explorer.reading.series import Series
@@ -33,6 +33,7 @@ class SeriesStore:
         self._tables: dict[tuple[str, str], _Table] = {}
         self._used: OrderedDict[tuple[_Table, int, str], int] = OrderedDict()
         self._num_bytes = 0
+        self._ramps = Ramps()
 
     def series(self, run_path: str | Path, metric: str, *, rank: int | None = None, table: str = "scalars") -> Series:
         """A metric as it is now; the same object as before when nothing was added.
@@ -47,7 +48,7 @@ class SeriesStore:
         with self._lock:
             files = self._tables.get(key)
             if files is None:
-                files = self._tables[key] = _Table(Path(run_path), table)
+                files = self._tables[key] = _Table(Path(run_path), table, self._ramps)
         series, shown_rank, num_bytes = files.series(metric, rank, self._fresh_s)
         self._account((files, shown_rank, metric), num_bytes)
         return series
@@ -71,8 +72,8 @@ class SeriesStore:
 class _Table:
     """One table of one run: its files, and the columns that have been read."""
 
-    def __init__(self, run_dir: Path, table: str) -> None:
-        self._files = TableFiles(run_dir, table)
+    def __init__(self, run_dir: Path, table: str, ramps: Ramps) -> None:
+        self._files, self._ramps = TableFiles(run_dir, table), ramps
         self._columns: dict[tuple[int, str], Column] = {}
         self._pieces: dict[int, list[Piece]] = {}
 
@@ -84,7 +85,7 @@ class _Table:
                 shown = rank if rank is not None else next(iter(self._files.ranks()), 0)
                 column = self._columns.get((shown, metric))
                 if column is None:
-                    column = self._columns[shown, metric] = Column(metric, self._files, self._buffers)
+                    column = self._columns[shown, metric] = Column(metric, self._files, self._ramps, self._buffers)
                 try:
                     if shown not in self._pieces:
                         self._pieces[shown] = self._files.pieces(shown)

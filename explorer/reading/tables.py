@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from explorer.errors import FileError
 from explorer.reading.blocks import Ints
-from explorer.reading.pieces import Piece, Points, TableFiles, missing_parts, newest_wins, open_piece, points_of
+from explorer.reading.pieces import Piece, TableFiles, missing_parts, newest_wins, open_piece
 from explorer.storage.columns import column_name, numbers, validity
+from explorer.storage.points import Points, points_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,38 +17,41 @@ import io
 import os
 import struct
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
-SMALL_FILE_BYTES = 2**20
 MAGIC = b"EXC1"
 _CHUNK = struct.Struct("<QII")
 _END = struct.Struct("<III4s")
 _TAIL = struct.Struct("<I4s")
+# What is read at once: all of a small file, else the end, where footer, block and index are. Of the segment of a short
+# run (0.3 MB), reading all of it costs more than decoding one metric.
+_SMALL_FILE_BYTES = 65_536
 _FIRST_LOOK_BYTES = 16_384
 
 
 class Source:
-    """An open file, read at once when it is small: for a segment of a short run that halves the calls.
+    """An open file whose end has been read.
 
     Attributes:
         size: bytes.
-        data: all of them, or None for a large file.
     """
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self.size = os.fstat(fd).st_size
-        self.data = os.pread(fd, self.size, 0) if self.size <= SMALL_FILE_BYTES else None
+    def __init__(self, fd: int, size: int) -> None:
+        self._fd, self.size = fd, size
+        look = size if size <= _SMALL_FILE_BYTES else _FIRST_LOOK_BYTES
+        self._known_from = size - look
+        self._known = os.pread(fd, look, self._known_from)
 
     def read_at(self, start: int, size: int) -> bytes:
         """Some bytes; fewer at the end of the file. Raises OSError."""
-        return os.pread(self._fd, size, start) if self.data is None else self.data[start : start + size]
+        at = start - self._known_from
+        return os.pread(self._fd, size, start) if at < 0 else self._known[at : at + size]
 
 
-def add_checksums(data: bytes | memoryview) -> bytes:
-    """A Parquet file of one row group (or none), with our block put before its footer."""
+def add_checksums(data: bytes | memoryview, *, index: bytes = b"") -> bytes:
+    """A Parquet file of one row group (or none), our block put before its footer, and an index before that."""
     footer_bytes, _ = _TAIL.unpack_from(data, len(data) - _TAIL.size)
     footer_start = len(data) - _TAIL.size - footer_bytes
     ranges = _chunk_ranges(pq.read_metadata(io.BytesIO(data)))
@@ -56,7 +59,7 @@ def add_checksums(data: bytes | memoryview) -> bytes:
     block = b"".join(_CHUNK.pack(start, size, zlib.crc32(view[start : start + size])) for start, size in ranges)
     block += struct.pack("<II", len(ranges), zlib.crc32(view[footer_start : footer_start + footer_bytes]))
     block += struct.pack("<I", zlib.crc32(block)) + MAGIC
-    return b"".join([view[:footer_start], block, view[footer_start:]])
+    return b"".join([view[:footer_start], index, block, view[footer_start:]])
 
 
 def _chunk_ranges(metadata: pq.FileMetaData) -> list[tuple[int, int]]:
@@ -68,24 +71,47 @@ def _chunk_ranges(metadata: pq.FileMetaData) -> list[tuple[int, int]]:
     return [(chunk.dictionary_page_offset or chunk.data_page_offset, chunk.total_compressed_size) for chunk in chunks]
 
 
-@dataclass(frozen=True)
-class Checksums:
+class Checksums(NamedTuple):
     """What the block of a file says; the footer has been checked against it.
 
     Attributes:
-        chunks: (first byte, bytes, crc32) of each column chunk, in schema order.
+        entries: the part of the block that describes the column chunks.
+        start: where the block begins in the file.
+        footer: (first byte, bytes) of the footer with the eight bytes after it.
     """
 
-    chunks: tuple[tuple[int, int, int], ...]
+    entries: bytes
+    start: int
+    footer: tuple[int, int]
 
-    def check_chunks(self, file: Source, columns: list[int]) -> None:
-        """Read these columns' bytes and compare. Raises ValueError naming the first column that differs."""
-        for index in columns:
-            if index >= len(self.chunks):
-                raise ValueError(f"has checksums for {len(self.chunks)} columns only")
-            start, size, crc = self.chunks[index]
-            if start + size > file.size or zlib.crc32(file.read_at(start, size)) != crc:
-                raise ValueError(f"column {index + 1} of {len(self.chunks)} has a wrong checksum")
+    @property
+    def num_chunks(self) -> int:
+        """Column chunks."""
+        return len(self.entries) // _CHUNK.size
+
+    def chunk(self, column: int) -> tuple[int, int, int]:
+        """(first byte, bytes, crc32) of a column chunk, in schema order. Raises ValueError when there is none."""
+        if column >= self.num_chunks:
+            raise ValueError(f"has checksums for {self.num_chunks} columns only")
+        start, size, crc = _CHUNK.unpack_from(self.entries, column * _CHUNK.size)
+        return start, size, crc
+
+    @property
+    def end_of_pages(self) -> int:
+        """Where the last chunk ends; what stands between that and the block is an index."""
+        if not self.entries:
+            return len(b"PAR1")
+        start, size, _ = self.chunk(self.num_chunks - 1)
+        return start + size
+
+    def read_chunk(self, file: Source, column: int) -> bytes:
+        """The bytes of a column, which are as they were written. Raises OSError, or ValueError naming the column."""
+        start, size, crc = self.chunk(column)
+        # Before it is read: nobody makes us ask for more memory than the file has bytes.
+        data = file.read_at(start, size) if start + size <= file.size else b""
+        if len(data) != size or zlib.crc32(data) != crc:
+            raise ValueError(f"column {column + 1} of {self.num_chunks} has a wrong checksum")
+        return data
 
 
 def read_checksums(file: Source) -> Checksums:
@@ -115,4 +141,5 @@ def read_checksums(file: Source) -> Checksums:
         look = need
     if zlib.crc32(tail[start : end - 8]) != block_crc or zlib.crc32(tail[end : -_TAIL.size]) != footer_crc:
         raise ValueError("has a damaged footer")
-    return Checksums(tuple(_CHUNK.iter_unpack(tail[start : end - _END.size])))
+    offset = size - len(tail)
+    return Checksums(tail[start : end - _END.size], offset + start, (offset + end, len(tail) - end))

@@ -13,8 +13,9 @@ import secrets
 import stat
 import unicodedata
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 FORMAT_VERSION = 1
 SLUG_MAX_CHARS = 40
@@ -34,8 +35,7 @@ _ID_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 Kind = Literal["segment", "journal"]
 
 
-@dataclass(frozen=True, order=True)
-class SegmentName:
+class SegmentName(NamedTuple):
     """What a table's file name says: `0001-00000-000003.p1.parquet` is attempt 1, rank 0, segment 3, part 1."""
 
     attempt: int
@@ -52,15 +52,19 @@ class SegmentName:
         return f"{self.attempt:04d}-{self.rank:05d}-{self.segment:06d}{part}.{ending}"
 
 
-@dataclass(frozen=True)
-class SegmentFile:
+class SegmentFile(NamedTuple):
     """One file of a table as it was listed; `identity` changes when the file is another one or has grown."""
 
-    path: Path
+    location: str
     name: SegmentName
     size: int
     mtime_ns: int
     inode: int
+
+    @property
+    def path(self) -> Path:
+        """The location as a path, which takes as long to make as the file takes to open."""
+        return Path(self.location)
 
     @property
     def identity(self) -> tuple[int, int, int]:
@@ -167,9 +171,8 @@ def list_segments(run_dir: str | Path, table: str = "scalars") -> list[SegmentFi
     is written last, so such a segment is not finished and its journal still holds the rows).
     """
     files: list[SegmentFile] = []
-    folder = Path(run_dir) / table
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(os.path.join(run_dir, table)) as entries:
             for entry in entries:
                 name = parse_segment_name(entry.name)
                 if name is None or not entry.is_file(follow_symlinks=False):
@@ -178,16 +181,12 @@ def list_segments(run_dir: str | Path, table: str = "scalars") -> list[SegmentFi
                     found = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:  # a journal that has become a segment meanwhile
                     continue
-                files.append(SegmentFile(Path(entry.path), name, found.st_size, found.st_mtime_ns, found.st_ino))
+                files.append(SegmentFile(entry.path, name, found.st_size, found.st_mtime_ns, found.st_ino))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    sealed = {_number(f.name) for f in files if f.name.kind == "segment" and f.name.part == 0}
-    counted = [f for f in files if (f.name.kind == "segment") == (_number(f.name) in sealed)]
-    return sorted(counted, key=lambda f: f.name)
-
-
-def _number(name: SegmentName) -> tuple[int, int, int]:
-    return (name.attempt, name.rank, name.segment)
+    sealed = {f.name[:3] for f in files if f.name.kind == "segment" and f.name.part == 0}
+    counted = [f for f in files if (f.name.kind == "segment") == (f.name[:3] in sealed)]
+    return sorted(counted, key=attrgetter("name"))
 
 
 def list_gaps(files: list[SegmentFile]) -> list[str]:

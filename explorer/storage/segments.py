@@ -11,30 +11,31 @@ import io
 import json
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from explorer.errors import DamagedFile, FileError
 from explorer.storage import columns
-from explorer.storage.checksums import Checksums, Source, add_checksums, read_checksums
-from explorer.storage.columns import STEP, WALL_TIME, WALL_TYPE
+from explorer.storage.checksums import Source, add_checksums, read_checksums
+from explorer.storage.columns import STEP, WALL_TIME
 from explorer.storage.disk import Disk
+from explorer.storage.index import Index, encode_index, read_index
 from explorer.storage.layout import FORMAT_VERSION, SegmentName
+from explorer.storage.pages import OtherLayout, decode_column
+from explorer.storage.parquet import META_KEY, READ_ERRORS, Parquet, check_columns, first_line, open_parquet
+from explorer.storage.points import EvenSteps, Points, even_steps, points_of
 from explorer.storage.records import check_format
 
-META_KEY = b"explorer"
-_METRIC_TYPES = frozenset({pa.float64().id, pa.int64().id})
-MAX_CELLS = 200_000_000
-MAX_FOOTER_BYTES = 64 * 2**20
-MAX_FOOTER_ITEMS = 2_000_000
-
-# What pyarrow was seen to raise on damaged files (24,000 mutated ones), besides our own errors.
-READ_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError, ValueError, IndexError, KeyError, TypeError)
+# Gives an array for so many float64 values.
+MakeRoom = Callable[[int], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,10 @@ def encode_segment(table: pa.Table, meta: SegmentMeta) -> bytes:
         column_encoding=encodings,
         write_statistics=[STEP],
         write_page_checksum=True,
+        # One page a chunk, up to Parquet's 1 MiB, instead of one for 20,000 rows: 5% smaller and 25% faster to decode.
+        max_rows_per_page=2**20,
     )
-    return add_checksums(sink.getbuffer())
+    return add_checksums(sink.getbuffer(), index=encode_index(asdict(meta), table))
 
 
 def write_segment(
@@ -89,42 +92,33 @@ def write_segment(
 
 
 class Segment:
-    """A segment open for reading, checked to be ours and whole at its ends. A context manager; see `open_segment`.
+    """A segment open for reading, checked to be ours and whole at its end. A context manager; see `open_segment`.
 
     Attributes:
         path: the file.
-        meta: what its footer says.
+        meta: what it says of itself.
         num_rows: rows.
-        metrics: metric name to column name, in the order of the file.
     """
 
-    def __init__(self, path: str | Path, fd: int, source: Source, checksums: Checksums, file: pq.ParquetFile) -> None:
-        self.path = Path(path)
-        self._fd, self._source, self._checksums, self._file = fd, source, checksums, file
-        self.meta = segment_meta(path, file)
-        self.num_rows: int = file.metadata.num_rows
-        self._names: list[str] = self._check_schema()
-        self.metrics = {columns.metric_name(name): name for name in self._names[2:]}
+    def __init__(self, path: str | Path, fd: int, size: int) -> None:
+        self.path = path
+        self._fd, self._source = fd, Source(fd, size)
+        self._checksums = read_checksums(self._source)
+        self._index = read_index(self._source, self._checksums.end_of_pages, self._checksums.start)
+        self._parquet: Parquet | None = None
+        if self._index is not None:
+            self.meta: dict[str, Any] = self._index.meta
+            check_format(path, self.meta.get("format"))
+            self.num_rows, self._names = self.meta["rows"], self._index.columns
+            check_columns(path, self.num_rows, self._names)
+        else:
+            self._parquet = open_parquet(path, self._source, self._checksums)
+            self.meta, self.num_rows, self._names = self._parquet.meta, self._parquet.num_rows, self._parquet.names
 
-    def _check_schema(self) -> list[str]:
-        try:
-            schema = self._file.schema_arrow
-        except READ_ERRORS as error:
-            raise DamagedFile(self.path, f"has an unreadable schema ({_first_line(error)})") from error
-        if self.num_rows * len(schema) > MAX_CELLS or self._file.metadata.num_row_groups > 1:
-            raise DamagedFile(
-                self.path, f"claims {self.num_rows:,} rows of {len(schema):,} columns; no segment has that"
-            )
-        if self.meta.get("rows") != self.num_rows:
-            raise DamagedFile(self.path, "has another number of rows than was written")
-        names, types = schema.names, schema.types
-        if names[:2] != [STEP, WALL_TIME] or types[:2] != [pa.int64(), WALL_TYPE]:
-            raise DamagedFile(self.path, "does not start with the columns step (int64) and wall_time (timestamp[us])")
-        if len(set(names)) != len(names):
-            raise DamagedFile(self.path, "has two columns of one name")
-        if any(kind.id not in _METRIC_TYPES for kind in types[2:]):
-            raise DamagedFile(self.path, "has a metric that is neither float64 nor int64")
-        return list(names)
+    @cached_property
+    def metrics(self) -> dict[str, str]:
+        """Metric name to column name, in the order of the file."""
+        return {columns.metric_name(name): name for name in self._names[2:]}
 
     def read(self, metrics: Sequence[str] | None = None, *, wall_time: bool = True) -> pa.Table:
         """`step`, `wall_time`, then a column named as its metric for each one asked for and found (None: all).
@@ -137,19 +131,58 @@ class Segment:
         fixed = [STEP, WALL_TIME] if wall_time else [STEP]
         wanted = [*fixed, *(self.metrics[name] for name in found)]
         indices = [self._names.index(name) for name in wanted]
+        if self._parquet is None:
+            self._parquet = open_parquet(self.path, self._source, self._checksums)
+            if (self._parquet.meta, self._parquet.names) != (self.meta, self._names):
+                raise DamagedFile(self.path, "has an index of another segment")
         try:
-            self._checksums.check_chunks(self._source, indices)
-            # `ParquetFile.read` without its look at the path of every column.
-            table = self._file.reader.read_all(column_indices=indices, use_threads=False)
+            table = self._parquet.read(indices)
         except READ_ERRORS as error:
-            raise DamagedFile(self.path, f"is damaged: {_first_line(error)}") from error
+            raise DamagedFile(self.path, f"is damaged: {first_line(error)}") from error
         if table.num_rows != self.num_rows:
             raise DamagedFile(self.path, "has fewer rows than its footer says")
+        if self._index is not None and self._index.steps not in (None, even_steps(columns.numbers(table.column(0)))):
+            raise DamagedFile(self.path, "has other steps than its index says")
         return table.select(wanted).rename_columns([*fixed, *found])
+
+    def read_points(self, metric: str, *, wall_time: bool = True, room: MakeRoom = np.empty) -> Points | None:
+        """The points of one metric; None when the segment does not have it. Without `wall_time`, times are left out.
+
+        Evenly spaced steps are counted, not read, and Parquet's own reader is left out where its start would take
+        longer than everything else.
+
+        Args:
+            metric: its name.
+            wall_time: whether times are wanted.
+            room: gives an array for n float64 values, in which the values are then put if possible.
+
+        Raises DamagedFile when a checksum is wrong.
+        """
+        name = columns.column_name(metric)
+        if name not in self._names[2:]:
+            return None
+        points = None
+        if self._index is not None and self._index.steps is not None and not wall_time:
+            points = self._read_indexed(self._index, self._index.steps, self._names.index(name), room)
+        if points is not None:
+            return points
+        return points_of(self.read([metric], wall_time=wall_time), metric, wall_time=wall_time)
+
+    def _read_indexed(self, index: Index, steps: EvenSteps, column: int, room: MakeRoom) -> Points | None:
+        count, is_float = index.counts[column - 2], index.kinds[column - 2] == "d"
+        try:
+            chunk = self._checksums.read_chunk(self._source, column)
+            values = room(count) if is_float else np.empty(count, np.int64)
+            rows = decode_column(chunk, self.num_rows, values)
+        except OtherLayout:
+            return None
+        except READ_ERRORS as error:
+            raise DamagedFile(self.path, f"is damaged: {first_line(error)}") from error
+        shown = steps if rows is None else steps.first + steps.stride * rows
+        return Points(shown, values, np.empty(0, np.int64))
 
     def close(self) -> None:
         """Give the file back."""
-        self._file.close()
         os.close(self._fd)
 
     def __enter__(self) -> Segment:
@@ -160,7 +193,7 @@ class Segment:
 
 
 def open_segment(path: str | Path) -> Segment:
-    """Open a segment; footer, schema and counts are checked here, values when they are read.
+    """Open a segment; footer or index, schema and counts are checked here, values when they are read.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -174,45 +207,19 @@ def open_segment(path: str | Path) -> Segment:
     except OSError as error:
         raise DamagedFile(path, f"cannot be opened ({error.strerror})") from error
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
             raise DamagedFile(path, "is not a regular file")
-        source = Source(fd)
-        checksums = read_checksums(source)
-        file = pq.ParquetFile(
-            path if source.data is None else pa.BufferReader(source.data),
-            thrift_string_size_limit=MAX_FOOTER_BYTES,
-            thrift_container_size_limit=MAX_FOOTER_ITEMS,
-        )
-        return Segment(path, fd, source, checksums, file)
+        return Segment(path, fd, found.st_size)
     except FileError:
         os.close(fd)
         raise
     except READ_ERRORS as error:
         os.close(fd)
-        raise DamagedFile(path, f"is not a whole segment of ours: {_first_line(error)}") from error
-
-
-def segment_meta(path: str | Path, file: pq.ParquetFile) -> dict[str, Any]:
-    """What the footer says; its format version has been checked. Raises DamagedFile or UnsupportedFormat."""
-    raw = (file.metadata.metadata or {}).get(META_KEY)
-    if raw is None:
-        raise DamagedFile(path, "is a Parquet file, but not one of ours")
-    try:
-        meta = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise DamagedFile(path, "has damaged metadata") from error
-    if not isinstance(meta, dict):
-        raise DamagedFile(path, "has damaged metadata")
-    check_format(path, meta.get("format"))
-    return meta
+        raise DamagedFile(path, f"is not a whole segment of ours: {first_line(error)}") from error
 
 
 def read_columns(path: str | Path, metrics: Sequence[str] | None = None) -> pa.Table:
     """Open a segment and read some metrics of it: `open_segment` and `Segment.read` in one. Raises as they do."""
     with open_segment(path) as segment:
         return segment.read(metrics)
-
-
-def _first_line(error: BaseException) -> str:
-    text = (str(error).splitlines() or [type(error).__name__])[0]
-    return text if len(text) <= 160 else text[:157] + "..."

@@ -41,7 +41,7 @@ def test_growing_blocks_are_those_of_the_whole():
     assert len(grown) == len(whole) == 30_000 // BLOCK * BLOCK
     assert np.array_equal(grown.finite, whole.finite)
     for ours, theirs in zip(grown.levels, whole.levels, strict=True):
-        assert np.array_equal(ours.low_row, theirs.low_row)
+        assert np.array_equal(ours.low, theirs.low)
         assert np.array_equal(ours.high, theirs.high)
 
 

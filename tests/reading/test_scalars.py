@@ -218,7 +218,7 @@ def test_a_run_that_was_deleted_is_empty_and_what_was_read_of_it_stays(run, stor
 
 
 def test_the_least_recently_used_series_are_let_go(make_run, noise):
-    store = SeriesStore(max_bytes=100_000, fresh_s=0)
+    store = SeriesStore(max_bytes=50_000, fresh_s=0)
     runs = [make_run(f"run-{index}") for index in range(5)]
     for run in runs:
         run.segment(1, step=list(range(2_000)), loss=noise(2_000))
