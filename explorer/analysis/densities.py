@@ -24,7 +24,7 @@ SCALES: Final[tuple[Scale, ...]] = ("linear", "symlog", "quantile")
 MAX_HEAT_BINS: Final = 500
 
 _NUM_DENSITY_BINS: Final = 64
-_MAX_ROWS: Final = 1024  # taken at a time: bounds the memory
+_MAX_ROWS: Final = 340  # taken at a time: what 700 bins of them need, the allocator keeps for the next
 _MAX_LINES: Final = 16  # computed at a time: temporary arrays stay in the cache
 
 

@@ -85,10 +85,9 @@ def shared_bins(spans: Sequence[Span], m: int, scratch: Scratch) -> SharedBins:
     start = 0
     for span in spans:
         part = slice(start, start + span.entries.stop - span.entries.start)
-        slots[part] = folded(span, m)
+        np.add(folded(span, m), _ZERO_SLOT, out=slots[part], dtype=np.int64)
         counts[part] = span.rows.counts[span.entries]
         start = part.stop
-    slots += _ZERO_SLOT
     seen = np.zeros(_NUM_SLOTS, bool)
     seen[slots] = True
     occupied = np.flatnonzero(seen)
