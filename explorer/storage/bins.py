@@ -216,6 +216,11 @@ _DTYPES: Final[dict[str, type[np.generic]]] = {
 }
 
 
+def empty_histograms() -> Histograms:
+    """No rows."""
+    return Histograms(**{name: np.zeros(int(name == "offsets"), kind) for name, kind in _DTYPES.items()})
+
+
 def concatenate(parts: Sequence[Histograms]) -> Histograms:
     """The rows of several, one after the other; at least one is needed."""
     counts = np.concatenate([np.diff(part.offsets) for part in parts])

@@ -17,7 +17,7 @@ from explorer.storage.sealed import READ_ERRORS, SealedFile, first_line, open_se
 from explorer.storage.tensor_rows import COLUMNS, SCHEMA, check_rows
 
 SEGMENT_ROWS: Final = 4_096
-GROUP_ROWS: Final = 128
+GROUP_ROWS: Final = 256
 MAX_ENTRIES: Final = 4_000_000
 """Bins of all rows of a segment."""
 

@@ -1,7 +1,7 @@
 """The table `tensors`: statistics and a histogram of each watched tensor at each sampled step.
 
 The last segment of a process is rewritten whole as it grows. When it holds 4,096 rows it is sealed: forced to the
-device, never touched again, and the next one begins. Rows are sorted by kind, name and step, in row groups of 128, and
+device, never touched again, and the next one begins. Rows are sorted by kind, name and step, in row groups of 256, and
 the file's index says which rows each tensor has, so that one tensor is read without the others.
 """
 
