@@ -51,6 +51,7 @@ class StoredTensor:
         crc32: of its bytes.
         stored_step: the snapshot that holds the bytes, when it is another one.
         places: (first byte in the file, bytes) of its chunks.
+        tied_to: the first name of this tensor, when this is a further one.
     """
 
     role: str
@@ -59,6 +60,7 @@ class StoredTensor:
     crc32: int
     stored_step: int | None
     places: tuple[tuple[int, int], ...]
+    tied_to: str | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -160,8 +162,14 @@ def _entries(file: SealedFile) -> tuple[int, dict[str, StoredTensor]]:
 def _entry(file: SealedFile, said: dict[str, Any]) -> StoredTensor:
     role, dtype, shape, crc32 = (said[key] for key in ("role", "dtype", "shape", "crc32"))
     places = tuple((start, size) for start, size in said["places"])
-    entry = StoredTensor(role, dtype, tuple(shape), crc32, said.get("stored_step"), places)
-    if not isinstance(role, str) or dtype not in ITEM_BYTES or not isinstance(shape, list):
+    tied_to = said.get("tied_to")
+    entry = StoredTensor(role, dtype, tuple(shape), crc32, said.get("stored_step"), places, tied_to)
+    if (
+        not isinstance(role, str)
+        or not isinstance(tied_to, str | None)
+        or dtype not in ITEM_BYTES
+        or not isinstance(shape, list)
+    ):
         raise ValueError("says impossible things of a tensor")
     numbers = [*entry.shape, crc32, *(number for place in places for number in place)]
     if not all(map(_is_count, [*numbers, entry.stored_step or 0])):
