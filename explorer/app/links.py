@@ -14,7 +14,14 @@ from urllib.parse import quote, unquote, urlencode
 import streamlit as st
 
 # The pages by name, with their path in the address. The Runs page is the default one.
-PAGES: Final = {"runs": "", "metrics": "metrics", "run": "run", "compare": "compare"}
+PAGES: Final = {
+    "runs": "",
+    "metrics": "metrics",
+    "run": "run",
+    "compare": "compare",
+    "layers": "layers",
+    "weights": "weights",
+}
 
 # The keys of the query. Widgets with bind="query-params" use them as their key.
 RUNS: Final = "runs"  # selected runs, ids with commas between; NO_RUNS when none is selected
@@ -30,6 +37,11 @@ SORT: Final = "sort"  # column of the runs table, with a leading minus for desce
 FILTER: Final = "filter"  # filter expression of the runs table
 FIND: Final = "find"  # free text search in the runs table
 TREND: Final = "trend"  # metric of the sparkline column
+TENSOR: Final = "tensor"  # name of a tensor, with wrappers' prefixes taken off (Distributions, Drift)
+STEP: Final = "at"  # the step that is looked at; the last one when absent
+OTHER_RUN: Final = "with"  # the run that the one of `RUN` is compared with (Layers, Weights)
+BEFORE: Final = "before"  # steps of the two snapshots (Weights)
+AFTER: Final = "after"
 ARCHIVED: Final = "archived"  # whether archived runs are listed
 
 NO_RUNS: Final = "none"

@@ -32,6 +32,7 @@ MAX_LINE_ROWS: Final = 3_600
 _ROW_PX: Final = 17
 _MAX_DEPTH_PX: Final = 1_100
 _FONT_PX: Final = 11
+_AXES_PX: Final = 70
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class LinesLook:
         y_title: title of the y axis, with its unit.
         band: a range of y that is shaded behind the lines, or None.
         log_y: logarithmic y axis.
-        height: of the plot in pixels.
+        height: of the chart in pixels.
     """
 
     y_title: str
@@ -72,7 +73,7 @@ def many_lines_spec(look: LinesLook) -> Spec:
     depth = {
         "field": "place",
         "type": "quantitative",
-        "scale": {"domain": [0, 1]},
+        "scale": {"domain": [-0.5, 1]},  # the faintest colours are too near the page's
         "legend": {
             "title": "depth",
             "orient": "right",
@@ -169,7 +170,7 @@ def depth_spec(look: DepthLook) -> Spec:
         "scale": range_scale("x", _kind(look.log)),
     }
     num = max(len(look.layers), 1)
-    height = min(num * _ROW_PX, _MAX_DEPTH_PX)
+    height = min(num * _ROW_PX, _MAX_DEPTH_PX) + _AXES_PX
     y = {
         "field": "layer",
         "type": "nominal",
@@ -177,7 +178,7 @@ def depth_spec(look: DepthLook) -> Spec:
         "axis": {
             "title": None,
             "labelLimit": 260,
-            "labelOverlap": height / num < _FONT_PX,
+            "labelOverlap": num * _FONT_PX > _MAX_DEPTH_PX,
             "grid": True,
             "gridOpacity": 0.35,
             "ticks": False,

@@ -36,7 +36,7 @@ def path_spec(x_title: str, y_title: str, tip: str, height: int = 340) -> Spec:
     order = {"field": "order", "type": "quantitative"}
     legend = {"title": "step", "orient": "right", "gradientLength": 120, "format": ",d", "tickCount": 4}
     line = {"type": "line", "strokeWidth": 1.2, "color": "#808080", "opacity": 0.6, "tooltip": None}
-    dot = {"type": "point", "filled": True, "size": 60, "opacity": 1}
+    dot = {"type": "point", "filled": True, "size": 64, "opacity": 1, "stroke": "#808080", "strokeWidth": 0.8}
     text = {"type": "text", "dy": -11, "fontSize": 12, "fontWeight": 600, "color": "#808080", "tooltip": None}
     tips = [{"field": "told", "type": "nominal", "title": tip}]
     return _whole(

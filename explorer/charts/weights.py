@@ -102,12 +102,14 @@ def block_size(num_rows: int, num_columns: int, max_pixels: int = MAX_PIXELS) ->
 
 
 class Mosaic(NamedTuple):
-    """Filters of a convolution side by side: one row of tiles per output channel, one column per input channel.
+    """Filters of a convolution side by side.
 
     Attributes:
         values: float32 `[rows, columns]`, with NaN between the tiles.
         first_out, num_out, num_in: output channels from `first_out` on and input channels (from 0) that are drawn.
         tile: height and width of a filter.
+        out_is_x: output channels stand from left to right and input channels from top to bottom, which few input
+            channels ask for; otherwise the other way round.
     """
 
     values: Floats
@@ -115,6 +117,7 @@ class Mosaic(NamedTuple):
     num_out: int
     num_in: int
     tile: tuple[int, int]
+    out_is_x: bool
 
 
 def mosaic(weight: npt.NDArray[Any], first_out: int = 0) -> Mosaic:
@@ -132,12 +135,15 @@ def mosaic(weight: npt.NDArray[Any], first_out: int = 0) -> Mosaic:
     width = shown.shape[-1]
     tiles = shown.reshape(*shown.shape[:2], -1, width)
     num_out, num_in, height, _ = tiles.shape
-    out = np.full((num_out * (height + 1) - 1, num_in * (width + 1) - 1), np.nan, np.float32)
-    for row in range(num_out):
-        for column in range(num_in):
+    out_is_x = 2 * num_in <= num_out
+    placed = tiles.swapaxes(0, 1) if out_is_x else tiles
+    num_rows, num_columns = placed.shape[:2]
+    out = np.full((num_rows * (height + 1) - 1, num_columns * (width + 1) - 1), np.nan, np.float32)
+    for row in range(num_rows):
+        for column in range(num_columns):
             y, x = row * (height + 1), column * (width + 1)
-            out[y : y + height, x : x + width] = tiles[row, column]
-    return Mosaic(out, first_out, num_out, num_in, (height, width))
+            out[y : y + height, x : x + width] = placed[row, column]
+    return Mosaic(out, first_out, num_out, num_in, (height, width), out_is_x)
 
 
 def reach(values: npt.NDArray[Any]) -> float:

@@ -10,6 +10,8 @@ from explorer.errors import DamagedFile, FileError
 from explorer.storage import layout, records, segments
 from explorer.storage.layout import SegmentFile
 from explorer.storage.live import JournalReader
+from explorer.storage.probes import list_probe_files
+from explorer.storage.snapshot_files import open_snapshot_file
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,18 @@ def iter_findings(run_dir: Path) -> Iterator[Finding]:
                 continue  # a journal that became a segment while we looked
             except FileError as error:
                 yield Finding(error.path, error.reason)
+    yield from _check_probes(run_dir)
+
+
+def _check_probes(run_dir: Path) -> Iterator[Finding]:
+    for probe in list_probe_files(run_dir):
+        try:
+            with open_snapshot_file(probe.path) as opened:
+                opened.check()
+        except FileNotFoundError:
+            continue
+        except FileError as error:
+            yield Finding(error.path, error.reason)
 
 
 def _check_records(run_dir: Path) -> Iterator[Finding]:

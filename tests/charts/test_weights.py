@@ -81,16 +81,25 @@ def test_a_mosaic_has_a_tile_for_each_filter_with_a_gap_between():
     assert np.isnan(found.values[:, 2]).all()
 
 
+def test_few_input_channels_stand_below_each_other():
+    weight = np.arange(8 * 1 * 3 * 3, dtype=np.float32).reshape(8, 1, 3, 3)
+    found = mosaic(weight)
+    assert found.out_is_x
+    assert found.values.shape == (3, 8 * 4 - 1)
+    np.testing.assert_array_equal(found.values[:, 20:23], weight[5, 0])
+
+
 def test_filters_beyond_the_first_32_are_reached_by_their_number():
     weight = np.zeros((100, 64, 3, 3), np.float32)
     weight[99, 0] = 7.0
     found = mosaic(weight, first_out=90)
     assert (found.first_out, found.num_out, found.num_in) == (90, 10, 32)
     assert found.values[9 * 4, 0] == 7.0
+    assert not found.out_is_x
 
 
 def test_kernels_of_one_and_three_sizes_are_rows_and_stacks():
-    assert mosaic(np.zeros((2, 1, 5))).tile == (1, 5)
+    assert mosaic(np.zeros((2, 2, 5))).tile == (1, 5)
     assert mosaic(np.zeros((2, 1, 2, 3, 4))).tile == (6, 4)
 
 
