@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         RecorderWarning as RecorderWarning,
         RootError as RootError,
         RunNotFound as RunNotFound,
+        SnapshotNotFound as SnapshotNotFound,
+        TensorNotFound as TensorNotFound,
         UnsupportedFormat as UnsupportedFormat,
         UsageError as UsageError,
     )
@@ -39,6 +41,8 @@ _HOME = {
             "RecorderWarning",
             "RootError",
             "RunNotFound",
+            "SnapshotNotFound",
+            "TensorNotFound",
             "UnsupportedFormat",
             "UsageError",
         ),

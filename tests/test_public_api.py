@@ -15,6 +15,8 @@ NAMES = [
     "RecorderWarning",
     "RootError",
     "RunNotFound",
+    "SnapshotNotFound",
+    "TensorNotFound",
     "UnsupportedFormat",
     "UsageError",
     "__version__",

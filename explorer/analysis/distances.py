@@ -165,9 +165,9 @@ def bridge_areas(reference: Histograms) -> Floats:
     sqrt(1/N + 1/M) times that area is the limit of the Wasserstein distance of two samples of F. Its mean and variance
     follow from those of the bridge at fixed shares t, weighted with the distance of the quantiles between them. Its
     99 % point is the mean plus 3.1 standard deviations, to 3 % for 16 distributions from uniform and normal to
-    Student's t3, sparse and two-valued ones; the few shares add 2 % to that, 10 % at spikes and heavy tails. A row of few
-    values knows its tails badly: with 200 of them the level is 8 % too low for a normal distribution and 20 % for t3,
-    with 1,000 it is 1 % and 7 %.
+    Student's t3, sparse and two-valued ones; the few shares add 2 % to that, 10 % at spikes and heavy tails. Few values
+    tell little of their tails: with 200 the level is 8 % too low for a normal distribution and 20 % for t3, with 1,000
+    it is 1 % and 7 %.
     """
     rank = np.rint(_TIMES * np.maximum(finite_counts(reference) - 1, 0)[:, None]).astype(np.int64)
     width = np.diff(order_statistics(reference, rank), axis=1)

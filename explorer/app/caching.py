@@ -60,5 +60,5 @@ def series_store() -> SeriesStore:
 
 @st.cache_resource(show_spinner=False)
 def tensor_store() -> TensorStore:
-    """Return the store of statistics of tensors that have been read, one for all sessions."""
+    """Return the store of histograms and statistics that have been read, one for all sessions."""
     return TensorStore()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.errors import FileError
-from explorer.recording.totals import Totals
+from explorer.recording.totals import Totals, write_summary
 from explorer.storage import layout, process, records, segments
 from explorer.storage.disk import Disk
 from explorer.storage.layout import RunPaths, SegmentFile, SegmentName
@@ -57,8 +57,7 @@ def _settle(paths: RunPaths, attempt: int, rank: int, disk: Disk) -> None:
     if summary.get("state") == "running":
         summary["state"] = "killed"
     summary |= {"last_step": totals.last_step, "rows": totals.rows, "scalars": totals.scalars}
-    summary["metrics"] = totals.encode()
-    records.write_json(paths.summary_json(attempt, rank), summary, disk=disk, sync=True)
+    write_summary(paths.summary_json(attempt, rank), summary, totals, disk=disk, sync=True)
 
 
 def _summary(paths: RunPaths, attempt: int, rank: int) -> dict[str, Any]:

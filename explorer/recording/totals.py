@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from explorer.storage import columns
+from explorer.storage.disk import Disk
 from explorer.storage.journal_scan import ShapeRows
-from explorer.storage.records import encode_number
+from explorer.storage.records import encode, encode_number
 
 Number = float | int
 
@@ -48,6 +51,8 @@ class Totals:
 
     def __init__(self) -> None:
         self.metrics: dict[str, Total] = {}
+        self._texts: dict[str, bytes] = {}
+        self._changed: dict[str, Total] = {}
         self.rows = 0
         self.scalars = 0
         self.last_step: int | None = None
@@ -59,7 +64,7 @@ class Totals:
             self.rows += len(rows.order)
             self.scalars += len(rows.order) * len(rows.shape.names)
             for index, name in enumerate(rows.shape.names):
-                _add(self.metrics.setdefault(name, Total()), rows.steps, rows.column(index))
+                _add(self._total(name), rows.steps, rows.column(index))
             if int(rows.order[-1]) > newest:
                 newest = int(rows.order[-1])
                 self.last_step = int(rows.steps[-1])
@@ -74,11 +79,30 @@ class Totals:
             there = columns.validity(column)
             self.scalars += int(there.sum())
             if there.any():
-                _add(self.metrics.setdefault(name, Total()), steps[there], columns.numbers(column)[there])
+                _add(self._total(name), steps[there], columns.numbers(column)[there])
 
-    def encode(self) -> dict[str, list[Number | str | None]]:
-        """The `metrics` of a summary."""
-        return {name: total.encode() for name, total in self.metrics.items()}
+    def _total(self, name: str) -> Total:
+        total = self.metrics.get(name)
+        if total is None:
+            total = self.metrics[name] = Total()
+        self._changed[name] = total
+        return total
+
+    def json(self) -> bytes:
+        """The `metrics` of a summary. Only those that have changed are made anew, one by one.
+
+        With a hundred thousand metrics the whole in one call would hold the interpreter for 0.2 s.
+        """
+        for name, total in self._changed.items():
+            self._texts[name] = encode(name) + b":" + encode(total.encode())
+        self._changed.clear()
+        return b"{" + b",".join(self._texts.values()) + b"}"
+
+
+def write_summary(path: Path, summary: dict[str, Any], totals: Totals, *, disk: Disk, sync: bool) -> None:
+    """Replace a summary: its members, then `metrics`, which listing runs does not parse. Raises OSError."""
+    members = encode({key: value for key, value in summary.items() if key != "metrics"})
+    disk.write_file(path, members[:-1] + b',"metrics":' + totals.json() + b"}", sync=sync)
 
 
 def _add(total: Total, steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> None:

@@ -22,7 +22,7 @@ from explorer.recording.run_folder import RunFolder, now
 from explorer.recording.stream import Row, Stream
 from explorer.recording.system import SystemSampler
 from explorer.recording.tasks import Task
-from explorer.recording.totals import Totals
+from explorer.recording.totals import Totals, write_summary
 from explorer.recording.transfer import Transfers
 from explorer.recording.values import clean_text
 from explorer.storage import layout, records
@@ -273,7 +273,10 @@ class Writer(threading.Thread):
             self._save_attempt()
         self._heartbeat += 1
         path = self._folder.paths.summary_json(self._folder.attempt, self._folder.rank)
-        records.write_json(path, self._summary(), disk=self._disk, sync=sync)
+        began = time.thread_time()
+        write_summary(path, self._summary(), self._totals, disk=self._disk, sync=sync)
+        # With very many metrics it takes a while: never more than a twentieth of a core.
+        self._due["summary"] = time.monotonic() + max(SUMMARY_S, 20 * (time.thread_time() - began))
 
     def _summary(self) -> dict[str, Any]:
         run = self._folder.run
@@ -298,7 +301,6 @@ class Writer(threading.Thread):
             "warnings": self._notices.messages,
             "overhead": self.describe_overhead(),
             **{task.name: task.describe() for task in self.tasks},
-            "metrics": self._totals.encode(),
         }
 
     def _finish(self) -> None:

@@ -52,6 +52,7 @@ class SealedFile:
         path: the file.
         meta: the index; its format version has been checked, its other claims have not.
         size: bytes of the file.
+        identity: (size in bytes, modification time in ns, inode) of the file that is open.
         chunks: all column chunks, row group by row group.
     """
 
@@ -61,6 +62,7 @@ class SealedFile:
         if not stat.S_ISREG(found.st_mode):
             raise DamagedFile(path, "is not a regular file")
         self.size = found.st_size
+        self.identity = (found.st_size, found.st_mtime_ns, found.st_ino)
         end = read_end(self.size, self.read_at)
         self.meta, self.chunks = end.meta, end.chunks
         self._footer, self._end_of_pages = end.footer, end.end_of_pages

@@ -44,13 +44,14 @@ class TensorSegment:
 
     Attributes:
         meta: its index.
+        identity: (size in bytes, modification time in ns, inode) of the file that is open.
         num_rows: rows.
         tensors: what it holds, by kind and name; their rows follow each other.
     """
 
     def __init__(self, file: SealedFile) -> None:
         self._file = file
-        self.meta = file.meta
+        self.meta, self.identity = file.meta, file.identity
         self.tensors = _spans(file)
         self.num_rows: int = self.meta["rows"]
 
