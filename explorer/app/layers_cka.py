@@ -29,6 +29,9 @@ THEN: Final = "then"
 _BETWEEN: Final = {"layers": "Layers of a step", "steps": "Steps of a layer", "runs": "Two runs"}
 MAX_LAYERS: Final = 48
 MAX_STEPS: Final = 40
+_SIDE_PX: Final = 560
+_NAMES_PX: Final = 90
+_SHORT: Final = 6  # characters that fit under a column
 _NO_PROBES: Final = (
     "No probe of this run is recorded. Call `rec.probe(model, batch)` now and then in the training loop, with the same "
     "batch each time (about 100 examples): one forward pass in evaluation mode, nothing else changes."
@@ -157,31 +160,44 @@ def _draw(rows: Side, columns: Side, title: str, key: tuple[object, ...], info: 
         st.info(f"Debiased CKA needs at least {MIN_EXAMPLES} examples; this probe has fewer.", icon=":material/labs:")
         return
     values = derived(("cka", *key), lambda: cka([(rows.values, columns.values)]))
-    height = int(min(max(len(rows.names) * 22, 160), 640))
+    px = min(max(_SIDE_PX / max(values.shape), 12.0), 44.0)
+    height = max(round(values.shape[0] * px), 90)
+    low = lowest_colour(values)
     look = PictureLook(
         tips=(rows.title, columns.title, "CKA"), height=height, x_title=columns.title, y_title=rows.title, legend="CKA",
-        y_extent=70, slant=True,
+        y_extent=_NAMES_PX, slant=max(map(len, columns.names)) > _SHORT,
     )  # fmt: skip
     bad = int((~np.isfinite(values)).sum())
-    parts = [f"{values.shape[0]:,} × {values.shape[1]:,}", *notes, "colours from 0 to 1"]
+    parts = [f"{values.shape[0]:,} × {values.shape[1]:,}", *notes, f"colours from {low:.1f} to 1"]
     parts += [f"{bad:,} undefined in pink: a layer whose outputs are all equal, or not finite"] if bad else []
     card = PictureCard(
         title=title,
         key=f"layers_cka_{info.run_id}_{key[0]}",
         caption=" · ".join(parts),
         look=look,
+        width=max(round(values.shape[1] * px), 240) + _NAMES_PX + 60,
         help=_ABOUT,
         make_csv=lambda: grid_csv(rows.names, columns.names, values, "CKA"),
         code=_code(info),
     )
     picture_card(
         values,
-        (0.0, 1.0),
+        (low, 1.0),
         _cells(rows, columns, values),
-        name_ticks(columns.names, 1_000),
+        name_ticks(columns.names, round(values.shape[1] * px)),
         name_ticks(rows.names, height),
         card,
     )
+
+
+def lowest_colour(values: Floats) -> float:
+    """Return the value that has the first colour: the smallest one rounded down to a tenth, from 0 to 0.9.
+
+    >>> lowest_colour(np.array([0.74, 1.0])), lowest_colour(np.array([-0.1])), lowest_colour(np.array([np.nan]))
+    (0.7, 0.0, 0.0)
+    """
+    finite = values[np.isfinite(values)]
+    return float(np.clip(np.floor(finite.min() * 10) / 10, 0.0, 0.9)) if finite.size else 0.0
 
 
 def _cells(rows: Side, columns: Side, values: Floats) -> Cells:

@@ -56,7 +56,7 @@ def compare(layers: Layers, infos: Sequence[RunInfo], labels: Mapping[str, str])
     else:
         step = pick_step("Step", links.STEP, grid.steps.tolist())
         title = f"{STATISTICS[key].title}, step {step:,}"
-        series = [(f"step {step:,}", grid.names, at_step(grid, step))]
+        series = [("value", grid.names, at_step(grid, step))]
         _depth(title, layers, grid, key, series)
 
 
@@ -79,12 +79,12 @@ def _steps(layers: Layers, grid: Grid, key: str) -> None:
         second = pick_step("To step", links.STEP, steps)
     before, after = at_step(grid, first), at_step(grid, second)
     what = STATISTICS[key]
-    series = [(f"step {first:,}", grid.names, before), (f"step {second:,}", grid.names, after)]
+    series = [("from step", grid.names, before), ("to step", grid.names, after)]
     if first == second:
         st.info("Both sides are the same step. Choose two.", icon=":material/compare_arrows:")
     chart, table = st.columns([3, 2])
     with chart:
-        _depth(f"{what.title}: step {first:,} and {second:,}", layers, grid, key, series)
+        _depth(f"{what.title}: from step {first:,} to {second:,}", layers, grid, key, series)
     with table:
         change_table(grid.names, before, after, (f"step {first:,}", f"step {second:,}"))
 

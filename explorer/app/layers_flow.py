@@ -46,7 +46,7 @@ def flow(layers: Layers) -> None:
     values = np.ma.filled(grid.values[:, place], np.nan)
     code = pandas_lines(grid.names, "grad_norm", {layers.label: str(layers.info.path)})
     title = f"Gradient norm by depth, step {step:,}"
-    series = [(f"step {step:,}", grid.names, values)]
+    series = [("gradient norm", grid.names, values)]
     depth_card(title, f"layers_flow_{layers.info.run_id}", series, "gradient norm (L2)", log=True, code=code)
     st.markdown(flow_text(values))
     draw_grid(
@@ -100,7 +100,8 @@ def depth_card(
     Args:
         title: above the chart, plain text.
         key: of the chart.
-        series: label, names of layers in model order, and float64 value of each.
+        series: label (the same for every step, or each step would be another chart), names of layers in model order,
+            and float64 value of each.
         axis: title of the x axis.
         log: logarithmic x axis.
         code: pandas lines, or None.
@@ -119,7 +120,11 @@ def depth_card(
     labels = tuple(dict.fromkeys(label for _, label, _ in rows))
     look = DepthLook(
         layers=tuple(dict.fromkeys(plain(name, 80) for name in names)),
-        series=CurveLook(domain=domain({label: place for place, label in enumerate(labels)}), shown=labels),
+        series=CurveLook(
+            domain=domain({label: place for place, label in enumerate(labels)}),
+            shown=labels,
+            max_legend=6 if len(labels) > 1 else 0,
+        ),
         title=axis,
         log=log,
         rule=rule,

@@ -46,8 +46,8 @@ class ProbeMethods:
                 the blocks of every ModuleList.
 
         Returns:
-            Whether it was taken. It is not when recording is off or ended, on ranks other than 0, when two probes are
-            still waiting for the disk, and when the model failed on the batch, which is said and counted.
+            Whether it was taken. It is not when recording is off or ended, on ranks other than 0, when the disk has
+            not taken the probes before it, and when the model failed on the batch, which is said and counted.
 
         Raises:
             UsageError: an argument is of the wrong type, or `step` is negative.

@@ -25,6 +25,9 @@ from explorer.storage.probes import HASH_OF_PROBE, ROLE, probe_path
 from explorer.storage.snapshots import SnapshotTensor, write_snapshot
 
 MAX_WAITING: Final = 2
+"""Probes of any size that wait for the disk; of small ones there are more, for their steps are quicker than a disk."""
+MAX_SMALL_WAITING: Final = 64
+SMALL_BYTES: Final = 64 << 20
 MAX_SKIPPED: Final = 20
 
 
@@ -36,6 +39,11 @@ class _Waiting:
     inputs: Sequence[Tensor]
     kept: Mapping[str, Tensor]
     events: Sequence[Any]
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that its tensors take."""
+        return sum(one.numel() * one.element_size() for one in (*self.inputs, *self.kept.values()))
 
 
 class Probes:
@@ -69,7 +77,7 @@ class Probes:
         step = clean_step(step)
         if step < 0:
             raise UsageError(f"probe() expects a step of at least 0; found {step}")
-        if len(self._waiting) >= MAX_WAITING:
+        if self._is_full():
             self._lose("full", f"the probe of step {step} was left out: the disk is slower than the probes come")
             return False
         if any(tensor.is_cuda for tensor in tensors_of(batch)) and torch.cuda.is_current_stream_capturing():
@@ -121,6 +129,12 @@ class Probes:
             "last_ms": round(self._last_ms, 3),
             "skipped": self._skipped,
         }
+
+    def _is_full(self) -> bool:
+        if len(self._waiting) < MAX_WAITING:
+            return False
+        num_bytes = sum(one.num_bytes for one in list(self._waiting))
+        return len(self._waiting) >= MAX_SMALL_WAITING or num_bytes > SMALL_BYTES
 
     def _has_arrived(self, waiting: _Waiting) -> bool:
         if waiting.events:

@@ -16,6 +16,7 @@ from torch import nn
 from explorer import Recorder
 from explorer.errors import DamagedFile, ProbeNotFound, RecorderWarning, UsageError
 from explorer.reading.probes import list_probes, read_probe
+from explorer.recording.probing import task
 from explorer.storage.disk import Disk
 from explorer.storage.verify import verify_run
 
@@ -143,7 +144,9 @@ def test_a_recorder_that_is_off_or_closed_records_nothing(tmp_path):
     assert list_probes(rec.path) == list_probes(second.path) == []
 
 
-def test_a_full_disk_keeps_the_probe_until_there_is_room(tmp_path):
+def test_a_full_disk_keeps_the_probe_until_there_is_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(task, "SMALL_BYTES", 100)
+
     class Full(Disk):
         full = True
 
@@ -154,10 +157,9 @@ def test_a_full_disk_keeps_the_probe_until_there_is_room(tmp_path):
 
     from explorer.recording.notices import Notices
     from explorer.recording.overhead import Overhead
-    from explorer.recording.probing.task import Probes
 
     disk = Full()
-    probes = Probes(tmp_path, 1, 0, disk, Notices(), Overhead(lambda: None))
+    probes = task.Probes(tmp_path, 1, 0, disk, Notices(), Overhead(lambda: None))
     model, batch = make_model(), torch.zeros(2, 6)
     assert probes.take(model, batch, 0, "*")
     with pytest.raises(OSError, match="No space"):
@@ -170,6 +172,13 @@ def test_a_full_disk_keeps_the_probe_until_there_is_room(tmp_path):
     probes.finish()
     assert [one.step for one in list_probes(tmp_path)] == [0, 1]
     assert (probes.describe()["written"], probes.describe()["lost"]) == (2, 1)
+
+
+def test_probes_of_a_small_model_may_come_faster_than_a_disk(tmp_path):
+    model, batch = make_model(), torch.zeros(2, 6)
+    with record(tmp_path) as rec:
+        assert all(rec.probe(model, batch, step=step) for step in range(20))
+    assert len(list_probes(rec.path)) == 20
 
 
 def test_the_summary_tells_what_a_probe_costs_and_what_it_left_out(tmp_path):
