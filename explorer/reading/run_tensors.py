@@ -83,7 +83,7 @@ class _Known:
         try:
             with open_tensor_segment(self.file.path) as segment:
                 size, mtime_ns, inode = segment.identity
-                self.file = SegmentFile(self.file.path, self.file.name, size, mtime_ns, inode)
+                self.file = self.file._replace(size=size, mtime_ns=mtime_ns, inode=inode)
                 self.spans = segment.tensors
                 return read(segment)
         except FileError as error:

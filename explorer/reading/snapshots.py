@@ -64,6 +64,7 @@ class SnapshotEntry:
         shape: sizes.
         num_bytes: bytes of its values.
         stored_step: the snapshot that holds the bytes because nothing changed since; None when this one does.
+        tied_to: the first name of the same tensor, when this is a further one.
     """
 
     name: str
@@ -72,6 +73,7 @@ class SnapshotEntry:
     shape: tuple[int, ...]
     num_bytes: int
     stored_step: int | None
+    tied_to: str | None
 
 
 class Snapshot:
@@ -249,7 +251,9 @@ def _newest(run_path: Path) -> list[SnapshotPath]:
 
 
 def _entry(name: str, stored: StoredTensor) -> SnapshotEntry:
-    return SnapshotEntry(name, stored.role, stored.dtype, stored.shape, stored.num_bytes, stored.stored_step)
+    return SnapshotEntry(
+        name, stored.role, stored.dtype, stored.shape, stored.num_bytes, stored.stored_step, stored.tied_to
+    )
 
 
 def _not_found(name: str, snapshot: Snapshot) -> str:

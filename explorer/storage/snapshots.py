@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from explorer.errors import UsageError
+from explorer.storage.crc import join_crc32
 from explorer.storage.disk import Disk
 from explorer.storage.ends import META_KEY, Chunk, encode_end, encode_index
 from explorer.storage.layout import FORMAT_VERSION, PARAMS, list_snapshot_files
@@ -36,7 +37,7 @@ from explorer.storage.plain_pages import (
 )
 from explorer.storage.snapshot_files import ITEM_BYTES, SCHEMA, open_snapshot_file
 
-__all__ = ["SnapshotTensor", "drop_snapshot", "snapshot_path", "write_snapshot"]
+__all__ = ["CHUNK_BYTES", "SnapshotTensor", "drop_snapshot", "snapshot_path", "write_snapshot"]
 
 CHUNK_BYTES: Final = 16 * 2**20
 GROUP_BYTES: Final = 2**20
@@ -58,6 +59,7 @@ class SnapshotTensor:
         stored_step: the earlier snapshot of the same attempt and rank that holds these bytes itself.
         crc32: of all bytes.
         aliases: further names of the very same tensor, such as of a weight that two layers share.
+        chunk_crc32s: of each 16 MB of `data`, when they are known already: they are not computed again then.
     """
 
     name: str
@@ -68,6 +70,7 @@ class SnapshotTensor:
     stored_step: int | None
     crc32: int
     aliases: tuple[str, ...] = ()
+    chunk_crc32s: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class _Row:
     tensor: SnapshotTensor
     chunk: int
     data: memoryview | None
+    crc32: int | None = None
 
 
 def snapshot_path(run_dir: Path, step: int, attempt: int, rank: int) -> Path:
@@ -205,9 +209,10 @@ class _Out:
             optional_bytes_page([row.data for row in rows]),
         ]
         chunks = []
+        known = {id(row.data): row.crc32 for row in rows if row.crc32 is not None}
         for page in pages:
             chunks.append(ColumnChunk(self._at, page.size, page.num_values, page.size))
-            self._write_page(page)
+            self._write_page(page, known)
         at = self._at - sum(_LENGTH_BYTES + len(row.data) for row in rows if row.data is not None)
         for row in rows:
             entry = self._index[row.tensor.name]
@@ -217,10 +222,14 @@ class _Out:
                 at += _LENGTH_BYTES + len(row.data)
         self._groups.append((len(rows), chunks))
 
-    def _write_page(self, page: Page) -> None:
+    def _write_page(self, page: Page, known: Mapping[int, int]) -> None:
+        """`known` holds checksums of parts by their id. Joining them pays off for large ones."""
         start, crc = self._at, 0
         for part in page.parts:
-            crc = zlib.crc32(part, crc)
+            if len(part) >= GROUP_BYTES and id(part) in known:
+                crc = join_crc32(crc, known[id(part)], len(part))
+            else:
+                crc = zlib.crc32(part, crc)
         self._put(page.parts)
         self._checksums.append((start, page.size, crc))
 
@@ -247,7 +256,8 @@ def _rows(tensor: SnapshotTensor) -> Iterator[_Row]:
         yield _Row(tensor, 0, None)
         return
     for chunk, start in enumerate(range(0, max(1, len(tensor.data)), CHUNK_BYTES)):
-        yield _Row(tensor, chunk, tensor.data[start : start + CHUNK_BYTES])
+        crc32 = tensor.chunk_crc32s[chunk] if tensor.chunk_crc32s is not None else None
+        yield _Row(tensor, chunk, tensor.data[start : start + CHUNK_BYTES], crc32)
 
 
 def drop_snapshot(

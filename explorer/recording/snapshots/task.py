@@ -18,7 +18,7 @@ from explorer.recording.snapshots.earlier import clean_up_earlier
 from explorer.recording.snapshots.host_buffers import BufferPool, Copies, HostBuffers
 from explorer.recording.snapshots.references import describe_reference
 from explorer.recording.snapshots.retention import Retention
-from explorer.recording.snapshots.unchanged import Fingerprint, StoredTensors, fingerprint
+from explorer.recording.snapshots.unchanged import Fingerprint, StoredTensors, fingerprint, whole_crc32
 from explorer.recording.transfer import DEVICE_TIMEOUT_S, LetOthersCapture
 from explorer.storage import snapshots as files
 from explorer.storage.disk import Disk
@@ -221,8 +221,8 @@ class SnapshotTask:
             else:
                 sources[entry.name] = step
             yield SnapshotTensor(
-                entry.name, entry.role, entry.dtype, entry.shape, data if step is None else None, step, mark.crc32,
-                entry.aliases,
+                entry.name, entry.role, entry.dtype, entry.shape, data if step is None else None, step,
+                whole_crc32(mark, len(data)), entry.aliases, mark.crc32s,
             )  # fmt: skip
 
     def _attend_now_and_then(self) -> None:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from explorer.storage.crc import join_all_crc32
+from explorer.storage.snapshots import CHUNK_BYTES
+
 # Below that, reading one more file would cost more than the bytes that it saves.
 MIN_SHARED_BYTES = 4_096
 
@@ -19,14 +22,14 @@ class Fingerprint:
 
     Attributes:
         dtype, shape: of the tensor.
-        crc32: of its bytes.
+        crc32s: of each 16 MB of its bytes.
         word_sum: sum of its bytes as 64-bit words, modulo 2^64; what is left over at the end counts as single bytes.
         aliases: further names of the tensor, which the snapshot that holds its bytes must know too.
     """
 
     dtype: str
     shape: tuple[int, ...]
-    crc32: int
+    crc32s: tuple[int, ...]
     word_sum: int
     aliases: tuple[str, ...] = ()
 
@@ -37,7 +40,15 @@ def fingerprint(dtype: str, shape: tuple[int, ...], data: memoryview, aliases: t
     words = np.frombuffer(data[:whole], np.uint64)
     rest = np.frombuffer(data[whole:], np.uint8)
     word_sum = (int(words.sum(dtype=np.uint64)) + int(rest.sum(dtype=np.uint64))) % 2**64
-    return Fingerprint(dtype, shape, zlib.crc32(data), word_sum, aliases)
+    starts = range(0, max(1, len(data)), CHUNK_BYTES)
+    crc32s = tuple(zlib.crc32(data[start : start + CHUNK_BYTES]) for start in starts)
+    return Fingerprint(dtype, shape, crc32s, word_sum, aliases)
+
+
+def whole_crc32(mark: Fingerprint, num_bytes: int) -> int:
+    """The CRC-32 of all bytes, of which there are so many."""
+    sizes = [min(CHUNK_BYTES, num_bytes - start) for start in range(0, max(1, num_bytes), CHUNK_BYTES)]
+    return join_all_crc32(zip(mark.crc32s, sizes, strict=True))
 
 
 class StoredTensors:
