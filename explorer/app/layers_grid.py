@@ -70,8 +70,7 @@ def draw_grid(
     what = STATISTICS[key]
     scaled = _scaled(grid.values, what.log)
     columns = step_columns(len(grid.names), grid.steps)
-    with np.errstate(invalid="ignore"):
-        pixels = np.ma.stack([scaled[:, part].mean(axis=1) for part in columns], axis=1)
+    pixels = column_means(scaled, columns)
     low, high = ends or grid_ends([grid], what.log)
     height = height or min(max(len(grid.names) * _ROW_PX, _MIN_PX), _MAX_PX)
     look = PictureLook(
@@ -82,11 +81,13 @@ def draw_grid(
         legend=what.title + (" (log scale)" if what.log else ""),
         y_extent=80,
     )
-    caption = [f"{len(grid.names):,} layers in model order, {grid.steps.size:,} steps"]
+    caption = [f"{len(grid.names):,} layers in model order, {grid.steps.size:,} recorded steps"]
     most = max(len(part) for part in columns)
     if most > 1:
         mean = "geometric mean" if what.log else "mean"
-        caption.append(f"each column the {mean} of up to {most:,} steps, the tooltip tells their range")
+        caption.append(f"each column the {mean} of up to {most:,} of them, the tooltip tells their range")
+    else:
+        caption.append("a column each, whatever lies between them")
     caption.append("colours from the 1 % to the 99 % point" if ends is None else "one colour scale for all runs")
     if what.log and (num := int((np.ma.filled(grid.values, 1.0) <= 0).sum())):
         caption.append(f"{num:,} values at or below 0 in pink")
@@ -109,6 +110,19 @@ def draw_grid(
         name_ticks(grid.names, height),
         card,
     )
+
+
+def column_means(values: np.ma.MaskedArray, columns: Sequence[Ints]) -> np.ma.MaskedArray:
+    """Return the mean of each row over the steps of each column, masked where none of them was recorded.
+
+    NaN stays NaN, so that it is seen; means of masked arrays would hide it.
+    """
+    starts = [int(part[0]) for part in columns]
+    there = ~np.ma.getmaskarray(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sums = np.add.reduceat(np.where(there, np.ma.getdata(values), 0.0), starts, axis=1)
+        counts = np.add.reduceat(there, starts, axis=1, dtype=np.int64)
+        return np.ma.array(sums / counts, mask=counts == 0)
 
 
 def _scaled(values: np.ma.MaskedArray, log: bool) -> np.ma.MaskedArray:

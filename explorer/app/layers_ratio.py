@@ -32,7 +32,8 @@ _NOT_RECORDED: Final = (
 
 def ratio(layers: Layers) -> None:
     """Draw the update ratio of all layers of a run."""
-    everything = [layer for layer in layers.rows if layer.group == "parameters"]
+    everything = [layer for layer in layers.rows if layer.group == "parameters" and layer.trainable is not False]
+    frozen = [layer.name for layer in layers.rows if layer.group == "parameters" and layer.trainable is False]
     weights = [layer for layer in everything if len(layer.shape) > 1]
     with_biases = linked.toggle(
         "Biases and scales too", BIASES, help="Tensors of one dimension: their ratios are far less regular."
@@ -45,6 +46,8 @@ def ratio(layers: Layers) -> None:
     code = pandas_lines(grid.names, "update_ratio", {layers.label: str(layers.info.path)})
     _lines(grid, layers.info.run_id, code)
     st.markdown(outside_text(grid))
+    if frozen:
+        st.caption(f"{count_text(len(frozen), 'frozen tensor')} left out: {name_list(frozen)}")
     title = "Update ratio by layer and step"
     draw_grid(grid, "update_ratio", f"layers_ratio_{layers.info.run_id}", title=title, code=code)
 

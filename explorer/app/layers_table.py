@@ -73,7 +73,7 @@ def choose(layers: Layers) -> list[str]:
     shown = [layer for layer in shown if layer.group == kind]
     rows = sort_rows([make_row(layer, layers.statistics) for layer in shown], order)
     _take_ticks()
-    picked = picked_names(layers)
+    picked = picked_names(layers, kind)
     if not rows:
         st.info("No layer matches the filter.", icon=":material/search_off:")
         return picked
@@ -88,14 +88,15 @@ def choose(layers: Layers) -> list[str]:
     return picked
 
 
-def picked_names(layers: Layers) -> list[str]:
-    """Return the picked layers that exist; when nobody picked any, the first weights of the model (at most four)."""
+def picked_names(layers: Layers, kind: str) -> list[str]:
+    """Return the picked layers that exist; when nobody picked any, the first weights or activations (at most four)."""
     text = state.get(PICKED)
     known = {layer.name for layer in layers.rows}
     if text is not None:
         return [name for name in links.split(text) if name in known][:MAX_LAYERS]
-    weights = [layer.name for layer in layers.rows if layer.group == "parameters" and len(layer.shape) > 1]
-    return (weights or [layer.name for layer in layers.rows])[:4]
+    shown = [layer for layer in layers.rows if layer.group == kind]
+    weights = [layer.name for layer in shown if len(layer.shape) > 1]
+    return (weights or [layer.name for layer in shown])[:4]
 
 
 def make_row(layer: Layer, statistics: LayerStatistics) -> Row:

@@ -9,7 +9,7 @@ import pytest
 
 from explorer.app.layers_curves import layer_curves, pandas_lines
 from explorer.app.layers_data import STATISTICS, from_table
-from explorer.app.layers_grid import grid_ends, statistic_grid
+from explorer.app.layers_grid import column_means, grid_ends, statistic_grid
 from explorer.app.layers_ratio import drawn_points, outside_text
 
 NAN = float("nan")
@@ -105,6 +105,15 @@ def test_colours_of_several_grids_share_their_ends(statistics):
     assert low == pytest.approx(np.log10(2.0), abs=0.02)
     assert high == pytest.approx(np.log10(8.0), abs=0.02)
     assert grid_ends([statistic_grid(statistics, [], "norm")], log=False) == (0.0, 1.0)
+
+
+def test_a_column_of_several_steps_is_their_mean_and_nan_is_not_hidden() -> None:
+    values = np.ma.array([[1.0, 3.0, 5.0], [NAN, 1.0, 1.0], [1.0, 1.0, 1.0]], mask=[[0, 0, 0], [0, 0, 0], [1, 1, 0]])
+    found = column_means(values, [np.array([0, 1]), np.array([2])])
+    assert found[0].tolist() == [2.0, 5.0]
+    assert np.isnan(found.data[1, 0])
+    assert not np.ma.getmaskarray(found)[1].any()
+    assert np.ma.getmaskarray(found)[2].tolist() == [True, False]
 
 
 def test_colour_is_the_layer_and_pattern_the_run(statistics):
