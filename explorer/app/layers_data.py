@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -108,11 +108,13 @@ class LayerStatistics:
         slices: (name, kind) to rows, steps ascending within.
         step: int64[n].
         columns: float64[n] each, NaN where nothing was recorded.
+        memo: what was made of these statistics, which never change, for all sessions.
     """
 
     slices: Mapping[tuple[str, str], slice]
     step: Ints
     columns: Mapping[str, Floats]
+    memo: dict[Hashable, Any] = field(default_factory=dict)
 
     def series(self, name: str, statistic: str) -> TensorSeries | None:
         """Return a statistic of a tensor without the steps at which it was not recorded; None when it never was.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,7 @@ _ROW_PX: Final = 15
 _MIN_PX: Final = 60
 _MAX_PX: Final = 620
 _NUM_TICKS: Final = 8
+_MAX_KEPT: Final = 16  # of 2 MB each where a hundred layers have a thousand steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +39,29 @@ class Grid:
     steps: Ints
     values: np.ma.MaskedArray
 
+    @cached_property
+    def columns(self) -> list[Ints]:
+        """Which steps each column of the picture stands for."""
+        return step_columns(len(self.names), self.steps)
+
+    @cached_property
+    def cells(self) -> Cells:
+        """What the tooltip tells."""
+        return _cells(self, self.columns)
+
 
 def statistic_grid(statistics: LayerStatistics, names: Sequence[str], key: str) -> Grid:
     """Return the statistic `key` of the layers that have it."""
+    what = ("grid", key, tuple(names))
+    if what not in statistics.memo:
+        if len(statistics.memo) >= _MAX_KEPT:
+            statistics.memo.clear()
+        statistics.memo[what] = _make_grid(statistics, names, key)
+    grid: Grid = statistics.memo[what]
+    return grid
+
+
+def _make_grid(statistics: LayerStatistics, names: Sequence[str], key: str) -> Grid:
     found = {name: series for name in names if (series := statistics.series(name, key)) is not None}
     steps = np.unique(np.concatenate([np.empty(0, np.int64), *(series.step for series in found.values())]))
     values = np.ma.array(np.zeros((len(found), steps.size)), mask=True)
@@ -69,7 +91,7 @@ def draw_grid(
     """Draw the grid of the statistic `key` under the chart key `chart`; `ends` for a scale that several share."""
     what = STATISTICS[key]
     scaled = _scaled(grid.values, what.log)
-    columns = step_columns(len(grid.names), grid.steps)
+    columns = grid.columns
     pixels = column_means(scaled, columns)
     low, high = ends or grid_ends([grid], what.log)
     height = height or min(max(len(grid.names) * _ROW_PX, _MIN_PX), _MAX_PX)
@@ -105,7 +127,7 @@ def draw_grid(
     picture_card(
         pixels,
         (low, high),
-        _cells(grid, columns),
+        grid.cells,
         _step_ticks(grid.steps, columns),
         name_ticks(grid.names, height),
         card,

@@ -68,10 +68,9 @@ def choose(layers: Layers) -> list[str]:
             orders = [key for key in _ORDERS if key in ("order", "name", "size") or key[5:] in _columns_of(kinds)]
             order = linked.select("Sort by", SORT, orders, "order", format_func=_ORDERS.__getitem__)
         kind = linked.segments("Of", WHAT, kinds, kinds[0]) if len(kinds) > 1 else kinds[0]
-    found = {f"{layer.name} {layer.type} {layer.shape_text} {layer.dtype}": layer for layer in layers.rows}
-    shown = [found[line] for line in matching(found, text)]
-    shown = [layer for layer in shown if layer.group == kind]
-    rows = sort_rows([make_row(layer, layers.statistics) for layer in shown], order)
+    made = _rows_of(layers, kind)
+    found = {f"{row.layer.name} {row.layer.type} {row.layer.shape_text} {row.layer.dtype}": row for row in made}
+    rows = sort_rows([found[line] for line in matching(found, text)], order)
     _take_ticks()
     picked = picked_names(layers, kind)
     if not rows:
@@ -97,6 +96,16 @@ def picked_names(layers: Layers, kind: str) -> list[str]:
     shown = [layer for layer in layers.rows if layer.group == kind]
     weights = [layer.name for layer in shown if len(layer.shape) > 1]
     return (weights or [layer.name for layer in shown])[:4]
+
+
+def _rows_of(layers: Layers, kind: str) -> list[Row]:
+    """The rows of the table, made once for these statistics and this record of the model."""
+    what = ("rows", kind, layers.rows)
+    memo = layers.statistics.memo
+    if what not in memo:
+        memo[what] = [make_row(layer, layers.statistics) for layer in layers.rows if layer.group == kind]
+    rows: list[Row] = memo[what]
+    return rows
 
 
 def make_row(layer: Layer, statistics: LayerStatistics) -> Row:
