@@ -21,6 +21,7 @@ from explorer.recording.run_folder import Identity, open_folder
 from explorer.recording.snapshots.methods import Plug, SnapshotMethods
 from explorer.recording.stream import Row, Stream, split_wide
 from explorer.recording.transfer import Transfers
+from explorer.recording.watching.methods import WatchMethods, WatchPlug
 from explorer.recording.writer import Writer
 from explorer.storage.disk import Disk
 from explorer.storage.journal import Header
@@ -29,7 +30,7 @@ CLOSE_TIMEOUT_S = 30.0
 MAX_WAITING_TRANSFERS = 16_384
 
 
-class Recorder(SnapshotMethods, ProbeMethods):
+class Recorder(WatchMethods, SnapshotMethods, ProbeMethods):
     """Records one process's part of a run. Use it as a context manager, or call `close()`.
 
     A call of `log()` puts one row into memory that survives the process (on a local disk) and returns: it waits for no
@@ -134,6 +135,11 @@ class Recorder(SnapshotMethods, ProbeMethods):
         self._snapshot_plug = Plug(
             folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead,
             self._writer.tasks, self._writer.attend, lambda: self.last_step, self._listen,
+        )  # fmt: skip
+        self._watch_plug = WatchPlug(
+            folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead,
+            header.wall_minus_monotonic_ns, self._writer.tasks, self._stream.put, lambda: self.last_step,
+            0 if folder.earlier_step is None else folder.earlier_step + 1,
         )  # fmt: skip
         self._exits = exits.ExitHooks(self)
         self._writer.start()
@@ -278,6 +284,7 @@ class Recorder(SnapshotMethods, ProbeMethods):
         self._interrupt()
         self._interrupt()  # for good: a call that is being timed may not take it back
         self._exits.remove()
+        self._end_watching()
         self._unplug_snapshots()
         writer.finish_as(state, error)
         writer.join(CLOSE_TIMEOUT_S)

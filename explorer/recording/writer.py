@@ -308,11 +308,11 @@ class Writer(threading.Thread):
         self._due.clear()
         steps: list[tuple[str, Callable[[], object]]] = [
             ("transfers", lambda: self._take_transfers(wait=True)),
+            *((f"finish {task.name}", task.finish) for task in self.tasks),  # before the rows: some add rows
             ("prepare", self._scalars.prepare),
             ("collect", self._collect),
             ("finish", self._finish_scalars),
             ("finish system", self._system.finish),
-            *((f"finish {task.name}", task.finish) for task in self.tasks),
             ("give up", self._give_up),
             ("describe", self._save_last_facts),
             ("summary", self._last_summary),
