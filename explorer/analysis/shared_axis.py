@@ -11,6 +11,8 @@ import numpy.typing as npt
 from explorer.analysis.densities import Scale, heat, shares_below
 from explorer.storage.bins import Histograms, concatenate
 
+__all__ = ["Histograms", "SharedAxis", "shared_axis"]
+
 Floats = npt.NDArray[np.float64]
 
 

@@ -25,7 +25,6 @@ Floats = npt.NDArray[np.float64]
 
 BETWEEN: Final = "between"  # keys of the address
 MODULE: Final = "module"
-THEN: Final = "then"
 _BETWEEN: Final = {"layers": "Layers of a step", "steps": "Steps of a layer", "runs": "Two runs"}
 MAX_LAYERS: Final = 48
 MAX_STEPS: Final = 40
@@ -125,7 +124,7 @@ def _runs(info: RunInfo, found: Sequence[ProbeInfo], infos: Sequence[RunInfo], l
     with middle:
         step = pick_step(f"Step of {esc(labels[info.run_id], 40)}", links.STEP, [one.step for one in found])
     with right:
-        other_step = pick_step(f"Step of {esc(labels[chosen], 40)}", THEN, [one.step for one in theirs])
+        other_step = pick_step(f"Step of {esc(labels[chosen], 40)}", links.THEN, [one.step for one in theirs])
     mine, their = _read(info, found, step), _read(others[chosen], theirs, other_step)
     if mine.sha256 != their.sha256:
         st.warning(

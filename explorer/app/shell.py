@@ -132,6 +132,8 @@ def pages() -> dict[str, list[StreamlitPage]]:
         "Inside the model": [
             _page("layers", "Layers", "layers"),
             _page("weights", "Weights", "difference"),
+            _page("distributions", "Distributions", "bar_chart"),
+            _page("drift", "Drift", "grid_on"),
         ],
     }
 

@@ -20,8 +20,7 @@ from explorer.app.csv_text import harmless
 from explorer.app.curve_card import export
 from explorer.app.layers_mapping import mismatch_texts
 from explorer.app.layers_table import count_text, name_list
-from explorer.app.names import esc, plain
-from explorer.app.run_tables import matching, unique_labels
+from explorer.app.names import esc, matching, plain, unique_labels
 from explorer.app.run_text import bytes_text
 from explorer.app.snapshot_values import MAX_TENSOR_BYTES, as_real, derived, identity, read_value
 from explorer.charts import arrow

@@ -87,7 +87,8 @@ def fan_tables(
     names = ["low", *(f"q{percent}" for percent in PERCENTS), "high"]
     label = arrow.codes(np.zeros(len(starts), np.int8), [series])
     x = arrow.column(step[starts].astype(np.float64))
-    fan = {name: arrow.column(np.ascontiguousarray(places[:, k]), missing[:, k]) for k, name in enumerate(names)}
+    short = places.astype(np.float32)  # a place is good to a hundredth of a pixel
+    fan = {name: arrow.column(np.ascontiguousarray(short[:, k]), missing[:, k]) for k, name in enumerate(names)}
     # Lines and bands need a neighbour: a sample between two empty ones, or the only one, would be nothing at all.
     few = np.flatnonzero(~missing[:, 0]) if len(starts) <= MAX_DOTS else np.empty(0, np.int64)
     dots = {

@@ -48,7 +48,7 @@ def fan_spec(domain: tuple[str, ...], titles: tuple[str, ...], height: int = 260
         titles: what the tooltip calls `at` and `t0` to `t3`.
         height: of the plot in pixels.
     """
-    x, colour = step_channel("x", grid=False), _colour(domain)
+    x, colour = step_channel("x"), _colour(domain)
 
     def band(low: str, high: str, opacity: float) -> Spec:
         encoding = {"x": x, "y": value_channel("y", low), "y2": {"field": high}, "color": colour}

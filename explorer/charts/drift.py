@@ -65,6 +65,7 @@ def drift_spec(num_rows: int, measure: str) -> Spec:
             "title": None,
             "labelLimit": _NAMES_PX,
             "labelOverlap": False,
+            "labelFlush": False,
             "domain": False,
             "ticks": False,
             "grid": False,
@@ -228,6 +229,8 @@ def _cells(
         "itself" if b - a == 1 else f"{step[a]:,} to {step[b - 1]:,}, the largest"
         for a, b in zip(first.tolist(), last.tolist(), strict=True)
     ]
+    names = list(dict.fromkeys(spans))
+    codes = np.array([names.index(span) for span in spans], np.int16)[column]
     return arrow.table(
         {
             "x": _small(edges[first[column]]),
@@ -235,7 +238,7 @@ def _cells(
             "layer": arrow.codes(rows.astype(np.int16), labels),
             "key": arrow.codes(rows.astype(np.int16), keys),
             "at": _small(step[k].astype(np.float64)),
-            "of": arrow.codes(column.astype(np.int16), spans),
+            "of": arrow.codes(codes, names),
             "drift": arrow.column(drift[rows, k].astype(np.float32)),
             "null": arrow.column(null[rows, k].astype(np.float32)),
         }

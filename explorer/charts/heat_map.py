@@ -42,7 +42,7 @@ _NUM_LEVELS: Final = (32, 16, 8)
 
 
 @lru_cache(maxsize=64)
-def heat_spec(titles: tuple[str, ...], height: int = 260, y_title: str | None = None) -> Spec:
+def heat_spec(titles: tuple[str, ...], height: int = 260) -> Spec:
     """Return the Vega-Lite specification of a heat map, whose data are the tables in `TABLES`; do not change it.
 
     The interval selection `brush` reports the steps that were dragged over.
@@ -50,7 +50,6 @@ def heat_spec(titles: tuple[str, ...], height: int = 260, y_title: str | None = 
     Args:
         titles: what the tooltip calls `at` and `t0` to `t3`.
         height: of the plot in pixels.
-        y_title: title of the value axis.
     """
     picture = {
         "x": step_channel("x"),
@@ -64,7 +63,7 @@ def heat_spec(titles: tuple[str, ...], height: int = 260, y_title: str | None = 
         "padding": {"left": 0, "top": 4, "right": 6, "bottom": 0},
         "params": strip_params(),
         "layer": [
-            layer("ticks", {"type": "rule", "opacity": 0, "tooltip": None}, {"y": value_channel("y", "at", y_title)}),
+            layer("ticks", {"type": "rule", "opacity": 0, "tooltip": None}, {"y": value_channel("y", "at")}),
             layer("image", {"type": "image", "aspect": False, "smooth": False, "tooltip": None}, picture),
             layer("view", {"type": "rule", "opacity": 0, "tooltip": None}, {"y": {"value": 0}}),
             layer("legend", {"type": "point", "opacity": 0, "tooltip": None}, legend_encoding("share of values")),
@@ -106,20 +105,20 @@ def strip_layer(titles: Sequence[str]) -> Spec:
     return layer("hover", {"type": "rect", "color": "#808080", "cursor": "crosshair"}, encoding, name=_STRIPS)
 
 
-def step_channel(field: str, title: str = "step", grid: bool = False) -> Spec:
+def step_channel(field: str) -> Spec:
     """Return the channel of steps, whose ends are in the table `view`."""
     ends = [
         {"expr": f"length(data('view')) ? data('view')[0].x_{end} : {default}"}
         for end, default in (("low", 0), ("high", 1))
     ]
     axis = {
-        "title": title,
+        "title": "step",
         "titlePadding": 4,
         "tickMinStep": 1,
         "tickCount": 7,
         "labelFlush": True,
         "labelOverlap": "greedy",
-        "grid": grid,
+        "grid": False,
         "format": ",d",
     }
     scale = {"type": "linear", "domain": ends, "nice": False, "zero": False}
