@@ -21,6 +21,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "recording": ({"storage", "errors"}, ARROW | {"torch", "psutil"}),
     "reading": ({"storage", "errors"}, ARROW | {"pandas"}),
     "analysis": ({"storage"}, {"numpy", "pandas", "scipy"}),
+    "inference": ({"reading", "storage", "errors"}, {"numpy", "torch"}),
     "charts": (set(), {"numpy", "pyarrow"}),
     "notebook": ({"reading", "analysis", "charts", "storage", "errors"}, {"altair", "numpy", "pyarrow"}),
     "app": (

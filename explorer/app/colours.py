@@ -26,6 +26,13 @@ DARK_RAMP = (
 # Of the same lightness, without a colour: what is there, but within chance.
 LIGHT_MUTED = ("#f3f4f6", "#b9bec6")
 DARK_MUTED = ("#1b2029", "#4b535f")
+# The same as chartDivergingColors there, for weights: below 0, above 0.
+LIGHT_DIVERGING = (
+    "#1d5fd1", "#4f84dc", "#86aae7", "#b9cff2", "#e6eefa", "#fbeadb", "#f6cda0", "#efaa60", "#e78a27", "#c96a00",
+)  # fmt: skip
+DARK_DIVERGING = (
+    "#6aa9ff", "#5187cc", "#3a6699", "#294869", "#1c2c3e", "#3b2c1b", "#664726", "#996632", "#cc8436", "#ffa02e",
+)  # fmt: skip
 # Line patterns of runs that share a colour, for charts (lengths in pixels) and for text.
 DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3))
 STROKES = ("━━", "╍╍", "┅┅", "┉┉")

@@ -19,6 +19,8 @@ PAGES: Final = {
     "metrics": "metrics",
     "run": "run",
     "compare": "compare",
+    "layers": "layers",
+    "weights": "weights",
     "distributions": "distributions",
     "drift": "drift",
 }
@@ -47,6 +49,9 @@ AGAINST: Final = "against"  # what a distribution is compared with: first, previ
 THEN: Final = "then"  # the step compared with, where AGAINST says step
 MEASURE: Final = "measure"  # wasserstein, ks, js_distance or psi
 ORDER: Final = "order"  # of layers: model, or changed for those first that changed most
+OTHER_RUN: Final = "with"  # the run that the one of `RUN` is compared with (Layers, Weights)
+BEFORE: Final = "before"  # steps of the two snapshots (Weights)
+AFTER: Final = "after"
 ARCHIVED: Final = "archived"  # whether archived runs are listed
 
 NO_RUNS: Final = "none"

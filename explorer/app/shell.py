@@ -130,6 +130,8 @@ def pages() -> dict[str, list[StreamlitPage]]:
             _page("compare", "Compare", "compare_arrows"),
         ],
         "Inside the model": [
+            _page("layers", "Layers", "layers"),
+            _page("weights", "Weights", "difference"),
             _page("distributions", "Distributions", "bar_chart"),
             _page("drift", "Drift", "grid_on"),
         ],

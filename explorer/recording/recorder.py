@@ -16,6 +16,7 @@ from explorer.recording.fast_path import make_log
 from explorer.recording.journal_file import can_map, wall_minus_monotonic_ns
 from explorer.recording.notices import Notices
 from explorer.recording.overhead import Overhead
+from explorer.recording.probing.methods import ProbeMethods
 from explorer.recording.run_folder import Identity, open_folder
 from explorer.recording.snapshots.methods import Plug, SnapshotMethods
 from explorer.recording.stream import Row, Stream, split_wide
@@ -29,7 +30,7 @@ CLOSE_TIMEOUT_S = 30.0
 MAX_WAITING_TRANSFERS = 16_384
 
 
-class Recorder(WatchMethods, SnapshotMethods):
+class Recorder(WatchMethods, SnapshotMethods, ProbeMethods):
     """Records one process's part of a run. Use it as a context manager, or call `close()`.
 
     A call of `log()` puts one row into memory that survives the process (on a local disk) and returns: it waits for no

@@ -1,0 +1,1 @@
+"""Recorded models as PyTorch has them. The only part besides recording that imports torch."""
