@@ -10,6 +10,7 @@ from pathlib import Path
 
 FLOOR, TENSORBOARD, TRACKIO, CSV = "Floor", "TensorBoard", "Trackio", "CSVLogger"
 OTHERS = (FLOOR, TENSORBOARD, TRACKIO, CSV)
+SCIPY = "SciPy loop"
 COLUMN = {"floor": FLOOR, "tensorboard": TENSORBOARD, "trackio": TRACKIO, "csvlogger": CSV}
 
 Values = Sequence[float] | str
@@ -87,8 +88,10 @@ def spread(values: Values) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A Markdown table, then its notes."""
-    lines = ["| | Explorer | Target | " + " | ".join(OTHERS) + " |", "| --- " * (len(OTHERS) + 3) + "|"]
+    """A Markdown table, then its notes. Columns are the usual ones, or the rows' own where those are others."""
+    brought = tuple(dict.fromkeys(other for row in rows for other in row.others))
+    others = brought if set(brought) - set(OTHERS) else OTHERS
+    lines = ["| | Explorer | Target | " + " | ".join(others) + " |", "| --- " * (len(others) + 3) + "|"]
     notes: list[str] = []
     for row in rows:
         mark = ""
@@ -96,7 +99,7 @@ def table(rows: Sequence[Row]) -> str:
             if row.note not in notes:
                 notes.append(row.note)
             mark = f" [{notes.index(row.note) + 1}]"
-        cells = [row.what + mark, f"**{spread(row.ours)}**", _verdicts(row), *(_cell(row, other) for other in OTHERS)]
+        cells = [row.what + mark, f"**{spread(row.ours)}**", _verdicts(row), *(_cell(row, other) for other in others)]
         lines.append("| " + " | ".join(cells) + " |")
     lines += [""] + [f"[{number}] {note}  " for number, note in enumerate(notes, 1)] if notes else []
     return "\n".join(lines).rstrip()

@@ -4,6 +4,8 @@ ExplorerError
 ├── UsageError          a wrong argument of ours; also a ValueError
 ├── RunNotFound         no run under that path or id; also a LookupError
 ├── MetricNotFound      the run has no such metric; also a LookupError
+├── TensorNotFound      the run, or one of its snapshots, has no such tensor; also a LookupError
+├── SnapshotNotFound    the run has no snapshot of that step; also a LookupError
 ├── RootError           the folder of runs cannot be read
 └── FileError           something about one file; has `.path` and `.reason`
     ├── DamagedFile         torn, cut, flipped, foreign or hostile
@@ -29,6 +31,14 @@ class RunNotFound(ExplorerError, LookupError):
 
 class MetricNotFound(ExplorerError, LookupError):
     """The run has no metric of this name."""
+
+
+class TensorNotFound(ExplorerError, LookupError):
+    """The run, or one of its snapshots, has no tensor of this name."""
+
+
+class SnapshotNotFound(ExplorerError, LookupError):
+    """The run has no snapshot of this step."""
 
 
 class RootError(ExplorerError):

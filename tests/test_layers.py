@@ -20,7 +20,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "storage": ({"errors"}, ARROW),
     "recording": ({"storage", "errors"}, ARROW | {"torch", "psutil"}),
     "reading": ({"storage", "errors"}, ARROW | {"pandas"}),
-    "analysis": (set(), {"numpy", "pandas", "scipy"}),
+    "analysis": ({"storage"}, {"numpy", "pandas", "scipy"}),
     "charts": (set(), {"numpy", "pyarrow"}),
     "notebook": ({"reading", "analysis", "charts", "storage", "errors"}, {"altair", "numpy", "pyarrow"}),
     "app": (
@@ -75,6 +75,13 @@ def test_every_folder_is_a_layer_that_has_rules():
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE.parent)))
 def test_a_module_imports_only_what_its_layer_may(path):
     assert forbidden(path) == []
+
+
+def test_analysis_knows_bins_and_nothing_else_of_the_format():
+    users = [path for path in modules() if layer_of(path) == "analysis"]
+    ours = {name for path in users for name in imported(path) if name.startswith("explorer.storage")}
+    assert ours
+    assert {name.rpartition(".")[0] for name in ours} == {"explorer.storage.bins"}
 
 
 def test_only_the_page_script_and_the_app_import_streamlit():

@@ -9,12 +9,17 @@ from explorer import errors
 
 NAMES = [
     "DamagedFile",
+    "EarlyThenEvery",
+    "Every",
     "ExplorerError",
+    "LogSpaced",
     "MetricNotFound",
     "Recorder",
     "RecorderWarning",
     "RootError",
     "RunNotFound",
+    "SnapshotNotFound",
+    "TensorNotFound",
     "UnsupportedFormat",
     "UsageError",
     "__version__",

@@ -1,1 +1,1 @@
-"""Tables to numbers: comparison of runs. Takes plain values and tables, never a path or a run."""
+"""Tables and histograms to numbers: runs compared, drift, movement. Takes plain values, never a path or a run."""

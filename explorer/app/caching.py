@@ -13,6 +13,7 @@ import streamlit as st
 
 from explorer.reading.catalogue import Catalogue, RunInfo
 from explorer.reading.scalars import SeriesStore
+from explorer.reading.tensors import TensorStore
 
 # Reruns that follow each other faster than this share one look at the disk.
 _FRESH_S: Final = 0.3
@@ -55,3 +56,9 @@ def listing(root: str) -> Listing:
 def series_store() -> SeriesStore:
     """Return the store of series that have been read, one for all sessions."""
     return SeriesStore()
+
+
+@st.cache_resource(show_spinner=False)
+def tensor_store() -> TensorStore:
+    """Return the store of histograms and statistics that have been read, one for all sessions."""
+    return TensorStore()

@@ -27,6 +27,9 @@ _WHAT: Final[Mapping[str, str]] = {
     "totals": "state and totals",
     "segment": "rows, sealed",
     "journal": "rows, live",
+    "model": "what was watched",
+    "tensors": "statistics of tensors",
+    "snapshot": "values of tensors",
 }
 
 
@@ -53,13 +56,13 @@ def files(info: RunInfo) -> None:
             "what": [_WHAT[file.kind] for file in shown],
             "size": [file.size_bytes for file in shown],
             "rows": number_column(file.rows for file in shown),
-            "metrics": number_column(file.num_metrics for file in shown),
+            "metrics or tensors": number_column(file.num_metrics for file in shown),
             "state": [_state(file, verified) for file in shown],
         }
     )
     style = frame.style.map(lambda state: "" if state in _FINE else "background-color: #d0190433", subset=["state"])
     st.dataframe(
-        style.format({"size": _size_text, "rows": _count_text, "metrics": _count_text}),
+        style.format({"size": _size_text, "rows": _count_text, "metrics or tensors": _count_text}),
         hide_index=True,
         placeholder="",
         height=table_height(len(frame)),
@@ -106,7 +109,7 @@ def _state(file: RunFile, verified: dict[str, str] | None) -> str:
         return plain(reason, 400)
     if verified is not None or file.kind == "journal":
         return "ok"
-    return "values not checked" if file.kind == "segment" else "readable"
+    return "values not checked" if file.kind in ("segment", "tensors", "snapshot") else "readable"
 
 
 def _size_text(size: object) -> str:

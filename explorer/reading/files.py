@@ -12,9 +12,13 @@ from explorer.errors import FileError
 from explorer.storage import layout, live, segments
 from explorer.storage.layout import SegmentFile
 from explorer.storage.records import read_json
+from explorer.storage.snapshot_files import open_snapshot_file
+from explorer.storage.tensor_files import open_tensor_segment
 from explorer.storage.verify import verify_run
 
-FileKind = Literal["identity", "edits", "patch", "attempt", "totals", "segment", "journal"]
+FileKind = Literal[
+    "identity", "edits", "patch", "attempt", "totals", "model", "segment", "journal", "tensors", "snapshot"
+]
 _MAX_FOREIGN: Final = 100_000
 
 
@@ -25,13 +29,13 @@ class RunFile:
     name: str
     """Path below the run's folder, with `/` between the parts."""
     kind: FileKind
-    """`segment` and `journal` hold rows; the others are records about the run."""
+    """`segment`, `journal`, `tensors` and `snapshot` hold rows; the others are records about the run."""
     size_bytes: int
     """Size when it was listed."""
     rows: int | None
     """Rows in it; None for records and for files that cannot be used."""
     num_metrics: int | None
-    """Metrics in it; None as for `rows`."""
+    """Metrics in it, or tensors of `tensors` and `snapshot`; None as for `rows`."""
     problem: str | None
     """Why it cannot be used, or what is wrong with it; None when nothing is known to be wrong."""
 
@@ -43,14 +47,15 @@ def list_files(run_dir: str | Path) -> list[RunFile]:
     only in `verify_files`. A missing segment number is told by `list_missing`.
     """
     run_dir = Path(run_dir)
-    return [*_records(run_dir), *(found for table in layout.TABLES for found in _table_files(run_dir, table))]
+    tables = [found for table in layout.TABLES for found in _table_files(run_dir, table)]
+    return [*_records(run_dir), *tables, *_tensor_files(run_dir), *_snapshot_files(run_dir)]
 
 
 def list_missing(run_dir: str | Path) -> list[str]:
     """One sentence for each segment that must have existed and is not there."""
-    return [
-        f"{table}: {gap}" for table in layout.TABLES for gap in layout.list_gaps(layout.list_segments(run_dir, table))
-    ]
+    listed = {table: layout.list_segments(run_dir, table) for table in layout.TABLES}
+    listed[layout.TENSORS] = _tensor_segments(Path(run_dir))
+    return [f"{table}: {gap}" for table, files in listed.items() for gap in layout.list_gaps(files)]
 
 
 def verify_files(run_dir: str | Path) -> dict[str, str]:
@@ -72,6 +77,8 @@ def count_foreign(run_dir: str | Path) -> int:
     ours = {found.name for found in _records(Path(run_dir))} | {
         _name(Path(run_dir), file.path) for table in layout.TABLES for file in layout.list_segments(run_dir, table)
     }
+    ours |= {_name(Path(run_dir), file.path) for file in _tensor_segments(Path(run_dir))}
+    ours |= {_name(Path(run_dir), file.path) for file in layout.list_snapshot_files(run_dir)}
     count = 0
     for folder, _, names in os.walk(run_dir):
         count += sum(_name(Path(run_dir), Path(folder, name)) not in ours for name in names)
@@ -85,6 +92,7 @@ def _records(run_dir: Path) -> Iterator[RunFile]:
     found: list[tuple[FileKind, Path]] = [("identity", paths.run_json), ("edits", paths.user_json)]
     found += [("attempt", path) for _, _, path in layout.list_process_files(run_dir, "attempts")]
     found += [("totals", path) for _, _, path in layout.list_process_files(run_dir, "summary")]
+    found += [("model", path) for _, _, path in layout.list_process_files(run_dir, layout.MODEL)]
     for kind, path in found:
         size = _size(path)
         if size is not None:
@@ -113,6 +121,33 @@ def _rows_file(run_dir: Path, file: SegmentFile) -> RunFile:
         return _file(run_dir, file.path, "journal", file.size, rows, len(names), problem)
     with segments.open_segment(file.path) as segment:
         return _file(run_dir, file.path, "segment", file.size, segment.num_rows, len(segment.metrics))
+
+
+def _tensor_segments(run_dir: Path) -> list[SegmentFile]:
+    return [file for file in layout.list_segments(run_dir, layout.TENSORS) if file.name.kind == "segment"]
+
+
+def _tensor_files(run_dir: Path) -> Iterator[RunFile]:
+    for file in _tensor_segments(run_dir):
+        try:
+            with open_tensor_segment(file.path) as segment:
+                num_tensors = len({span.name for span in segment.tensors})
+                yield _file(run_dir, file.path, "tensors", file.size, segment.num_rows, num_tensors)
+        except FileNotFoundError:
+            continue
+        except FileError as error:
+            yield _file(run_dir, file.path, "tensors", file.size, problem=error.reason)
+
+
+def _snapshot_files(run_dir: Path) -> Iterator[RunFile]:
+    for found in layout.list_snapshot_files(run_dir):
+        try:
+            with open_snapshot_file(found.path) as file:
+                yield _file(run_dir, found.path, "snapshot", found.identity[0], None, len(file.entries))
+        except FileNotFoundError:  # dropped meanwhile
+            continue
+        except FileError as error:
+            yield _file(run_dir, found.path, "snapshot", found.identity[0], problem=error.reason)
 
 
 def _file(

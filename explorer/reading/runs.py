@@ -10,16 +10,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from explorer.errors import DamagedFile, FileError, MetricNotFound
+from explorer.errors import DamagedFile, FileError, MetricNotFound, TensorNotFound
 from explorer.reading.attempts import Attempt as Attempt, read_attempt
 from explorer.reading.catalogue import METRICS_DAMAGED, read_info
 from explorer.reading.info import RunInfo
+from explorer.reading.model_record import ModelRecord, read_model
+from explorer.reading.snapshots import Snapshot, SnapshotInfo, list_snapshots, open_snapshot
 from explorer.reading.tables import metric_names, raw_rows, read_frame
+from explorer.reading.tensor_frames import statistics_frame
+from explorer.reading.tensors import TensorStore
 from explorer.storage.layout import RunPaths, list_process_files
 from explorer.storage.records import Record, read_json, read_record
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from explorer.storage.bins import Histograms
 
 _MAX_DIFF_BYTES: Final = 4 * 2**20
 _MAX_NEAREST: Final = 5
@@ -132,13 +138,56 @@ class Run:
         """What the machine did, as `scalars` gives it; the names begin with `system/`."""
         return self._table("system", metrics, metric_names(self.path, "system"), rank, False)
 
+    def tensors(self, kind: str | None = None) -> pd.DataFrame:
+        """Statistics of the watched tensors as a table.
+
+        Args:
+            kind: `param`, `grad`, `update`, `activation` or `labels`; None is all of them.
+
+        Returns:
+            A row for each name, kind and step, sorted by these, the newest attempt's where several have one. Columns
+            as in the format's description, without bins and counts; whole numbers that can be missing are Int64. What
+            could not be read is in `frame.attrs["problems"]`. No rows when nothing was watched.
+        """
+        return statistics_frame(self._tensors.statistics(self.path, kind), self._tensors.problems(self.path))
+
+    def histogram(self, name: str, kind: str = "param") -> Histograms:
+        """The histograms of one tensor at all its steps, ascending.
+
+        Raises:
+            TensorNotFound: the tensor was not watched; the message names those that come near.
+        """
+        found = self._tensors.histograms(self.path, name, kind)
+        if not len(found):
+            known = [key.name for key in self._tensors.names(self.path) if key.kind == kind]
+            raise TensorNotFound(_not_found(self.info, name, known, f"tensor of kind {kind}"))
+        return found
+
+    @property
+    def snapshots(self) -> list[SnapshotInfo]:
+        """Steps at which parameter values were kept, by step and rank; the newest attempt's where several have one."""
+        return list_snapshots(self.path)
+
+    def snapshot(self, step: int, rank: int | None = None) -> Snapshot:
+        """The parameter values of a step; see `open_snapshot`. Raises SnapshotNotFound."""
+        return open_snapshot(self.path, step, rank)
+
+    @property
+    def model(self) -> ModelRecord | None:
+        """What was watched and what could not be; None when nothing was."""
+        return read_model(self.path)
+
+    @cached_property
+    def _tensors(self) -> TensorStore:
+        return TensorStore(fresh_s=0.0)
+
     def _table(
         self, table: str, metrics: str | Iterable[str] | None, known: Sequence[str], rank: int | None, raw: bool
     ) -> pd.DataFrame:
         names = list(known) if metrics is None else [metrics] if isinstance(metrics, str) else list(metrics)
         unknown = [name for name in names if name not in known]
         if unknown:
-            raise MetricNotFound(_not_found(self.info, unknown[0], known))
+            raise MetricNotFound(_not_found(self.info, unknown[0], known, "metric"))
         return (raw_rows if raw else read_frame)(self.path, table, list(dict.fromkeys(names)), rank)
 
     @cached_property
@@ -189,13 +238,15 @@ def _read_text(path: Path) -> str:
         return file.read(_MAX_DIFF_BYTES).decode("utf-8", "replace")
 
 
-def _not_found(info: RunInfo, name: str, known: Sequence[str]) -> str:
+def _not_found(info: RunInfo, name: str, known: Sequence[str], what: str) -> str:
     if not known:
-        return f"run {info.run_id} has no metric {name!r}: nothing has been logged"
+        return (
+            f"run {info.run_id} has no {what} {name!r}: nothing has been {'logged' if what == 'metric' else 'watched'}"
+        )
     lower = {each.casefold(): each for each in known}
     near = [lower[each] for each in difflib.get_close_matches(name.casefold(), lower, _MAX_NEAREST, 0.5)]
     near += [each for each in known if each not in near and name.casefold() in each.casefold()]
     shown = near[:_MAX_NEAREST] or list(known[:_MAX_NEAREST])
-    return f"run {info.run_id} has no metric {name!r}; it has {', '.join(map(repr, shown))}" + (
+    return f"run {info.run_id} has no {what} {name!r}; it has {', '.join(map(repr, shown))}" + (
         f" and {len(known) - len(shown):,} more" if len(known) > len(shown) else ""
     )

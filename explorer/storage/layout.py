@@ -23,10 +23,15 @@ RUN_FILE = "run.json"
 USER_FILE = "user.json"
 DIFF_FILE = "git.diff"
 TABLES = ("scalars", "system")
+TENSORS = "tensors"
+PARAMS = "params"
+MODEL = "model"
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", re.ASCII)
 _PROCESS_FILE = re.compile(r"(\d{4})-(\d{5})\.json", re.ASCII)
 _TABLE_FILE = re.compile(r"(\d{4})-(\d{5})-(\d{6})(?:\.p([1-9]\d{0,3}))?\.(parquet|journal)", re.ASCII)
+_STEP_FOLDER = re.compile(r"\d{12}", re.ASCII)
+_SNAPSHOT_FILE = re.compile(r"(\d{4})-(\d{5})\.parquet", re.ASCII)
 _ID_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 Kind = Literal["segment", "journal"]
@@ -67,6 +72,18 @@ class SegmentFile(NamedTuple):
     def identity(self) -> tuple[int, int, int]:
         """(size in bytes, modification time in ns, inode)."""
         return (self.size, self.mtime_ns, self.inode)
+
+
+@dataclass(frozen=True, order=True)
+class SnapshotPath:
+    """One snapshot file as it was listed; `identity` changes when the file is another one."""
+
+    step: int
+    attempt: int
+    rank: int
+    path: Path
+    identity: tuple[int, int, int]
+    """(size in bytes, modification time in ns, inode)."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +164,14 @@ def parse_segment_name(filename: str) -> SegmentName | None:
     return SegmentName(int(found[1]), int(found[2]), int(found[3]), int(found[4] or 0), kind)
 
 
+def parse_snapshot_path(path: Path) -> tuple[int, int, int] | None:
+    """(step, attempt, rank) of a path that ends as `params/000000000100/0001-00000.parquet`; else None."""
+    name = _SNAPSHOT_FILE.fullmatch(path.name)
+    if name is None or not _STEP_FOLDER.fullmatch(path.parent.name):
+        return None
+    return int(path.parent.name), int(name[1]), int(name[2])
+
+
 def list_process_files(run_dir: str | Path, folder: str) -> list[tuple[int, int, Path]]:
     """(attempt, rank, path) of every file in `attempts/` or `summary/`, oldest attempt first; [] when there is none."""
     found = []
@@ -159,6 +184,33 @@ def list_process_files(run_dir: str | Path, folder: str) -> list[tuple[int, int,
     except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(found)
+
+
+def list_snapshot_files(run_dir: str | Path) -> list[SnapshotPath]:
+    """Every file in `params/`, sorted by (step, attempt, rank); foreign names, links and folders are left out."""
+    found = []
+    for folder in _entries(Path(run_dir) / PARAMS):
+        if not _STEP_FOLDER.fullmatch(folder.name) or not folder.is_dir(follow_symlinks=False):
+            continue
+        for entry in _entries(Path(folder.path)):
+            parsed = parse_snapshot_path(Path(entry.path))
+            if parsed is None or not entry.is_file(follow_symlinks=False):
+                continue
+            try:
+                now = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:  # one that was dropped meanwhile
+                continue
+            identity = (now.st_size, now.st_mtime_ns, now.st_ino)
+            found.append(SnapshotPath(*parsed, Path(entry.path), identity))
+    return sorted(found)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def list_segments(run_dir: str | Path, table: str = "scalars") -> list[SegmentFile]:

@@ -10,6 +10,8 @@ from explorer.errors import DamagedFile, FileError
 from explorer.storage import layout, records, segments
 from explorer.storage.layout import SegmentFile
 from explorer.storage.live import JournalReader
+from explorer.storage.snapshot_files import SnapshotFile, open_snapshot_file
+from explorer.storage.tensor_files import open_tensor_segment
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,59 @@ def iter_findings(run_dir: Path) -> Iterator[Finding]:
                 continue  # a journal that became a segment while we looked
             except FileError as error:
                 yield Finding(error.path, error.reason)
+    yield from _check_tensors(run_dir)
+    yield from _check_snapshots(run_dir)
+
+
+def _check_tensors(run_dir: Path) -> Iterator[Finding]:
+    files = [file for file in layout.list_segments(run_dir, layout.TENSORS) if file.name.kind == "segment"]
+    yield from (Finding(run_dir / layout.TENSORS, gap) for gap in layout.list_gaps(files))
+    for file in files:
+        try:
+            with open_tensor_segment(file.path) as segment:
+                segment.check()
+        except FileNotFoundError:
+            yield Finding(file.path, "is gone")
+        except FileError as error:
+            yield Finding(error.path, error.reason)
+
+
+def _check_snapshots(run_dir: Path) -> Iterator[Finding]:
+    """Each file by itself, and that the bytes are there which others refer to."""
+    held: dict[tuple[int, int, int], dict[str, int]] = {}
+    needed: list[tuple[Path, tuple[int, int, int], str, int]] = []
+    for found in layout.list_snapshot_files(run_dir):
+        try:
+            with open_snapshot_file(found.path) as file:
+                file.check()
+                _note_sources(found, file, held, needed)
+        except FileNotFoundError:  # dropped while we looked
+            continue
+        except FileError as error:
+            yield Finding(error.path, error.reason)
+    for path, source, name, crc32 in needed:
+        if held.get(source, {}).get(name) != crc32:
+            yield Finding(path, f"needs the bytes of {name!r} from step {source[0]:,}, which does not have them")
+
+
+def _note_sources(
+    found: layout.SnapshotPath,
+    file: SnapshotFile,
+    held: dict[tuple[int, int, int], dict[str, int]],
+    needed: list[tuple[Path, tuple[int, int, int], str, int]],
+) -> None:
+    own = held.setdefault((found.step, found.attempt, found.rank), {})
+    for name, entry in file.entries.items():
+        if entry.stored_step is None:
+            own[name] = entry.crc32
+        else:
+            needed.append((found.path, (entry.stored_step, found.attempt, found.rank), name, entry.crc32))
 
 
 def _check_records(run_dir: Path) -> Iterator[Finding]:
     paths = layout.RunPaths(run_dir)
     found = [paths.run_json]
-    for folder in ("attempts", "summary"):
+    for folder in ("attempts", "summary", layout.MODEL):
         found += [path for _, _, path in layout.list_process_files(run_dir, folder)]
     for path in found:
         try:

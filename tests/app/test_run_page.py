@@ -235,7 +235,7 @@ def test_a_half_written_run_is_shown_as_far_as_it_goes(open_app: OpenApp, make_r
 def test_files_are_listed_with_their_rows(open_app: OpenApp, make_run: MakeRun) -> None:
     make_run()
     table = open_app("run", tab="Files").dataframe[0].value.set_index("file")
-    assert table.loc["scalars/0001-00000-000000.parquet", ["rows", "metrics"]].tolist() == [4, 1]
+    assert table.loc["scalars/0001-00000-000000.parquet", ["rows", "metrics or tensors"]].tolist() == [4, 1]
     assert "run.json" in table.index
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,6 +12,9 @@ import pytest
 
 from explorer.reading.files import count_foreign, list_files, list_missing, verify_files
 from explorer.recording.recorder import Recorder
+from explorer.storage.disk import Disk
+from explorer.storage.snapshots import SnapshotTensor, snapshot_path, write_snapshot
+from explorer.storage.tensors import TensorSegments
 
 
 @pytest.fixture
@@ -106,3 +110,70 @@ def test_a_folder_that_is_no_run_has_no_files(tmp_path: Path) -> None:
     assert list_files(tmp_path) == []
     assert list_files(tmp_path / "nowhere") == []
     assert count_foreign(tmp_path / "nowhere") == 0
+
+
+@pytest.fixture
+def watched(run_dir: Path, make_row) -> Path:
+    """The run, with statistics of tensors, snapshots and a record of the model."""
+    segments = TensorSegments(run_dir, 1, 0, Disk())
+    segments.add([make_row(step, name) for step in range(3) for name in "abc"])
+    segments.finish()
+    for step, data, source in ((5, b"12345678", None), (6, None, 5)):
+        view = None if data is None else memoryview(data)
+        tensor = SnapshotTensor("a", "param", "float32", (2,), view, source, zlib.crc32(b"12345678"))
+        path = snapshot_path(run_dir, step, 1, 0)
+        write_snapshot(path, step, [tensor], attempt=1, rank=0, disk=Disk())
+    (run_dir / "model").mkdir()
+    (run_dir / "model" / "0001-00000.json").write_text('{"format": 1, "tensors": []}')
+    return run_dir
+
+
+WATCHED = {
+    "model/0001-00000.json": ("model", None, None),
+    "tensors/0001-00000-000001.parquet": ("tensors", 9, 3),
+    "params/000000000005/0001-00000.parquet": ("snapshot", None, 1),
+    "params/000000000006/0001-00000.parquet": ("snapshot", None, 1),
+}
+
+
+def test_tensors_snapshots_and_the_model_are_listed_and_nothing_is_foreign(watched: Path) -> None:
+    files = {file.name: (file.kind, file.rows, file.num_metrics) for file in list_files(watched)}
+    assert {name: files[name] for name in WATCHED} == WATCHED
+    assert verify_files(watched) == {}
+    assert list_missing(watched) == []
+    assert count_foreign(watched) == 0
+
+
+@pytest.mark.parametrize("name", WATCHED)
+def test_a_flipped_bit_anywhere_in_what_was_watched_is_found_and_named(watched: Path, name: str) -> None:
+    path = watched / name
+    whole = path.read_bytes()
+    for place in range(0, len(whole), max(1, len(whole) // 60)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x80
+        path.write_bytes(damaged)
+        assert name in verify_files(watched), place
+
+
+@pytest.mark.parametrize("name", WATCHED)
+def test_a_torn_file_of_what_was_watched_is_listed_with_the_reason(watched: Path, name: str) -> None:
+    path = watched / name
+    path.write_bytes(path.read_bytes()[:-5])
+    assert [file.name for file in list_files(watched) if file.problem] == [name]
+
+
+def test_bytes_that_a_snapshot_needs_and_that_are_gone_are_missed(watched: Path) -> None:
+    (watched / "params/000000000005/0001-00000.parquet").unlink()
+    assert verify_files(watched) == {
+        "params/000000000006/0001-00000.parquet": "needs the bytes of 'a' from step 5, which does not have them"
+    }
+
+
+def test_a_segment_of_tensors_that_somebody_deleted_is_missed(watched: Path) -> None:
+    path = watched / "tensors/0001-00000-000001.parquet"
+    path.rename(path.with_name("0001-00000-000002.parquet"))
+    gap = "segment 1 of attempt 1, rank 0 is missing: its rows are lost"
+    assert list_missing(watched) == [f"tensors: {gap}"]
+    found = verify_files(watched)
+    assert found["tensors"] == gap
+    assert "another place" in found["tensors/0001-00000-000002.parquet"]

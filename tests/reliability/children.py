@@ -11,9 +11,14 @@ import signal
 import struct
 import sys
 import time
+from pathlib import Path
+
+import numpy as np
 
 import explorer.recording.recorder as recorder_module
 from explorer import Recorder
+from explorer.storage.disk import Disk
+from explorer.storage.tensors import TensorRow, TensorSegments
 
 MAX_LIFE_S = 300
 
@@ -32,6 +37,25 @@ def log_for_ever(root, run_id, ack, pace_s=0.0, buffered=False, first=0, resume=
             step += 1
             if pace_s:
                 time.sleep(pace_s)
+
+
+def watch_for_ever(root, run_id, ack, pace_s=0.0):
+    """Write statistics of step n = 0, 1, ... of three tensors; `ack` holds the last step whose flush has returned."""
+    with open(ack, "r+b") as file:
+        memory = mmap.mmap(file.fileno(), 8)
+    segments = TensorSegments(Path(root) / run_id, 1, 0, Disk())
+    bins, counts = np.arange(-100, 100, dtype=np.int16), np.arange(1, 201)
+    step = 0
+    while True:
+        numbers = dict.fromkeys(("n", "zeros", "nans", "infs", "underflow"), step)
+        moments = dict.fromkeys(("mean", "std", "min", "max", "norm"), float(step))
+        for name in "abc":
+            row = TensorRow(step, step, name, "param", **numbers, **moments, m=3, bins=bins, counts=counts + step)
+            segments.add([row])
+        segments.flush()
+        struct.pack_into("<q", memory, 0, step + 1)
+        step += 1
+        time.sleep(pace_s)
 
 
 def end_with(root, run_id, how, rows=100):

@@ -1,0 +1,117 @@
+"""Quantiles of histograms, for fans over steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from explorer.storage.bins import MAX_M, WHOLE_NUMBERS, Histograms, bin_edges
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def histogram_quantiles(h: Histograms, q: npt.ArrayLike) -> Floats:
+    """Return quantiles of the finite values of each row, as `np.quantile(values, q)` defines them.
+
+    The values of a bin are spread evenly over the part of it that lies between the row's smallest and largest value.
+    So the quantiles 0 and 1 are exact, and so is every quantile of a row of one value or of equal values; any other is
+    off by at most the width of the bin that holds it (1/8 of the value at m = 3, 1/128 at m = 7). Zeros are exact.
+
+    Args:
+        h: n rows.
+        q: `[k]` probabilities from 0 to 1, in any order.
+
+    Returns:
+        float64[n, k]; NaN in rows without a finite value.
+
+    Raises:
+        ValueError: a probability is outside 0 to 1.
+
+    >>> from explorer.storage.bins import histogram_of
+    >>> histogram_quantiles(histogram_of([1.0, 2.0, 4.0]), [0.0, 0.25, 0.5, 1.0]).tolist()
+    [[1.0, 1.50390625, 2.0078125, 4.0]]
+    """
+    probabilities = np.atleast_1d(np.asarray(q, dtype=np.float64))
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ValueError(f"probabilities are from 0 to 1, got {probabilities.tolist()}")
+    num = finite_counts(h)
+    place = probabilities * np.maximum(num - 1, 0)[:, None]
+    rank = np.floor(place).astype(np.int64)
+    fraction = place - rank
+    low = order_statistics(h, rank)
+    high = order_statistics(h, np.minimum(rank + 1, np.maximum(num - 1, 0)[:, None]))
+    # Not low + fraction * (high - low), which can overflow; rounding can leave the two by a hair.
+    return np.clip(low * (1 - fraction) + high * fraction, low, high)
+
+
+def finite_counts(h: Histograms) -> Ints:
+    """How many finite values each row holds: int64[n]."""
+    num = np.zeros(len(h), np.int64)
+    some = np.flatnonzero(np.diff(h.offsets))
+    if len(some):
+        num[some] = np.add.reduceat(h.counts, h.offsets[some])
+    return num
+
+
+def order_statistics(h: Histograms, rank: Ints) -> Floats:
+    """Return the values at some places of each row's sorted finite values, to the width of a bin.
+
+    Args:
+        h: n rows.
+        rank: int64[n, k], from 0 to the row's number of finite values less one.
+
+    Returns:
+        float64[n, k]; NaN in rows without a finite value.
+    """
+    total = _running(h.counts)
+    before = total[h.offsets[:-1], None]
+    num = total[h.offsets[1:], None] - before
+    empty = np.broadcast_to(num == 0, rank.shape)
+    if not len(h.bins):
+        return np.full(rank.shape, np.nan)
+    entry = np.searchsorted(total[1:], (before + rank).ravel(), side="right").reshape(rank.shape)
+    entry = np.where(empty, 0, entry)
+    bins = h.bins[entry]
+    low, high = bin_bounds(bins, np.broadcast_to(h.m[:, None], bins.shape))
+    least, most = h.min[:, None], h.max[:, None]
+    low, high = np.maximum(low, least), np.minimum(high, most)
+    inside = (before + rank - total[entry] + 0.5) / h.counts[entry]
+    value = low * (1 - inside) + np.maximum(high, low) * inside
+    value = np.where(rank == 0, least, np.where(rank == num - 1, most, value))
+    return np.where(empty, np.nan, np.clip(value, least, most))
+
+
+def bin_bounds(bins: npt.NDArray[np.int16], m: npt.NDArray[np.int8] | int) -> tuple[Floats, Floats]:
+    """Lower and upper ends of bins (the shape of `bins`), `low <= high`.
+
+    Bin 0, which holds nothing larger than the smallest normal float32, is exactly 0; a whole number is itself.
+    """
+    number = bins.astype(np.int64)
+    mantissa = np.asarray(m, np.int64)
+    whole = mantissa == WHOLE_NUMBERS
+    shift = np.where(whole, 0, MAX_M - mantissa)
+    edges = bin_edges(MAX_M)
+    # Whole numbers take no edge; the bound keeps the largest of them inside the table.
+    near = edges[np.minimum(np.abs(number) << shift, len(edges) - 1)]
+    far = edges[np.minimum((np.abs(number) + 1) << shift, len(edges) - 1)]
+    far = np.where(number == 0, 0.0, far)
+    negative = number < 0
+    low, high = np.where(negative, -far, near), np.where(negative, -near, far)
+    return np.where(whole, number, low), np.where(whole, number, high)
+
+
+def clipped_bounds(h: Histograms) -> tuple[Floats, Floats]:
+    """`bin_bounds` of every entry, cut to the row's smallest and largest value: float64[offsets[-1]] each."""
+    num_entries = np.diff(h.offsets)
+    low, high = bin_bounds(h.bins, np.repeat(h.m, num_entries))
+    least, most = np.repeat(h.min, num_entries), np.repeat(h.max, num_entries)
+    low = np.clip(low, least, most)
+    return low, np.clip(high, low, most)
+
+
+def _running(counts: Ints) -> Ints:
+    """How many values lie before each entry: int64[k + 1]."""
+    total = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=total[1:])
+    return total

@@ -1,0 +1,192 @@
+"""A snapshot file, opened for reading: one tensor is one short read, whose checksum is compared."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from explorer.errors import DamagedFile
+from explorer.storage.layout import PARAMS, parse_snapshot_path
+from explorer.storage.sealed import READ_ERRORS, SealedFile, first_line, open_sealed
+
+ITEM_BYTES: Final[Mapping[str, int]] = {
+    **dict.fromkeys(("bool", "int8", "uint8"), 1),
+    **dict.fromkeys(("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"), 1),
+    **dict.fromkeys(("int16", "uint16", "float16", "bfloat16"), 2),
+    **dict.fromkeys(("int32", "uint32", "float32", "complex32"), 4),
+    **dict.fromkeys(("int64", "uint64", "float64", "complex64"), 8),
+    "complex128": 16,
+}
+"""Bytes of one value by the name of its dtype; no others are in snapshots."""
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("step", pa.int64(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("role", pa.string(), nullable=False),
+        pa.field("chunk", pa.int32(), nullable=False),
+        pa.field("dtype", pa.string(), nullable=False),
+        pa.field("shape", pa.list_(pa.field("element", pa.int64(), nullable=False)), nullable=False),
+        pa.field("stored_step", pa.int64()),
+        pa.field("values", pa.large_binary()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """What the index says of one tensor.
+
+    Attributes:
+        role: `param`, `buffer` or `optimizer`.
+        dtype: a key of `ITEM_BYTES`.
+        shape: sizes.
+        crc32: of its bytes.
+        stored_step: the snapshot that holds the bytes, when it is another one.
+        places: (first byte in the file, bytes) of its chunks.
+        tied_to: the first name of this tensor, when this is a further one.
+    """
+
+    role: str
+    dtype: str
+    shape: tuple[int, ...]
+    crc32: int
+    stored_step: int | None
+    places: tuple[tuple[int, int], ...]
+    tied_to: str | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the values, wherever they are."""
+        return math.prod(self.shape) * ITEM_BYTES[self.dtype]
+
+
+class SnapshotFile:
+    """A snapshot open for reading. A context manager; see `open_snapshot_file`.
+
+    Attributes:
+        meta: its index.
+        step: its step.
+        entries: name to what is known of each tensor, in the order of the model.
+        is_dropped: whether it was deleted and only keeps what others refer to.
+        reference: the user's own file that holds the parameters, as it was said; None as a rule. Never opened by us.
+    """
+
+    def __init__(self, file: SealedFile) -> None:
+        self._file = file
+        self.meta = file.meta
+        self.path = file.path
+        self.step, self.entries = _entries(file)
+        self.is_dropped = self.meta.get("dropped") is True
+        self.reference = _reference(self.meta.get("reference"))
+
+    def read_bytes(self, name: str) -> npt.NDArray[np.uint8]:
+        """The bytes of a tensor that this file holds itself: uint8[num_bytes].
+
+        Raises:
+            KeyError: the file does not have the bytes of that tensor.
+            DamagedFile: their checksum is wrong.
+        """
+        entry = self.entries[name]
+        if entry.stored_step is not None:
+            raise KeyError(name)
+        values = np.empty(entry.num_bytes, np.uint8)
+        view, at = memoryview(values), 0
+        try:
+            for start, size in entry.places:
+                self._file.read_into(start, view[at : at + size])
+                at += size
+            if zlib.crc32(view) != entry.crc32:
+                raise ValueError(f"has a wrong checksum in tensor {name!r}")
+        except READ_ERRORS as error:
+            raise DamagedFile(self.path, f"is damaged: {first_line(error)}") from error
+        return values
+
+    def check(self) -> None:
+        """Read everything, compare all checksums, and the index with the footer. Raises DamagedFile."""
+        self._file.check_all()
+        self._file.check_schema(SCHEMA)
+        for name, entry in self.entries.items():
+            if entry.stored_step is None:
+                self.read_bytes(name)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._file.close()
+
+    def __enter__(self) -> SnapshotFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_snapshot_file(path: str | Path) -> SnapshotFile:
+    """Open a snapshot; its ends and its index are checked here, values when they are read.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        DamagedFile: it is torn, foreign, a link, or says impossible things.
+        UnsupportedFormat: a newer version wrote it.
+    """
+    file = open_sealed(path)
+    try:
+        opened = SnapshotFile(file)
+        said = [file.meta.get(key) for key in ("table", "step", "attempt", "rank")]
+        if said != [PARAMS, *(parse_snapshot_path(file.path) or said[1:])]:
+            raise DamagedFile(path, "belongs to another place than its name says")
+    except BaseException:
+        file.close()
+        raise
+    return opened
+
+
+def _entries(file: SealedFile) -> tuple[int, dict[str, StoredTensor]]:
+    try:
+        step = file.meta["step"]
+        found = {name: _entry(file, said) for name, said in file.meta["index"].items()}
+        if not _is_count(step) or any(entry.stored_step == step for entry in found.values()):
+            raise ValueError("has tensors whose bytes are nowhere")
+    except (*READ_ERRORS, AttributeError) as error:
+        raise DamagedFile(file.path, f"has a damaged index: {first_line(error)}") from error
+    return step, found
+
+
+def _entry(file: SealedFile, said: dict[str, Any]) -> StoredTensor:
+    role, dtype, shape, crc32 = (said[key] for key in ("role", "dtype", "shape", "crc32"))
+    places = tuple((start, size) for start, size in said["places"])
+    tied_to = said.get("tied_to")
+    entry = StoredTensor(role, dtype, tuple(shape), crc32, said.get("stored_step"), places, tied_to)
+    if (
+        not isinstance(role, str)
+        or not isinstance(tied_to, str | None)
+        or dtype not in ITEM_BYTES
+        or not isinstance(shape, list)
+    ):
+        raise ValueError("says impossible things of a tensor")
+    numbers = [*entry.shape, crc32, *(number for place in places for number in place)]
+    if not all(map(_is_count, [*numbers, entry.stored_step or 0])):
+        raise ValueError("says impossible things of a tensor")
+    if entry.stored_step is not None:
+        return entry
+    held = sum(size for _, size in places)
+    if held != entry.num_bytes or held > file.size or any(start + size > file.size for start, size in places):
+        raise ValueError("says that a tensor has more bytes, or fewer, than it can have")
+    return entry
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _reference(said: object) -> dict[str, Any] | None:
+    if not isinstance(said, dict) or not isinstance(said.get("path"), str):
+        return None
+    return said

@@ -1,0 +1,547 @@
+"""The table of tensors: every row is read as it was added, one tensor without the others, and damage is named."""
+
+import contextlib
+import io
+import json
+import math
+import os
+import random
+import struct
+import subprocess
+import sys
+import zlib
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from explorer.errors import DamagedFile, FileError, UnsupportedFormat, UsageError
+from explorer.storage import ends, layout, sealed, tensors
+from explorer.storage.disk import Disk
+from explorer.storage.tensor_rows import COLUMNS, SCHEMA, table_of
+from explorer.storage.tensors import TensorRow, TensorSegments, open_tensor_segment
+
+NUM_SHAPES = 40
+
+
+@pytest.fixture
+def segments(tmp_path):
+    return TensorSegments(tmp_path, 1, 0, Disk())
+
+
+def paths(run_dir):
+    return sorted((run_dir / "tensors").glob("*.parquet"))
+
+
+def plain(row):
+    """A row of ours, or of pyarrow, as comparable values."""
+    values = asdict(row) if isinstance(row, TensorRow) else dict(row)
+    for name in ("bins", "counts"):
+        values[name] = None if values[name] is None else [int(value) for value in values[name]]
+    values["wall_time"] = int(np.datetime64(values["wall_time"], "us").astype(np.int64))
+    return {name: "NaN" if isinstance(v, float) and math.isnan(v) else v for name, v in values.items()}
+
+
+def by_tensor(rows):
+    return sorted((plain(row) for row in rows), key=lambda row: (row["kind"], row["name"], row["step"]))
+
+
+def read_all(run_dir):
+    found = []
+    for path in paths(run_dir):
+        with open_tensor_segment(path) as segment:
+            found += segment.read(COLUMNS).to_pylist()
+    return found
+
+
+@pytest.fixture
+def odd_rows(make_row):
+    """Everything that a row can hold."""
+    return [
+        make_row(3, "a", values=[1.0, -0.0, math.nan, math.inf]),
+        make_row(1, "a", "grad", cosine_previous=-0.25),
+        make_row(2, "a", values=[]),
+        make_row(-5, "b", "labels", m=None, bins=np.array([0, 9], np.int16), counts=np.array([2**40, 1])),
+        make_row(2**62, "ünïcode 🔥/../../x", "activation", units=10, dead_units=3, saturated_units=0),
+        make_row(2, "a", hash=-(2**63), update_norm=0.5, update_ratio=math.nan, cosine_init=1.0),
+        make_row(7, "", "update", bins=None, counts=None, m=None),
+    ]
+
+
+def test_every_row_is_read_as_it_was_added(segments, tmp_path, odd_rows):
+    segments.add(odd_rows)
+    segments.finish()
+    assert by_tensor(read_all(tmp_path)) == by_tensor(odd_rows)
+    assert segments.num_rows == len(odd_rows)
+
+
+def test_pandas_reads_a_segment_as_the_frame_one_expects(segments, tmp_path, odd_rows):
+    segments.add(odd_rows)
+    segments.flush()
+    frame = pd.read_parquet(paths(tmp_path)[0])
+    assert list(frame.columns) == list(COLUMNS)
+    assert by_tensor(pq.read_table(paths(tmp_path)[0]).to_pylist()) == by_tensor(odd_rows)
+    assert pq.read_schema(paths(tmp_path)[0]).equals(SCHEMA)
+
+
+def test_rows_are_sorted_by_kind_name_and_step_and_equal_ones_keep_their_order(segments, tmp_path, make_row):
+    rows = [make_row(step, name, kind, norm=float(n)) for n, (step, name, kind) in enumerate(
+        [(2, "b", "param"), (1, "b", "param"), (1, "a", "param"), (1, "b", "grad"), (1, "b", "param")]
+    )]  # fmt: skip
+    segments.add(rows)
+    segments.flush()
+    found = [(row["kind"], row["name"], row["step"], row["norm"]) for row in read_all(tmp_path)]
+    assert found == [("grad", "b", 1, 3.0), ("param", "a", 1, 2.0), ("param", "b", 1, 1.0), ("param", "b", 1, 4.0),
+                     ("param", "b", 2, 0.0)]  # fmt: skip
+
+
+def many(make_row, num_steps):
+    one = make_row(0)
+    return [replace(one, step=step, name=f"layers.{n}.weight", kind=kind, norm=float(step * n))
+            for step in range(num_steps) for n in range(NUM_SHAPES) for kind in ("param", "grad")]  # fmt: skip
+
+
+def test_a_full_segment_is_sealed_and_the_next_one_begins(segments, tmp_path, make_row):
+    rows = many(make_row, 120)
+    for start in range(0, len(rows), 700):
+        segments.add(rows[start : start + 700])
+        segments.flush()
+    *full, tail = paths(tmp_path)
+    assert len(full) == len(rows) // tensors.SEGMENT_ROWS
+    for path in full:
+        with open_tensor_segment(path) as segment:
+            assert (segment.num_rows, segment.meta["sealed"]) == (tensors.SEGMENT_ROWS, True)
+    with open_tensor_segment(tail) as segment:
+        assert segment.meta["sealed"] is False
+    segments.finish()
+    with open_tensor_segment(tail) as segment:
+        assert segment.meta["sealed"] is True
+    assert len(read_all(tmp_path)) == len(rows)
+    assert layout.list_gaps(layout.list_segments(tmp_path, "tensors")) == []
+
+
+def test_a_sealed_segment_is_never_touched_again_and_is_forced_to_the_device(tmp_path, make_row):
+    written = []
+
+    class Watching(Disk):
+        def write_file(self, path, data, *, sync):
+            written.append((path.name, sync))
+            super().write_file(path, data, sync=sync)
+
+    segments = TensorSegments(tmp_path, 2, 3, Watching())
+    for step in range(110):
+        segments.add(many(make_row, 1))
+        if step % 10 == 9:
+            segments.flush()
+    segments.finish()
+    first, second, third = (f"0002-00003-{n:06d}.parquet" for n in (1, 2, 3))
+    assert [name for name, sync in written if sync] == [first, second, third]
+    assert written.index((first, True)) == max(n for n, (name, _) in enumerate(written) if name == first)
+
+
+def test_a_tail_without_new_rows_is_not_written_again(segments, tmp_path, make_row):
+    segments.add([make_row()])
+    segments.flush()
+    before = paths(tmp_path)[0].stat()
+    segments.flush()
+    assert paths(tmp_path)[0].stat() == before
+    segments.finish()
+    segments.finish()
+    assert len(paths(tmp_path)) == 1
+
+
+def test_a_flush_is_due_again_only_after_twenty_times_what_it_took(segments, make_row, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(tensors.time, "monotonic", lambda: now[0])
+    assert not segments.is_due
+    segments.add([make_row()])
+    assert segments.is_due
+    segments.flush()
+    segments.add([make_row()])
+    assert not segments.is_due
+    now[0] += 1.01
+    assert segments.is_due
+
+
+def test_tensors_with_very_many_bins_fill_a_segment_earlier(segments, tmp_path, make_row, monkeypatch):
+    monkeypatch.setattr(tensors, "MAX_ENTRIES", 1_000)
+    rows = [make_row(step, bins=np.arange(300, dtype=np.int16), counts=np.ones(300, np.int64)) for step in range(10)]
+    segments.add(rows)
+    segments.finish()
+    assert [pq.read_metadata(path).num_rows for path in paths(tmp_path)] == [3, 3, 3, 1]
+    assert by_tensor(read_all(tmp_path)) == by_tensor(rows)
+
+
+def test_rows_wait_for_a_disk_that_comes_back_and_none_is_lost_or_doubled(tmp_path, make_row):
+    class Failing(Disk):
+        def write_file(self, path, data, *, sync):
+            if chance.random() < 0.5:
+                raise OSError(28, "No space left on device")
+            super().write_file(path, data, sync=sync)
+
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    segments = TensorSegments(tmp_path, 1, 0, Failing())
+    rows = many(make_row, 120)
+    for start in range(0, len(rows), 500):
+        segments.add(rows[start : start + 500])
+        with contextlib.suppress(OSError):
+            segments.flush()
+    for _ in range(100):
+        with contextlib.suppress(OSError):
+            segments.finish()
+            break
+    assert by_tensor(read_all(tmp_path)) == by_tensor(rows)
+
+
+def test_rows_beyond_the_limit_of_memory_are_dropped_and_counted(segments, make_row, monkeypatch):
+    monkeypatch.setattr(tensors, "MAX_PENDING_BYTES", 10_000)
+    for step in range(10):
+        segments.add([make_row(step)])
+    assert segments.num_dropped + segments.num_rows == 10
+    assert 0 < segments.num_rows < 10
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n": "many"},
+        {"step": 2**63},
+        {"name": None},
+        {"mean": None},
+        {"bins": np.array([40_000]), "counts": np.array([1])},
+        {"bins": np.array([1.5]), "counts": np.array([1])},
+        {"bins": np.array([1, 2], np.int16)},
+        {"counts": None},
+    ],
+)
+def test_values_that_no_column_holds_are_refused_at_once(segments, make_row, changes):
+    with pytest.raises(UsageError, match="tensor statistics"):
+        segments.add([make_row(**changes)])
+    assert segments.num_rows == 0
+
+
+@pytest.fixture
+def filled(segments, tmp_path, make_row):
+    """A segment of 1,600 rows; the truth of it as a pandas frame."""
+    segments.add(many(make_row, 20))
+    segments.finish()
+    path = paths(tmp_path)[0]
+    return path, pd.read_parquet(path)
+
+
+@pytest.mark.parametrize("names", [None, ["layers.0.weight"], ["layers.39.weight", "layers.7.weight"], ["nothing"], []])
+@pytest.mark.parametrize("kinds", [None, ["grad"], ["param", "grad"], ["activation"]])
+def test_some_tensors_are_read_as_pandas_filters_them(filled, names, kinds):
+    path, frame = filled
+    kept = frame["name"].isin(names) if names is not None else True
+    kept &= frame["kind"].isin(kinds) if kinds is not None else True
+    expected = frame[kept] if kept is not True else frame
+    with open_tensor_segment(path) as segment:
+        found = segment.read(["norm", "name", "step", "counts"], names, kinds)
+    assert found.column_names == ["norm", "name", "step", "counts"]
+    for column in ("norm", "name", "step"):
+        assert found.column(column).to_pylist() == expected[column].tolist()
+    assert found.column("counts").to_pylist() == [value.tolist() for value in expected["counts"]]
+
+
+def test_one_tensor_is_read_without_the_bytes_of_the_others(filled):
+    path, frame = filled
+    with open_tensor_segment(path) as segment:
+        place = next(span for span in segment.tensors if span.name == "layers.0.weight" and span.kind == "grad").start
+        group = place // tensors.GROUP_ROWS
+        data = bytearray(path.read_bytes())
+        for index, (start, size, _) in enumerate(ends.read_end(len(data), lambda s, n: bytes(data[s : s + n])).chunks):
+            if index // len(COLUMNS) > group:
+                data[start : start + size] = bytes(size)
+    path.write_bytes(data)
+    with open_tensor_segment(path) as segment:
+        found = segment.read(["norm"], ["layers.0.weight"], ["grad"])
+        assert (
+            found.column("norm").to_pylist()
+            == frame[(frame.kind == "grad") & (frame.name == "layers.0.weight")]["norm"].tolist()
+        )
+        with pytest.raises(DamagedFile, match="wrong checksum"):
+            segment.read(["norm"])
+        with pytest.raises(DamagedFile, match="wrong checksum"):
+            segment.check()
+
+
+def test_the_index_tells_rows_and_steps_of_each_tensor(filled):
+    path, frame = filled
+    with open_tensor_segment(path) as segment:
+        found = [(s.kind, s.name, s.num_rows, s.first_step, s.last_step) for s in segment.tensors]
+    groups = frame.groupby(["kind", "name"])["step"]
+    assert found == [(*key, len(steps), steps.min(), steps.max()) for key, steps in groups]
+
+
+def test_no_flipped_bit_ever_gives_a_wrong_number(segments, tmp_path, make_row):
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    segments.add([make_row(step, name) for step in range(5) for name in "ab"])
+    segments.finish()
+    path = paths(tmp_path)[0]
+    whole = path.read_bytes()
+    truth = by_tensor(read_all(tmp_path))
+    every = range(len(whole) * 8)
+    wrong = 0
+    for bit in sorted({*every[-8 * 400 :: 7], *random.Random(seed).sample(every, 600), *range(32)}):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        with contextlib.suppress(FileError):
+            assert by_tensor(read_all(tmp_path)) == truth, f"bit {bit}"
+        with pytest.raises(FileError), open_tensor_segment(path) as segment:
+            segment.check()
+        wrong += 1
+    assert wrong > 600
+
+
+def test_a_file_that_is_cut_is_named(segments, tmp_path, make_row):
+    segments.add([make_row()])
+    segments.finish()
+    path = paths(tmp_path)[0]
+    whole = path.read_bytes()
+    for size in [*range(0, len(whole), 41), *range(len(whole) - 60, len(whole))]:
+        path.write_bytes(whole[:size])
+        with pytest.raises(DamagedFile):
+            open_tensor_segment(path).close()
+
+
+def forged(table, meta=None, schema=None, **options):
+    """A segment of somebody's own making, with checksums that fit."""
+    kinds, names, steps = (table.column(name).to_pylist() for name in ("kind", "name", "step"))
+    spans = {}
+    for kind, name, step in zip(kinds, names, steps, strict=True):
+        spans.setdefault(kind, []).append([name, 1, step, step])
+    said = {"format": 1, "table": "tensors", "attempt": 1, "rank": 0, "segment": 1, "rows": len(kinds), "sealed": True}
+    text = json.dumps({**said, "tensors": spans} | (meta or {})).encode()
+    sink = io.BytesIO()
+    options = {"compression": "zstd", "row_group_size": tensors.GROUP_ROWS} | options
+    pq.write_table((schema or table).replace_schema_metadata({b"explorer": text}), sink, **options)
+    return sealed.seal(sink.getbuffer(), text)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "0001-00000-000001.parquet"
+
+
+@pytest.fixture
+def table(make_row):
+    return table_of([make_row(1, name) for name in "abc"])
+
+
+def test_a_forged_segment_is_one_when_nothing_is_wrong_with_it(path, table):
+    path.write_bytes(forged(table))
+    with open_tensor_segment(path) as segment:
+        segment.check()
+        assert segment.read(["name"]).column("name").to_pylist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("meta", "error", "reason"),
+    [
+        ({"format": 2}, UnsupportedFormat, "Upgrade"),
+        ({"format": None}, DamagedFile, "format version"),
+        ({"table": "scalars"}, DamagedFile, "another place"),
+        ({"attempt": 2}, DamagedFile, "another place"),
+        ({"rows": 4}, DamagedFile, "claims other rows"),
+        ({"tensors": {}}, DamagedFile, "claims other rows"),
+        ({"tensors": [1]}, DamagedFile, "damaged index"),
+        ({"tensors": {"param": [["a", 10**9, 1, 1]]}, "rows": 10**9}, DamagedFile, "claims other rows"),
+        ({"tensors": {"param": [["a", 4, 1, 1], ["b", -1, 1, 1]]}}, DamagedFile, "impossible"),
+        ({"tensors": {"param": [["a", 3.0, 1, 1]]}}, DamagedFile, "impossible"),
+        ({"tensors": {"param": [["b", 2, 1, 1], ["a", 1, 1, 1]]}}, DamagedFile, "not sorted"),
+        ({"tensors": {"param": [["a", 3]]}}, DamagedFile, "damaged index"),
+    ],
+)
+def test_an_index_that_lies_is_named(path, table, meta, error, reason):
+    path.write_bytes(forged(table, meta))
+    with pytest.raises(error, match=reason):
+        open_tensor_segment(path).close()
+
+
+@pytest.mark.parametrize(
+    "meta", [{"tensors": {"param": [["a", 1, 1, 1], ["b", 2, 1, 1]]}}, {"tensors": {"x": [["a", 3, 1, 1]]}}]
+)
+def test_an_index_that_gives_rows_to_another_tensor_is_found_by_verify(path, table, meta):
+    path.write_bytes(forged(table, meta))
+    with open_tensor_segment(path) as segment, pytest.raises(DamagedFile, match="index does not tell"):
+        segment.check()
+
+
+def changed(table, name, values):
+    place = table.column_names.index(name)
+    return table.set_column(place, SCHEMA.field(place), pa.array(values, SCHEMA.field(place).type))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "reason"),
+    [
+        ("m", [3, 8, 3], "none of ours"),
+        ("m", [3, 0, None], "none of ours"),
+        ("bins", [[1, 2], [2, 1], [1]], "ascend"),
+        ("bins", [[1, 2], [1, 1], [1]], "ascend"),
+        ("bins", [[1], [], []], "without counts"),
+        ("counts", [[1], [-1], [1]], "without counts"),
+    ],
+)
+def test_rows_that_no_writer_makes_are_refused(path, table, column, values, reason):
+    path.write_bytes(forged(changed(table, column, values)))
+    with open_tensor_segment(path) as segment, pytest.raises(DamagedFile, match=reason):
+        segment.read(["m", "bins", "counts"])
+
+
+def test_counts_below_zero_are_refused(path, table):
+    table = changed(changed(table, "bins", [[1], [2], [3]]), "counts", [[1], [-1], [1]])
+    path.write_bytes(forged(table))
+    with open_tensor_segment(path) as segment, pytest.raises(DamagedFile, match="below zero"):
+        segment.read(["counts"])
+
+
+def test_text_that_is_not_utf8_is_refused(path, table):
+    bad = pa.array([b"\xff", b"b", b"c"]).cast(pa.binary())
+    hostile = pa.Array.from_buffers(pa.string(), 3, bad.buffers())
+    place = table.column_names.index("name")
+    path.write_bytes(forged(table, schema=table.set_column(place, SCHEMA.field(place), hostile)))
+    with open_tensor_segment(path) as segment, pytest.raises(DamagedFile):
+        segment.read(["name"])
+
+
+def test_a_page_that_decodes_to_gigabytes_is_refused_before_it_is_decoded(path, table):
+    """Of 20 million equal entries each; the file has a few hundred kilobytes."""
+    entries = pa.array(np.ones(20_000_000, np.int64))
+    bomb = pa.ListArray.from_arrays(pa.array([0, 20_000_000, 20_000_000, 20_000_000], pa.int32()), entries)
+    place = table.column_names.index("counts")
+    hostile = table.set_column(place, SCHEMA.field(place), bomb)
+    path.write_bytes(forged(table, schema=hostile, compression_level=1))
+    assert path.stat().st_size < 2**20
+    with open_tensor_segment(path) as segment, pytest.raises(DamagedFile, match="none of ours has that"):
+        segment.read(["counts"])
+
+
+def test_a_dictionary_of_gigabytes_is_refused_before_it_is_decoded(path, table):
+    hostile = changed(table, "name", ["a" * 80_000_000, "b", "c"])
+    path.write_bytes(forged(table, schema=hostile, write_statistics=False))
+    with open_tensor_segment(path) as segment, pytest.raises(DamagedFile, match="none of ours has that"):
+        segment.read(["name"])
+
+
+def test_columns_of_other_types_are_named_and_never_read_as_ours(path, table):
+    place = table.column_names.index("norm")
+    hostile = table.set_column(place, "norm", pa.array(["x", "y", "z"]))
+    path.write_bytes(forged(table, schema=hostile))
+    with open_tensor_segment(path) as segment:
+        with pytest.raises(DamagedFile, match="other columns"):
+            segment.check()
+        with pytest.raises(DamagedFile):
+            segment.read(["norm"])
+
+
+def test_hostile_pages_with_checksums_that_fit_cost_their_file_only(path, table):
+    """Whoever fabricates a file can compute our checksums too; then Parquet's own reader must not bring us down."""
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    whole = forged(table)
+    end = ends.read_end(len(whole), lambda start, size: whole[start : start + size])
+    text = json.dumps(end.meta).encode()
+    for _ in range(400):
+        data = bytearray(whole[: end.end_of_pages])
+        start, size, _ = chance.choice(end.chunks)
+        for _ in range(chance.randrange(1, 6)):
+            data[start + chance.randrange(min(size, 60))] = chance.randrange(256)
+        chunks = [(s, n, zlib.crc32(data[s : s + n])) for s, n, _ in end.chunks]
+        path.write_bytes(bytes(data) + ends.encode_end(text, chunks, end.footer[:-8]) + end.footer)
+        with contextlib.suppress(FileError), open_tensor_segment(path) as segment:
+            segment.read(COLUMNS)
+
+
+def test_hostile_footers_and_blocks_with_checksums_that_fit_cost_their_file_only(path, table):
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    whole = forged(table)
+    end = ends.read_end(len(whole), lambda start, size: whole[start : start + size])
+    text = json.dumps(end.meta).encode()
+    for _ in range(300):
+        footer = bytearray(end.footer)
+        for _ in range(chance.randrange(1, 6)):
+            footer[chance.randrange(len(footer) - 8)] = chance.randrange(256)
+        chunks = list(end.chunks)
+        place = chance.randrange(len(chunks))
+        chunks[place] = (chance.choice([0, 4, 2**63, chunks[place][0]]), chance.choice([0, 2**32 - 1, 100]), 0)
+        path.write_bytes(whole[: end.end_of_pages] + ends.encode_end(text, chunks, footer[:-8]) + bytes(footer))
+        with contextlib.suppress(FileError), open_tensor_segment(path) as segment:
+            segment.check()
+
+
+def test_foreign_files_links_pipes_and_folders_are_named(path, table, tmp_path):
+    pq.write_table(table, path)
+    with pytest.raises(DamagedFile, match="has no checksums of ours"):
+        open_tensor_segment(path)
+    path.write_bytes(b"PAR1" + struct.pack("<I", 2**32 - 1) + b"PAR1")
+    with pytest.raises(DamagedFile):
+        open_tensor_segment(path)
+    path.unlink()
+    target = tmp_path / "elsewhere"
+    target.write_bytes(forged(table))
+    path.symlink_to(target)
+    with pytest.raises(DamagedFile, match="cannot be opened"):
+        open_tensor_segment(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DamagedFile, match="not a regular file"):
+        open_tensor_segment(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DamagedFile, match="not a regular file"):
+        open_tensor_segment(path)
+    path.rmdir()
+    with pytest.raises(FileNotFoundError):
+        open_tensor_segment(path)
+
+
+def test_a_segment_that_is_replaced_while_it_is_read_stays_what_it_was(segments, tmp_path, make_row):
+    segments.add([make_row(0)])
+    segments.flush()
+    with open_tensor_segment(paths(tmp_path)[0]) as before:
+        segments.add([make_row(step, "b") for step in range(500)])
+        segments.flush()
+        assert before.read(["step"]).num_rows == 1
+    with open_tensor_segment(paths(tmp_path)[0]) as after:
+        assert after.num_rows == 501
+
+
+def test_opening_and_failing_leaves_no_descriptor_open(path, table):
+    whole = forged(table)
+    before = len(os.listdir("/proc/self/fd"))
+    for content in (whole, whole[:-9], b"", forged(table, {"rows": 9}), forged(table, {"format": 3})):
+        path.write_bytes(content)
+        with contextlib.suppress(FileError), open_tensor_segment(path) as segment:
+            segment.check()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_writing_needs_no_pandas(tmp_path):
+    code = f"""
+import sys, pathlib, numpy as np
+from explorer.storage.tensors import TensorRow, TensorSegments
+from explorer.storage.disk import Disk
+segments = TensorSegments(pathlib.Path({str(tmp_path)!r}), 1, 0, Disk())
+row = TensorRow(1, 2, "w", "param", 4, 0, 0, 0, 0, 0., 1., 0., 1., 2., m=7, bins=np.arange(3, dtype=np.int16),
+                counts=np.ones(3, np.int64))
+for _ in range(5000):
+    segments.add([row])
+segments.flush()
+segments.finish()
+assert "pandas" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=Path(__file__).parents[2])
+    assert len(paths(tmp_path)) == 2
