@@ -54,7 +54,7 @@ def train_text(
         name, config=asdict(settings), root=root, group=group, tags=tags, notes=notes, system_every_s=0.5, quiet=True
     ) as rec:
         rec.update_config({"num_parameters": sum(parameter.numel() for parameter in model.parameters())})
-        rec.watch(model, optimizer, schedule=EarlyThenEvery(early=20, every=10))
+        rec.watch(model, optimizer, schedule=EarlyThenEvery(early=20, every=20))
         rec.snapshots(model, log_spaced=True, every=100, best=("val/loss", "min"), after=optimizer)
         on_epoch(0, None, rec.run_id)
         for step in range(num_steps):

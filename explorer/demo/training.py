@@ -97,7 +97,7 @@ def train(
         quiet=True,
     ) as rec:
         rec.update_config({"num_parameters": sum(parameter.numel() for parameter in model.parameters())})
-        rec.watch(model, optimizer, schedule=EarlyThenEvery(early=20, every=10))
+        rec.watch(model, optimizer, schedule=EarlyThenEvery(early=20, every=20))
         snapshots = rec.snapshots(model, log_spaced=True, every=100, best=("val/loss", "min"))
         on_epoch(step // steps_per_epoch, None, rec.run_id)
         while step < num_steps:
