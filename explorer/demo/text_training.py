@@ -82,4 +82,5 @@ def train_text(
                 val_loss, val_accuracy = evaluate_text(model, val_tokens)
                 rec.log({"val/loss": val_loss, "val/accuracy": val_accuracy}, step=step)
                 on_epoch((step + 1) // STEPS_PER_EPOCH, val_accuracy, rec.run_id)
+        rec.snapshot(model, num_steps - 1)
     return rec.run_id

@@ -134,4 +134,5 @@ def train(
                 state = {part: value.state_dict() for part, value in parts.items()}
                 torch.save({**state, "step": step}, checkpoint)
             on_epoch(step // steps_per_epoch, val_accuracy, rec.run_id)
+        rec.snapshot(model, step - 1)
     return rec.run_id
