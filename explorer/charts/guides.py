@@ -15,8 +15,10 @@ ScaleKind = Literal["linear", "log", "utc"]
 
 # Of a logarithmic axis only the powers of ten get a line across the plot.
 _DECADE: Final = {"test": "abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) < 1e-6", "value": 1}
+# Vega leaves the labels of some ticks of a logarithmic axis empty, and so do we.
 _NUMBER: Final = (
-    "datum.value === 0 ? '0' : abs(datum.value) >= 1e6 || abs(datum.value) < 1e-4 ? format(datum.value, '.3~e') : "
+    "datum.label === '' ? '' : datum.value === 0 ? '0' : "
+    "abs(datum.value) >= 1e6 || abs(datum.value) < 1e-4 ? format(datum.value, '.3~e') : "
     "datum.label"
 )
 
@@ -62,7 +64,7 @@ def number_axis(title: str | None, *, log: bool = False) -> Spec:
     """Return an axis of numbers, very large and small ones with an exponent; if `log`, decades alone get a line."""
     axis: Spec = {"title": title, "titlePadding": 4, "labelOverlap": "greedy", "labelExpr": _NUMBER}
     if log:
-        axis["gridOpacity"] = {"condition": _DECADE, "value": 0}
+        axis |= {"gridOpacity": {"condition": _DECADE, "value": 0}, "tickCount": 5}
     return axis
 
 

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from explorer import EarlyThenEvery, Recorder
-from explorer.demo.characters import CharTransformer, draw_batch, evaluate_text, load_text
+from explorer.demo.characters import CONTEXT, CharTransformer, draw_batch, evaluate_text, load_text
 from explorer.demo.digits import warmup_cosine
 
 STEPS_PER_EPOCH = 40
+NUM_PROBED = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ def train_text(
     generator = torch.Generator().manual_seed(settings.seed)
     vocabulary, tokens, val_tokens = load_text()
     num_steps = STEPS_PER_EPOCH * settings.num_epochs
+    probed = val_tokens[: NUM_PROBED * CONTEXT].view(NUM_PROBED, CONTEXT)
     model = CharTransformer(len(vocabulary), settings.width, settings.num_heads, settings.num_blocks)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: warmup_cosine(n, STEPS_PER_EPOCH, num_steps))
@@ -79,6 +81,8 @@ def train_text(
             optimizer.step()
             schedule.step()
             if (step + 1) % STEPS_PER_EPOCH == 0:
+                if (step + 1) // STEPS_PER_EPOCH in (1, 5, settings.num_epochs):
+                    rec.probe(model, probed, step)
                 val_loss, val_accuracy = evaluate_text(model, val_tokens)
                 rec.log({"val/loss": val_loss, "val/accuracy": val_accuracy}, step=step)
                 on_epoch((step + 1) // STEPS_PER_EPOCH, val_accuracy, rec.run_id)

@@ -12,6 +12,8 @@ from torch import nn
 from explorer import EarlyThenEvery, Recorder
 from explorer.demo.digits import build_model, evaluate, load_images, warmup_cosine
 
+NUM_PROBED = 50
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -128,6 +130,8 @@ def train(
                     raise FloatingPointError(
                         f"the loss is {loss.item()} for {num_bad} steps: lr={settings.lr} is too high"
                     )
+            if step // steps_per_epoch in (1, 5, settings.num_epochs):
+                rec.probe(model, val_images[:NUM_PROBED], step - 1)
             val_loss, val_accuracy = evaluate(model, val_images, val_labels)
             rec.log({"val/loss": val_loss, "val/accuracy": val_accuracy}, step=step - 1)
             if checkpoint is not None:
