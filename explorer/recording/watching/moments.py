@@ -93,8 +93,7 @@ def dot(a: Numbers, b: Numbers) -> float:
     whole = len(a) // _ROW * _ROW
     found = float(np.dot(a[whole:], b[whole:]))
     rows = np.matmul(a[:whole].reshape(-1, 1, _ROW), b[:whole].reshape(-1, _ROW, 1))
-    found += sum(rows.ravel().tolist())
-    return found
+    return found + float(sum(rows.ravel().tolist()))
 
 
 def total(values: Numbers) -> float:
@@ -103,7 +102,7 @@ def total(values: Numbers) -> float:
     found = float(np.add.reduce(values[whole:]))
     if whole:  # as a product with ones: twice as fast as a sum
         rows = np.matmul(values[:whole].reshape(-1, 1, _ROW), _ones(values.dtype.str))
-        found += sum(rows.ravel().tolist())
+        found += float(sum(rows.ravel().tolist()))
     return found
 
 

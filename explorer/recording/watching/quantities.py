@@ -186,8 +186,7 @@ class Workspace:
         found = table[occupied]
         positive, first_negative, negative = np.searchsorted(occupied, _UNDERFLOWS).tolist()
         below = int(found[:positive].sum() + found[first_negative:negative].sum())
-        keys = occupied.astype(np.uint16)
-        return Measured(n, zeros, nans, infs, below - zeros, moments, low, high, keys, found)
+        return Measured(n, zeros, nans, infs, below - zeros, moments, low, high, occupied.astype(np.uint16), found)
 
     def _count_by_torch(self, singles: npt.NDArray[np.float32]) -> Counts:
         if not len(self._torch_keys):
