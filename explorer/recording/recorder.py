@@ -119,7 +119,7 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods):
         mapped = can_map(folder.run_dir)
         header = Header(wall_minus_monotonic_ns(), folder.attempt, folder.rank, 1)
         try:
-            self._stream = Stream(folder.run_dir, "scalars", header, mapped=mapped, disk=disk, small=False)
+            self._stream = stream = Stream(folder.run_dir, "scalars", header, mapped=mapped, disk=disk, small=False)
             system = Stream(folder.run_dir, "system", header, mapped=mapped, disk=disk, small=True)
         except OSError as error:
             what = f"cannot record into {folder.run_dir}: {error.strerror or error}. Choose another root="
@@ -138,7 +138,7 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods):
         )  # fmt: skip
         self._watch_plug = WatchPlug(
             folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead,
-            header.wall_minus_monotonic_ns, self._writer.tasks, self._stream.put, lambda: self.last_step,
+            header.wall_minus_monotonic_ns, self._writer.tasks, self._stream.put, lambda: stream.current.step,
             0 if folder.earlier_step is None else folder.earlier_step + 1,
         )  # fmt: skip
         self._exits = exits.ExitHooks(self)

@@ -21,7 +21,7 @@ from explorer.recording.watching.members import IN_COMPILED_REGION, Members, fin
 from explorer.recording.watching.naming import ROOT_NAME, ParameterPlace
 from explorer.recording.watching.options import Options
 from explorer.recording.watching.record import ModelBook
-from explorer.recording.watching.samples import COSINE_VALUES, cosine, take_sample
+from explorer.recording.watching.samples import COSINE_VALUES, cosine, take_sample, view_sample
 
 
 class Benches:
@@ -136,7 +136,7 @@ class Look:
             if "param" in self._options.kinds:
                 row = RowDraft(place.name, "param", [bench.measure(flat.values)])
                 row.checksum = bench.checksum(flat.values)
-                initial, now = self._initial.get(place.name), take_sample(flat.values, COSINE_VALUES)
+                initial, now = self._initial.get(place.name), view_sample(flat.values, COSINE_VALUES)
                 if initial is not None and initial.shape == now.shape and initial.device == now.device:
                     row.more.append(_cosine("cosine_init", bench.inner_products(now, initial)))
                 draft.rows.append(row)
