@@ -22,6 +22,8 @@ SECTIONS = {
     "logging": ("Recording", "logging_cost", ("pyarrow", "numpy")),
     "startup": ("Starting", "startup_cost", ("torch", "pyarrow", "numpy")),
     "training": ("In a training loop", "training_overhead", ("torch", "pyarrow", "numpy")),
+    "snapshots": ("Saving parameters", "snapshots_cost", ("torch", "pyarrow", "numpy")),
+    "watching": ("Inside the model", "watching_cost", ("torch", "pyarrow", "numpy")),
     "kills": ("Killed", "kills", ("pyarrow", "numpy")),
     "one_run": ("Reading one long run", "reading_one_run", ("pyarrow", "numpy")),
     "many_runs": ("Reading many runs", "reading_many_runs", ("pyarrow", "numpy")),

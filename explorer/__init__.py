@@ -27,11 +27,17 @@ if TYPE_CHECKING:
     from explorer.notebook import curves as curves, list_runs as list_runs
     from explorer.reading.runs import open_run as open_run
     from explorer.recording.recorder import Recorder as Recorder
+    from explorer.recording.watching.schedule import (
+        EarlyThenEvery as EarlyThenEvery,
+        Every as Every,
+        LogSpaced as LogSpaced,
+    )
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Recorder": "explorer.recording.recorder",
+    **dict.fromkeys(("EarlyThenEvery", "Every", "LogSpaced"), "explorer.recording.watching.schedule"),
     "curves": "explorer.notebook",
     "list_runs": "explorer.notebook",
     "load_model": "explorer.inference.loading",

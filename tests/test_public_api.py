@@ -9,7 +9,10 @@ from explorer import errors
 
 NAMES = [
     "DamagedFile",
+    "EarlyThenEvery",
+    "Every",
     "ExplorerError",
+    "LogSpaced",
     "MetricNotFound",
     "ProgramError",
     "Recorder",

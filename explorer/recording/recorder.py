@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -16,10 +16,13 @@ from explorer.recording.fast_path import make_log
 from explorer.recording.journal_file import can_map, wall_minus_monotonic_ns
 from explorer.recording.notices import Notices
 from explorer.recording.overhead import Overhead
+from explorer.recording.probing.methods import ProbeMethods
 from explorer.recording.program.methods import ProgramMethods, ProgramPlug
 from explorer.recording.run_folder import Identity, open_folder
+from explorer.recording.snapshots.methods import Plug, SnapshotMethods
 from explorer.recording.stream import Row, Stream, split_wide
 from explorer.recording.transfer import Transfers
+from explorer.recording.watching.methods import WatchMethods, WatchPlug
 from explorer.recording.writer import Writer
 from explorer.storage.disk import Disk
 from explorer.storage.journal import Header
@@ -28,7 +31,7 @@ CLOSE_TIMEOUT_S = 30.0
 MAX_WAITING_TRANSFERS = 16_384
 
 
-class Recorder(ProgramMethods):
+class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
     """Records one process's part of a run. Use it as a context manager, or call `close()`.
 
     A call of `log()` puts one row into memory that survives the process (on a local disk) and returns: it waits for no
@@ -88,6 +91,7 @@ class Recorder(ProgramMethods):
         self._quiet = quiet
         self._pid = os.getpid()
         self._last_step: int | None = None
+        self._heard: dict[str, list[Callable[[float], None]]] = {}
         self.config = Config(config, self._on_text)
         self.run_id = ""
         self.path: Path | None = None
@@ -129,6 +133,15 @@ class Recorder(ProgramMethods):
             folder, self._stream, system, self.config, self._notices, self._transfers, self._overhead, disk,
             mapped=mapped, system_every_s=system_every_s,
         )  # fmt: skip
+        self._snapshot_plug = Plug(
+            folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead,
+            self._writer.tasks, self._writer.attend, lambda: self.last_step, self._listen,
+        )  # fmt: skip
+        self._watch_plug = WatchPlug(
+            folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead,
+            header.wall_minus_monotonic_ns, self._writer.tasks, self._stream.put, lambda: self.last_step,
+            0 if folder.earlier_step is None else folder.earlier_step + 1,
+        )  # fmt: skip
         self._program_plug = ProgramPlug(
             folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead, self._writer.tasks,
             lambda: self.last_step, self._quiet,
@@ -167,11 +180,16 @@ class Recorder(ProgramMethods):
         cleaned = cleaning.clean_row(values)
         self._report(cleaned)
         if cleaned.device:
+            if deaf := self._heard.keys() & cleaned.device.keys():
+                what = f"the best {min(deaf)!r} is not known, since it was logged as a tensor on a device: log a float"
+                self._notices.warn(f"heard {min(deaf)}", what)
             self._send(number, now, cleaned.device)
         if cleaned.names:
             row = Row(number, now, tuple(cleaned.names), "".join(cleaned.kinds), tuple(cleaned.values))
             # A tensor must not get there: the fast path adds the values up, which would run operations on it.
             plain = cleaned.plain and "q" not in row.kinds
+            if self._heard:
+                plain = self._tell(row) and plain
             if not plain:
                 self._leave(values)
             for part in split_wide(row):
@@ -180,6 +198,21 @@ class Recorder(ProgramMethods):
                 if plain and part is row and shape is not None and journal is self._stream.current:
                     self._use(shape, journal)
         self._stream.current.step = number
+
+    def _listen(self, name: str, listener: Callable[[float], None]) -> None:
+        """Have each value of a metric told from now on, in the thread that logs it. Rows with it go the careful way."""
+        self._heard.setdefault(name, []).append(listener)
+        self._interrupt()
+        self._interrupt()  # for good, as in `close`
+
+    def _tell(self, row: Row) -> bool:
+        """Tell who listens; whether nobody does."""
+        heard = self._heard.keys() & row.names
+        for name in heard:
+            value = row.values[row.names.index(name)]
+            for listener in self._heard[name]:
+                listener(value)
+        return not heard
 
     def _time_one(self, values: Mapping[str, object], step: int | None) -> None:
         self._resume()
@@ -257,6 +290,8 @@ class Recorder(ProgramMethods):
         self._interrupt()
         self._interrupt()  # for good: a call that is being timed may not take it back
         self._exits.remove()
+        self._end_watching()
+        self._unplug_snapshots()
         writer.finish_as(state, error)
         writer.join(CLOSE_TIMEOUT_S)
         if writer.is_alive():

@@ -114,6 +114,24 @@ class _OnDevice:
         return [float(value.item()) for value in self._values]
 
 
+class LetOthersCapture:
+    """Keeps the calls of a thread from breaking a CUDA graph that another thread is capturing.
+
+    By default a capture fails when any thread asks an event; NCCL's watchdog in torch protects it the same way.
+    """
+
+    def __init__(self) -> None:
+        self._done = False
+
+    def __call__(self) -> None:
+        """To be called by that one thread before it asks an event; does its work the first time."""
+        if not self._done:
+            self._done = True
+            with contextlib.suppress(OSError, AttributeError):
+                mode = ctypes.c_int(_THREAD_LOCAL_CAPTURE)
+                ctypes.CDLL("libcuda.so.1").cuThreadExchangeStreamCaptureMode(ctypes.byref(mode))
+
+
 class _CudaRing:
     """Pinned memory that is used round and round, since taking new pinned memory can make the device wait."""
 
@@ -122,7 +140,7 @@ class _CudaRing:
         self._next = 0
         self._used = 0
         self._abandoned = 0
-        self._lets_capture = False
+        self.let_others_capture = LetOthersCapture()
 
     def send(self, device: Any, values: list[Any]) -> Arriving | None:  # noqa: ANN401
         torch = sys.modules["torch"]
@@ -165,17 +183,6 @@ class _CudaRing:
 
     def give_back(self, held: int) -> None:
         self._used -= held
-
-    def let_others_capture(self) -> None:
-        """Keep the calls of this thread, the writer's, from breaking a CUDA graph that another thread is capturing.
-
-        By default a capture fails when any thread asks an event; NCCL's watchdog in torch protects it the same way.
-        """
-        if not self._lets_capture:
-            self._lets_capture = True
-            with contextlib.suppress(OSError, AttributeError):
-                mode = ctypes.c_int(_THREAD_LOCAL_CAPTURE)
-                ctypes.CDLL("libcuda.so.1").cuThreadExchangeStreamCaptureMode(ctypes.byref(mode))
 
 
 class _FromRing:

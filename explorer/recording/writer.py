@@ -132,7 +132,17 @@ class Writer(threading.Thread):
             f"recording took {spent_s:.2f} s of CPU{share}"
         )
 
+    def attend(self) -> None:
+        """What must not wait for a task that takes long, such as a large file: the task calls it in between."""
+        if not self._ended.is_set():
+            self._tend_rows()
+
     def _tick(self) -> None:
+        self._tend_rows()
+        for task in self.tasks:
+            self._guard(task.name, task.tick)
+
+    def _tend_rows(self) -> None:
         collect_s = COLLECT_MAPPED_S if self._mapped else COLLECT_BUFFERED_S
         self._guard("transfers", self._take_transfers)
         self._guard("prepare", self._scalars.prepare)
@@ -140,8 +150,6 @@ class Writer(threading.Thread):
         self._every("system", self._system_every_s, self._sample_system)
         self._every("collect", collect_s, self._collect)
         self._guard("seal", self._scalars.seal)
-        for task in self.tasks:
-            self._guard(task.name, task.tick)
         self._every("summary", SUMMARY_S, self._save_summary)
         self._every("sync", SYNC_S, self._sync)
         self._overhead.ask_for_sample()
@@ -300,11 +308,11 @@ class Writer(threading.Thread):
         self._due.clear()
         steps: list[tuple[str, Callable[[], object]]] = [
             ("transfers", lambda: self._take_transfers(wait=True)),
+            *((f"finish {task.name}", task.finish) for task in self.tasks),  # before the rows: some add rows
             ("prepare", self._scalars.prepare),
             ("collect", self._collect),
             ("finish", self._finish_scalars),
             ("finish system", self._system.finish),
-            *((f"finish {task.name}", task.finish) for task in self.tasks),
             ("give up", self._give_up),
             ("describe", self._save_last_facts),
             ("summary", self._last_summary),

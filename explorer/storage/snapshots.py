@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from explorer.errors import UsageError
+from explorer.storage.crc import join_crc32
 from explorer.storage.disk import Disk
 from explorer.storage.ends import META_KEY, Chunk, encode_end, encode_index
 from explorer.storage.layout import FORMAT_VERSION, PARAMS, list_snapshot_files
@@ -36,7 +37,7 @@ from explorer.storage.plain_pages import (
 )
 from explorer.storage.snapshot_files import ITEM_BYTES, SCHEMA, open_snapshot_file
 
-__all__ = ["SnapshotTensor", "drop_snapshot", "snapshot_path", "write_snapshot"]
+__all__ = ["CHUNK_BYTES", "SnapshotTensor", "drop_snapshot", "snapshot_path", "write_snapshot"]
 
 CHUNK_BYTES: Final = 16 * 2**20
 GROUP_BYTES: Final = 2**20
@@ -57,6 +58,8 @@ class SnapshotTensor:
         data: its little-endian bytes, in the order of the last dimension; None when `stored_step` says where they are.
         stored_step: the earlier snapshot of the same attempt and rank that holds these bytes itself.
         crc32: of all bytes.
+        aliases: further names of the very same tensor, such as of a weight that two layers share.
+        chunk_crc32s: of each 16 MB of `data`, when they are known already: they are not computed again then.
     """
 
     name: str
@@ -66,6 +69,8 @@ class SnapshotTensor:
     data: memoryview | None
     stored_step: int | None
     crc32: int
+    aliases: tuple[str, ...] = ()
+    chunk_crc32s: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class _Row:
     tensor: SnapshotTensor
     chunk: int
     data: memoryview | None
+    crc32: int | None = None
 
 
 def snapshot_path(run_dir: Path, step: int, attempt: int, rank: int) -> Path:
@@ -158,7 +164,7 @@ class _Out:
             if rows and (large or num_bytes > GROUP_BYTES):
                 self._write_group(rows)
                 rows, num_bytes = [], 0
-            tensor = replace(tensor, name=tensor.name.encode("utf-8", "backslashreplace").decode())
+            tensor = replace(tensor, name=_text(tensor.name), aliases=tuple(map(_text, tensor.aliases)))
             self._enter(tensor)
             for row in _rows(tensor):
                 rows.append(row)
@@ -186,7 +192,12 @@ class _Out:
         entry = {"role": tensor.role, "dtype": tensor.dtype, "shape": list(tensor.shape), "crc32": tensor.crc32}
         if tensor.stored_step is not None:
             entry["stored_step"] = tensor.stored_step
-        self._index[tensor.name] = entry | {"bytes": len(tensor.data or b""), "groups": [], "places": []}
+        entry |= {"bytes": len(tensor.data or b""), "groups": [], "places": []}
+        self._index[tensor.name] = entry
+        for alias in tensor.aliases:
+            if alias in self._index:
+                raise UsageError(f"a snapshot has two tensors of the name {alias!r}")
+            self._index[alias] = entry | {"tied_to": tensor.name}  # of the same groups and places, known later
 
     def _write_group(self, rows: list[_Row]) -> None:
         tensors = [row.tensor for row in rows]
@@ -201,9 +212,10 @@ class _Out:
             optional_bytes_page([row.data for row in rows]),
         ]
         chunks = []
+        known = {id(row.data): row.crc32 for row in rows if row.crc32 is not None}
         for page in pages:
             chunks.append(ColumnChunk(self._at, page.size, page.num_values, page.size))
-            self._write_page(page)
+            self._write_page(page, known)
         at = self._at - sum(_LENGTH_BYTES + len(row.data) for row in rows if row.data is not None)
         for row in rows:
             entry = self._index[row.tensor.name]
@@ -213,10 +225,14 @@ class _Out:
                 at += _LENGTH_BYTES + len(row.data)
         self._groups.append((len(rows), chunks))
 
-    def _write_page(self, page: Page) -> None:
+    def _write_page(self, page: Page, known: Mapping[int, int]) -> None:
+        """`known` holds checksums of parts by their id. Joining them pays off for large ones."""
         start, crc = self._at, 0
         for part in page.parts:
-            crc = zlib.crc32(part, crc)
+            if len(part) >= GROUP_BYTES and id(part) in known:
+                crc = join_crc32(crc, known[id(part)], len(part))
+            else:
+                crc = zlib.crc32(part, crc)
         self._put(page.parts)
         self._checksums.append((start, page.size, crc))
 
@@ -234,30 +250,42 @@ class _Out:
         self._at += len(small)
 
 
+def _text(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _rows(tensor: SnapshotTensor) -> Iterator[_Row]:
     if tensor.data is None:
         yield _Row(tensor, 0, None)
         return
     for chunk, start in enumerate(range(0, max(1, len(tensor.data)), CHUNK_BYTES)):
-        yield _Row(tensor, chunk, tensor.data[start : start + CHUNK_BYTES])
+        crc32 = tensor.chunk_crc32s[chunk] if tensor.chunk_crc32s is not None else None
+        yield _Row(tensor, chunk, tensor.data[start : start + CHUNK_BYTES], crc32)
 
 
-def drop_snapshot(run_dir: Path, step: int, attempt: int, rank: int, *, disk: Disk) -> None:
+def drop_snapshot(
+    run_dir: Path, step: int, attempt: int, rank: int, *, disk: Disk, needed: Collection[str] | None = None
+) -> None:
     """Delete a snapshot, but for the bytes that kept snapshots of the same attempt and rank refer to.
 
     Those stay in the file, which then says that it was dropped and is not listed any more. Called again when nobody
     refers to them, the file goes. One that is gone already is fine.
+
+    Args:
+        run_dir: of the run.
+        step: of the snapshot.
+        attempt: of the process.
+        rank: of the process.
+        disk: where.
+        needed: the tensors that others refer to, when that is known; otherwise all other snapshots are looked at.
 
     Raises:
         OSError: nothing was changed.
         FileError: it, or another snapshot, cannot be read; nothing was changed, for bytes might be missed.
     """
     path = snapshot_path(run_dir, step, attempt, rank)
-    needed: set[str] = set()
-    for other in list_snapshot_files(run_dir):
-        if (other.attempt, other.rank) == (attempt, rank) and other.step != step:
-            with open_snapshot_file(other.path) as file:
-                needed |= {name for name, entry in file.entries.items() if entry.stored_step == step}
+    if needed is None:
+        needed = _needed(run_dir, step, attempt, rank)
     if not needed:
         disk.remove(path)
         with suppress(OSError):  # the folder goes with the last rank's file
@@ -268,13 +296,28 @@ def drop_snapshot(run_dir: Path, step: int, attempt: int, rank: int, *, disk: Di
     except FileNotFoundError:
         return
     with file:
-        if file.is_dropped and file.entries.keys() == needed:
+        first = {name: entry for name, entry in file.entries.items() if entry.tied_to is None and name in needed}
+        aliases: dict[str, list[str]] = {}
+        for name, entry in file.entries.items():
+            if entry.tied_to is not None:
+                aliases.setdefault(entry.tied_to, []).append(name)
+        if file.is_dropped and first.keys() == {name for name in file.entries if file.entries[name].tied_to is None}:
             return
         kept = (
             SnapshotTensor(
-                name, entry.role, entry.dtype, entry.shape, memoryview(file.read_bytes(name)), None, entry.crc32
+                name, entry.role, entry.dtype, entry.shape, memoryview(file.read_bytes(name)), None, entry.crc32,
+                tuple(aliases.get(name, ())),
             )
-            for name, entry in file.entries.items()
-            if name in needed
-        )
+            for name, entry in first.items()
+        )  # fmt: skip
         write_snapshot(path, step, kept, attempt=attempt, rank=rank, disk=disk, dropped=True)
+
+
+def _needed(run_dir: Path, step: int, attempt: int, rank: int) -> set[str]:
+    """The tensors whose bytes other snapshots of a process find in this one."""
+    needed: set[str] = set()
+    for other in list_snapshot_files(run_dir):
+        if (other.attempt, other.rank) == (attempt, rank) and other.step != step:
+            with open_snapshot_file(other.path) as file:
+                needed |= {entry.tied_to or name for name, entry in file.entries.items() if entry.stored_step == step}
+    return needed

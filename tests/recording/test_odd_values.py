@@ -61,9 +61,9 @@ def test_a_tensor_of_vmap_or_of_tracing_raises_nothing_into_the_training(record,
 
 def test_a_large_list_costs_no_look_at_all_of_it():
     large = [*range(3_000_000)]
-    began = time.perf_counter()
+    began = time.thread_time()
     row = clean_row({"a": large})
-    assert time.perf_counter() - began < 0.01
+    assert time.thread_time() - began < 0.01  # its text alone takes 0.3 s
     assert row.refused
 
 

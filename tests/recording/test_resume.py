@@ -5,7 +5,8 @@ import json
 import pytest
 
 from explorer import RunNotFound, UsageError
-from explorer.storage import layout, records
+from explorer.recording.totals import Totals
+from explorer.storage import layout, records, segments
 
 
 def attempt(record, *steps, config=None, **options):
@@ -85,3 +86,15 @@ def test_ranks_that_do_not_know_their_run_are_told_what_to_do(record, monkeypatc
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="pass the same run_id= on every rank"):
         record()
+
+
+@pytest.mark.parametrize("name", ["step", "wall_time"])
+def test_a_metric_named_like_a_column_of_ours_does_not_keep_a_killed_run_from_being_resumed(record, name):
+    rec = record()
+    rec.log({name: 5.0}, step=3)
+    rec.close()
+    totals = Totals()  # what a resume makes from the segments of an attempt that was killed
+    for file in layout.list_segments(rec.path, "scalars"):
+        totals.add_table(segments.read_columns(file.path))
+    assert totals.last_step == 3
+    assert totals.metrics[name].last == 5.0

@@ -1,0 +1,1 @@
+"""A look inside the model while it trains: statistics and histograms of parameters, gradients, updates, activations."""

@@ -1,0 +1,134 @@
+"""Where quantities are worked out: at once in main memory, or on an accelerator, to be read when they have arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from explorer.recording.watching.checksum import checksum_on_host
+from explorer.recording.watching.moments import sum_of_squares
+from explorer.recording.watching.quantities import Measured, Workspace
+from explorer.recording.watching.units import Criterion, UnitCounts, as_batch, count_units
+
+T = TypeVar("T")
+Later = Callable[[], T]
+"""A result that can be asked for once the bench's values have arrived."""
+
+
+class Bench(Protocol):
+    """Works on flat tensors of one device; see `flatten`. Nothing here waits for the device."""
+
+    def measure(self, values: Tensor) -> Later[Measured]:
+        """Counters, moments and keys of all values."""
+
+    def measure_difference(self, after: Tensor, before: Tensor) -> Later[Measured]:
+        """The same of `after - before`."""
+
+    def inner_products(self, a: Tensor, b: Tensor) -> Later[tuple[float, float, float]]:
+        """a.b, a.a and b.b of two samples of equal length."""
+
+    def change(self, after: Tensor, before: Tensor) -> Later[tuple[float, float]]:
+        """Sums of squares of `after - before` and of `before`."""
+
+    def squares(self, tensors: Sequence[Tensor]) -> Later[float]:
+        """Sum of the squares of all values of all these tensors."""
+
+    def checksum(self, values: Tensor) -> Later[int]:
+        """Of all bits; see `checksum`."""
+
+    def count_units(self, output: Tensor, axis: int, criterion: Criterion) -> Later[UnitCounts]:
+        """Active and saturated units of an output with units along this axis; see `units`."""
+
+    def number(self, value: Tensor) -> Later[float]:
+        """A tensor of one value."""
+
+    def copy(self, values: Tensor, name: str) -> Tensor:
+        """The values as they are now, to be compared with soon; overwritten by the next copy under this name."""
+
+
+class HostBench:
+    """Main memory: everything is worked out at once, in the calling thread."""
+
+    def __init__(self) -> None:
+        self._work = Workspace()
+        self._copies: dict[str, Tensor] = {}
+
+    def measure(self, values: Tensor) -> Later[Measured]:
+        """See `Bench`."""
+        return _known(self._work.measure(values))
+
+    def measure_difference(self, after: Tensor, before: Tensor) -> Later[Measured]:
+        """See `Bench`."""
+        return _known(self._work.measure_difference(after, before))
+
+    def inner_products(self, a: Tensor, b: Tensor) -> Later[tuple[float, float, float]]:
+        """See `Bench`."""
+        with np.errstate(all="ignore"):
+            one, two = (self._work.source(x)(0, x.numel()).astype(np.float64) for x in (a, b))
+            pairs = ((one, two), (one, one), (two, two))
+            product, square_a, square_b = (float(np.einsum("i,i->", x, y)) for x, y in pairs)
+        return _known((product, square_a, square_b))
+
+    def change(self, after: Tensor, before: Tensor) -> Later[tuple[float, float]]:
+        """See `Bench`."""
+        later, earlier = self._work.source(after, 0), self._work.source(before, 1)
+        changed = kept = 0.0
+        with np.errstate(all="ignore"):
+            for start in range(0, after.numel(), _PIECE):
+                end = min(start + _PIECE, after.numel())
+                old = earlier(start, end)
+                changed += sum_of_squares(later(start, end) - old)
+                kept += sum_of_squares(old)
+        return _known((changed, kept))
+
+    def squares(self, tensors: Sequence[Tensor]) -> Later[float]:
+        """See `Bench`."""
+        total = 0.0
+        for values in tensors:
+            source = self._work.source(values)
+            for start in range(0, values.numel(), _PIECE):
+                total += sum_of_squares(source(start, min(start + _PIECE, values.numel())))
+        return _known(total)
+
+    def checksum(self, values: Tensor) -> Later[int]:
+        """See `Bench`."""
+        return _known(checksum_on_host(values))
+
+    def count_units(self, output: Tensor, axis: int, criterion: Criterion) -> Later[UnitCounts]:
+        """See `Bench`."""
+        batch = as_batch(output, axis)
+        examples, before, num_units, after = batch.shape
+        size = before * num_units * after
+        source, step = self._work.source(batch.reshape(-1)), max(1, _PIECE // size)
+        active, saturated = np.zeros(num_units, np.int64), np.zeros(num_units, np.int64)
+        for start in range(0, examples, step):
+            end = min(start + step, examples)
+            values = source(start * size, end * size).reshape(end - start, before, num_units, after)
+            more_active, more_saturated = count_units(values, criterion)
+            active += more_active
+            saturated += more_saturated
+        return _known(UnitCounts(examples, before * after, active, saturated if criterion.saturated else None))
+
+    def number(self, value: Tensor) -> Later[float]:
+        """See `Bench`."""
+        return _known(float(value))
+
+    def copy(self, values: Tensor, name: str) -> Tensor:
+        """See `Bench`. The memory is kept for the next step: fresh pages cost seven times the copy itself."""
+        kept = self._copies.get(name)
+        if kept is None or kept.shape != values.shape or kept.dtype != values.dtype:
+            kept = self._copies[name] = values.clone()
+        else:
+            for start in range(0, values.numel(), _PIECE // 2):  # a larger copy would start threads
+                kept[start : start + _PIECE // 2].copy_(values[start : start + _PIECE // 2])
+        return kept
+
+
+_PIECE = 1 << 16
+
+
+def _known(value: T) -> Later[T]:
+    return lambda: value

@@ -1,0 +1,88 @@
+"""What a step did to a parameter: its value before, kept whole or in part, beside its value after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from explorer.recording.watching.bench import Bench
+from explorer.recording.watching.drafts import RowDraft
+from explorer.recording.watching.naming import ParameterPlace
+from explorer.recording.watching.samples import CHANGE_VALUES, take_sample
+
+
+@dataclass(frozen=True)
+class Before:
+    """The value of a parameter before a step.
+
+    Attributes:
+        values: flat.
+        n: how many there are in all; more than `values` where a sample stands for them.
+    """
+
+    values: Tensor
+    n: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of them."""
+        return len(self.values) == self.n
+
+
+class Changes:
+    """Keeps values from before the step until after it.
+
+    With the kind `update` whole copies are kept, up to `max_bytes` of them; otherwise, and beyond that, 65,536 values
+    of each parameter stand for all (the ratio is then off by some 0.3 %, see `samples`).
+    """
+
+    def __init__(self, *, whole: bool, max_bytes: int, skip: Callable[[str, str, str], None]) -> None:
+        self._whole, self._max_bytes, self._skip = whole, max_bytes, skip
+        self._kept: dict[str, Before] = {}
+
+    def keep(self, parameters: Iterable[tuple[ParameterPlace, Tensor, Bench]]) -> None:
+        """Remember these values, given flat and with the bench that works on them."""
+        self._kept = {}
+        room = self._max_bytes if self._whole else 0
+        for place, values, bench in parameters:
+            size = values.numel() * values.element_size()
+            if values.numel() <= CHANGE_VALUES or size <= room:
+                room -= size
+                kept = bench.copy(values, place.name)
+            else:
+                kept = take_sample(values, CHANGE_VALUES)
+                if self._whole:
+                    reason = (
+                        f"copies of the parameters would take more than max_copy_bytes={self._max_bytes:,}: "
+                        "its update ratio is estimated from 65,536 of its values"
+                    )
+                    self._skip(place.name, "update", reason)
+            self._kept[place.name] = Before(kept, values.numel())
+
+    def compare(self, place: ParameterPlace, values: Tensor, bench: Bench, row: RowDraft | None) -> RowDraft | None:
+        """Put the size of the change on the parameter's row; the row of the change itself where all of it is known."""
+        before = self._kept.pop(place.name, None)
+        if before is None or before.n != values.numel() or before.values.dtype != values.dtype:
+            return None  # resized or converted within the step
+        update = None
+        if self._whole and before.is_whole:
+            changed = bench.measure_difference(values, before.values)
+            update = RowDraft(place.name, "update", [changed])
+            if row is not None:
+                kept = bench.squares([before.values])
+                row.more.append(lambda: _fields(changed().all_squares, kept(), 1.0))
+        elif row is not None:
+            after = values if before.is_whole else take_sample(values, CHANGE_VALUES)
+            found = bench.change(after, before.values)
+            row.more.append(lambda: _fields(*found(), before.n / max(1, len(before.values))))
+        return update
+
+
+def _fields(changed: float, kept: float, scale: float) -> dict[str, float | None]:
+    """From sums of squares of a sample that stands for `scale` times as many values."""
+    norm = math.sqrt(changed * scale) if changed >= 0 else math.nan
+    ratio = math.sqrt(changed / kept) if kept > 0 and changed >= 0 else None
+    return {"update_norm": norm, "update_ratio": ratio}

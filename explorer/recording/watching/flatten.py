@@ -1,0 +1,67 @@
+"""Any tensor as a flat run of ordinary numbers, or the reason why it is not one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class NotMeasurable(Exception):
+    """The tensor holds no numbers that statistics could be made of; the message says why."""
+
+
+@dataclass(frozen=True)
+class Flat:
+    """The values of a tensor.
+
+    Attributes:
+        values: one-dimensional, contiguous, real and of a floating type; in the order in which they lie in memory.
+        implicit_zeros: zeros of a sparse tensor, which `values` does not hold.
+    """
+
+    values: Tensor
+    implicit_zeros: int = 0
+
+
+def flatten(tensor: Tensor) -> Flat:
+    """The values of a tensor, without a copy wherever its memory has no gaps. No device is waited for.
+
+    Complex numbers count as two real ones. Of a tensor that is sharded over processes it is this process's part.
+
+    Raises:
+        NotMeasurable: it is on the meta device, quantised, nested, not initialised yet, or holds no floats.
+    """
+    if torch.nn.parameter.is_lazy(tensor):
+        raise NotMeasurable("it is not initialised yet")
+    tensor = tensor.detach()
+    local = getattr(tensor, "to_local", None)
+    if local is not None:
+        tensor = local()
+    if tensor.is_meta:
+        raise NotMeasurable("it is on the meta device, which holds no values")
+    if tensor.is_quantized:
+        raise NotMeasurable("it is quantised")
+    if tensor.is_nested:
+        raise NotMeasurable("it is a nested tensor")
+    implicit_zeros = 0
+    if tensor.layout is not torch.strided:
+        if tensor.layout is not torch.sparse_coo or tensor.device.type != "cpu":
+            raise NotMeasurable(f"its layout is {tensor.layout}, which needs a device to be waited for")
+        dense = tensor.numel()
+        tensor = tensor.coalesce().values()
+        implicit_zeros = dense - tensor.numel()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    if not tensor.is_floating_point():
+        raise NotMeasurable(f"it holds {str(tensor.dtype).removeprefix('torch.')}, no floating-point numbers")
+    return Flat(_in_memory_order(tensor), implicit_zeros)
+
+
+def _in_memory_order(tensor: Tensor) -> Tensor:
+    if not tensor.is_contiguous():
+        strides = tensor.stride()
+        order = sorted(range(tensor.dim()), key=lambda axis: (-strides[axis], -tensor.shape[axis]))
+        tensor = tensor.permute(order)
+    return tensor.reshape(-1)

@@ -1,0 +1,249 @@
+"""Watching begins and ends without a trace."""
+
+import copy
+import gc
+import io
+import os
+import pickle
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from explorer import Every, Recorder, RecorderWarning, UsageError
+
+
+def hooks_of(model, optimizer):
+    modules = [
+        len(hooks)
+        for module in model.modules()
+        for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
+    ]
+    tensors = [len(p._post_accumulate_grad_hooks or {}) for p in model.parameters()]
+    steps = optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks
+    return sum(modules), sum(tensors), *map(len, steps)
+
+
+@pytest.fixture
+def watched(record, mlp, train):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = record()
+    handle = recorder.watch(model, optimizer, schedule=Every(1))
+    train(model, optimizer, 3)
+    assert hooks_of(model, optimizer)[0] > 1
+    return model, optimizer, recorder, handle
+
+
+def test_remove_takes_every_hook_off(watched):
+    model, optimizer, _, handle = watched
+    handle.remove()
+    handle.remove()
+    assert hooks_of(model, optimizer) == (0, 0, 0, 0)
+
+
+def test_close_takes_every_hook_off(watched, train):
+    model, optimizer, recorder, _ = watched
+    recorder.close()
+    assert hooks_of(model, optimizer) == (0, 0, 0, 0)
+    train(model, optimizer, 2)
+
+
+def test_between_looks_modules_carry_no_hooks(record, mlp, train):
+    model, recorder = mlp(), record()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder.watch(model, optimizer, schedule=Every(100))
+    train(model, optimizer, 3)
+    assert hooks_of(model, optimizer) == (1, 0, 1, 1)
+
+
+def test_nothing_keeps_the_model_alive_after_the_recording(record, mlp, train):
+    model, recorder = mlp(), record()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    handle = recorder.watch(model, optimizer, schedule=Every(1))
+    train(model, optimizer, 2)
+    recorder.close()
+    gone = weakref.ref(model)
+    del model, optimizer, handle
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_model_can_be_copied_pickled_and_saved_while_it_is_watched(watched):
+    model, _, _, _ = watched
+    inputs = torch.randn(5, 8)
+    model.eval()
+    copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    copies.append(torch.load(file, weights_only=False))
+    for twin in copies:
+        assert torch.equal(twin(inputs), model(inputs))
+        assert twin(inputs).grad_fn is not None
+
+
+def test_whoever_loads_a_saved_model_needs_nothing_of_ours(watched, tmp_path):
+    model, optimizer, _, _ = watched
+    torch.save({"model": model, "optimizer": optimizer}, tmp_path / "model.pt")
+    code = (
+        "import sys, torch\n"
+        "sys.modules['explorer'] = None\n"
+        f"loaded = torch.load({str(tmp_path / 'model.pt')!r}, weights_only=False)\n"
+        "print(loaded['model'](torch.ones(2, 8)).shape[1], len(loaded['optimizer'].param_groups))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["4", "1"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_records_nothing(watched, train, rows_of_kind):
+    model, optimizer, recorder, _ = watched
+    child = os.fork()
+    if child == 0:
+        try:
+            train(model, optimizer, 5)
+            recorder.watch(model, optimizer)
+            recorder.log_labels([1, 2])
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    train(model, optimizer, 1)
+    recorder.close()
+    assert {step for step, _ in rows_of_kind(recorder, "param")} == {0, 1, 2, 3}
+    assert not rows_of_kind(recorder, "labels")
+
+
+def test_off_is_an_object(mlp, train, tmp_path):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = Recorder("off", root=tmp_path, enabled=False)
+    handle = recorder.watch(model, optimizer)
+    recorder.log_labels([1, 2])
+    train(model, optimizer, 2)
+    handle.remove()
+    assert hooks_of(model, optimizer) == (0, 0, 0, 0)
+    with pytest.raises(UsageError):
+        recorder.watch("model")
+
+
+def test_after_close_there_is_nothing_to_watch(record, mlp):
+    recorder, model = record(), mlp()
+    recorder.close()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder.watch(model, optimizer).remove()
+    assert hooks_of(model, optimizer) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": 3}, "model should be a torch.nn.Module; found int"),
+        ({"optimizer": "adam"}, "optimizer should be"),
+        ({"kinds": "weights"}, "kinds should be some of param, grad, update, activation"),
+        ({"kinds": ()}, "kinds should be some of"),
+        ({"include": 3}, "include should be a pattern"),
+        ({"exclude": [3]}, "exclude should hold patterns"),
+        ({"schedule": "often"}, "schedule should be"),
+        ({"schedule": 0}, "n should be an integer of at least 1"),
+        ({"scaler": 65536.0}, "scaler should be a torch.amp.GradScaler"),
+        ({"step": 5}, "step should be a function"),
+        ({"prefix": None}, "prefix should be text"),
+        ({"max_copy_bytes": "1 GB"}, "max_copy_bytes should be a number"),
+    ],
+)
+def test_a_wrong_argument_is_an_error_at_once(record, mlp, arguments, message):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(UsageError, match=message):
+        record().watch(**{"model": model, "optimizer": optimizer} | arguments)
+    assert hooks_of(model, optimizer) == (0, 0, 0, 0)
+
+
+def test_two_models_need_two_prefixes(record, mlp, train, rows_of_kind, metrics_of):
+    recorder, first, second = record(), mlp(), mlp()
+    one, two = (torch.optim.SGD(model.parameters(), lr=0.1) for model in (first, second))
+    handle = recorder.watch(first, one)
+    with pytest.raises(UsageError, match="prefix="):
+        recorder.watch(second, two)
+    recorder.watch(second, two, prefix="teacher")
+    train(first, one, 1)
+    train(second, two, 1)
+    handle.remove()
+    recorder.watch(first, one, schedule=Every(1))
+    recorder.close()
+    names = {name for _, name in rows_of_kind(recorder, "param")}
+    assert {"0.weight", "teacher.0.weight"} <= names
+    assert {"watch/grad_norm", "watch/teacher/grad_norm"} <= set(metrics_of(recorder)[0])
+
+
+def test_an_error_of_ours_costs_the_look_and_nothing_else(record, mlp, train, monkeypatch, summary_of):
+    model, recorder = mlp(), record()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = recorder.watch(model, optimizer, schedule=Every(1))
+    monkeypatch.setattr(watch._look, "end", lambda *_: 1 / 0)
+    with pytest.warns(RecorderWarning, match="a look into the model failed"):
+        losses = train(model, optimizer, 3)
+    plain = mlp()
+    assert train(plain, torch.optim.SGD(plain.parameters(), lr=0.1), 3) == losses or len(losses) == 3
+    recorder.close()
+    assert summary_of(recorder)["watch"]["failed"] == 3
+
+
+def test_a_full_disk_is_waited_out(record, mlp, train, rows_of_kind, monkeypatch):
+    from explorer.storage.tensors import TensorSegments
+
+    model, recorder = mlp(), record()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder.watch(model, optimizer, schedule=Every(1))
+    flush, failures = TensorSegments.flush, []
+
+    def fail_once(self):
+        if not failures:
+            failures.append(1)
+            raise OSError(28, "No space left on device")
+        flush(self)
+
+    monkeypatch.setattr(TensorSegments, "flush", fail_once)
+
+    def record_all():
+        train(model, optimizer, 3)
+        recorder.close()
+
+    with pytest.warns(RecorderWarning, match="No space left"):
+        record_all()
+    assert len({step for step, _ in rows_of_kind(recorder, "param")}) == 3
+
+
+def test_watching_never_imports_pandas(tmp_path):
+    code = f"""
+import sys, torch
+from explorer import Recorder
+model = torch.nn.Linear(3, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+with Recorder("t", root={str(tmp_path)!r}, quiet=True) as rec:
+    rec.watch(model, optimizer)
+    model(torch.ones(4, 3)).sum().backward()
+    optimizer.step()
+    rec.log_labels([0, 1])
+print("pandas" in sys.modules, "torch._dynamo" in sys.modules)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    assert done.stdout.split()[0] == "False"
+
+
+def test_names_of_modules_called_module_are_kept():
+    from explorer.recording.watching.naming import list_modules, list_parameters
+
+    inner = nn.Sequential()
+    inner.add_module("module", nn.Linear(2, 2))
+    wrapped = nn.DataParallel(inner)
+    names = [place.name for place in list_parameters(list_modules(wrapped))]
+    assert names == ["module.weight", "module.bias"]

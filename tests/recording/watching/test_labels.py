@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+
+from explorer import Every, RecorderWarning, UsageError
+
+KINDS = {
+    "tensor": torch.tensor,
+    "array": lambda labels: np.array(labels, np.int32),
+    "list": list,
+    "of two axes": lambda labels: torch.tensor(labels).reshape(2, 3),
+}
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_labels_are_counted_by_class(record, rows_of_kind, make):
+    recorder = record()
+    recorder.log_labels(make([3, 1, 3, -100, 0, 3]), step=7)
+    recorder.close()
+    (row,) = rows_of_kind(recorder, "labels").values()
+    assert (row["step"], row["name"], row["m"]) == (7, "labels", None)
+    assert dict(zip(row["bins"], row["counts"], strict=True)) == {-100: 1, 0: 1, 1: 1, 3: 3}
+    assert (row["n"], row["zeros"], row["min"], row["max"]) == (6, 1, -100.0, 3.0)
+
+
+def test_the_batch_is_that_of_the_moment(record, rows_of_kind):
+    recorder, labels = record(), torch.tensor([1, 2, 3])
+    recorder.log_labels(labels, step=0)
+    labels.zero_()
+    recorder.close()
+    assert rows_of_kind(recorder, "labels")[0, "labels"]["bins"] == [1, 2, 3]
+
+
+def test_labels_belong_to_the_step_that_is_under_way(record, mlp, train, rows_of_kind):
+    model, recorder = mlp(), record()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder.watch(model, optimizer, schedule=Every(1))
+    train(model, optimizer, 3, after=lambda step: recorder.log_labels([step], name="target"))
+    recorder.close()
+    assert {key: row["bins"] for key, row in rows_of_kind(recorder, "labels").items()} == {
+        (step, "target"): [step] for step in range(3)
+    }
+
+
+def test_numbers_that_are_no_class_are_counted_in_n_alone(record, rows_of_kind):
+    recorder = record()
+    recorder.log_labels([1, 70_000], step=0)
+    recorder.log_labels([], step=1)
+    recorder.close()
+    rows = rows_of_kind(recorder, "labels")
+    assert (rows[0, "labels"]["n"], rows[0, "labels"]["bins"], rows[0, "labels"]["max"]) == (2, [1], 70_000.0)
+    assert (rows[1, "labels"]["n"], rows[1, "labels"]["bins"]) == (0, [])
+
+
+@pytest.mark.parametrize("labels", [[0.5, 1.0], torch.rand(3), "cats", ["a", "b"], None, [[1], [2, 3]]])
+def test_what_is_no_label_is_a_wrong_argument(record, labels):
+    with pytest.raises(UsageError, match="labels should be whole numbers"):
+        record().log_labels(labels, step=0)
+
+
+def test_a_writer_that_is_behind_costs_rows_and_is_counted(record, summary_of, monkeypatch):
+    monkeypatch.setattr("explorer.recording.watching.task.MAX_WAITING_ROWS", 3)
+    monkeypatch.setattr("explorer.recording.watching.drafts.Draft.ready", lambda self: False)
+    recorder = record()
+    with pytest.warns(RecorderWarning, match="the writer is behind"):
+        [recorder.log_labels([1], step=step) for step in range(5)]
+    recorder.close()
+    assert summary_of(recorder)["watch"] == {"looks": 3, "rows": 3, "dropped_rows": 2, "failed": 0}
