@@ -28,6 +28,7 @@ SECTIONS = {
     "one_run": ("Reading one long run", "reading_one_run", ("pyarrow", "numpy")),
     "many_runs": ("Reading many runs", "reading_many_runs", ("pyarrow", "numpy")),
     "drift": ("Drift", "drift_cost", ("numpy", "scipy")),
+    "programs": ("Programs", "programs_cost", ("torch", "numpy")),
     "app": ("The app", "app_cost", ("streamlit", "pyarrow", "numpy")),
 }
 README = Path(__file__).parent / "README.md"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         DamagedFile as DamagedFile,
         ExplorerError as ExplorerError,
         MetricNotFound as MetricNotFound,
+        ProgramError as ProgramError,
         RecorderWarning as RecorderWarning,
         RootError as RootError,
         RunNotFound as RunNotFound,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         UnsupportedFormat as UnsupportedFormat,
         UsageError as UsageError,
     )
+    from explorer.inference.loading import load_model as load_model
     from explorer.notebook import curves as curves, list_runs as list_runs
     from explorer.reading.runs import open_run as open_run
     from explorer.recording.recorder import Recorder as Recorder
@@ -38,12 +40,14 @@ _HOME = {
     **dict.fromkeys(("EarlyThenEvery", "Every", "LogSpaced"), "explorer.recording.watching.schedule"),
     "curves": "explorer.notebook",
     "list_runs": "explorer.notebook",
+    "load_model": "explorer.inference.loading",
     "open_run": "explorer.reading.runs",
     **dict.fromkeys(
         (
             "DamagedFile",
             "ExplorerError",
             "MetricNotFound",
+            "ProgramError",
             "RecorderWarning",
             "RootError",
             "RunNotFound",

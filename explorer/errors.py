@@ -8,6 +8,9 @@ ExplorerError
 ├── SnapshotNotFound    the run has no snapshot of that step; also a LookupError
 ├── ProbeNotFound       the run has no probe of that step; also a LookupError
 ├── RootError           the folder of runs cannot be read
+├── ProgramError        a captured program, or what is given to it, cannot be run
+│   ├── NotCaptured         the model could not be captured when it was recorded
+│   └── OutOfMemory         the device has too little memory for it
 └── FileError           something about one file; has `.path` and `.reason`
     ├── DamagedFile         torn, cut, flipped, foreign or hostile
     └── UnsupportedFormat   written by a newer version than this one
@@ -48,6 +51,18 @@ class ProbeNotFound(ExplorerError, LookupError):
 
 class RootError(ExplorerError):
     """The folder of runs is missing, is not a folder, or may not be read."""
+
+
+class ProgramError(ExplorerError):
+    """A captured program cannot be run, or not with this input or these weights; the message says what to do."""
+
+
+class NotCaptured(ProgramError):
+    """There is no program because the model could not be captured; the message says what was tried and why."""
+
+
+class OutOfMemory(ProgramError):
+    """The device has too little memory for this run; another device, or a smaller input, may do."""
 
 
 class FileError(ExplorerError):

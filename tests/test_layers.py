@@ -12,16 +12,20 @@ PACKAGE = Path(__file__).parents[1] / "explorer"
 
 STANDARD = set(sys.stdlib_module_names)
 ARROW = {"numpy", "pyarrow"}
-BELOW_APP = {"errors", "storage", "recording", "reading", "analysis", "charts", "notebook", "demo", "cli", ""}
+BELOW_APP = {
+    *("errors", "storage", "programs", "recording", "reading", "analysis", "inference", "charts", "notebook"),
+    *("demo", "cli", ""),
+}
 # layer: (layers of ours, packages of others). "" is the package itself, whose public names are resolved lazily.
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "": (BELOW_APP, set()),
     "errors": (set(), set()),
     "storage": ({"errors"}, ARROW),
-    "recording": ({"storage", "errors"}, ARROW | {"torch", "psutil"}),
+    "programs": ({"storage", "errors"}, {"torch"}),
+    "recording": ({"storage", "programs", "errors"}, ARROW | {"torch", "psutil"}),
     "reading": ({"storage", "errors"}, ARROW | {"pandas"}),
+    "inference": ({"programs", "reading", "storage", "errors"}, {"numpy", "torch"}),
     "analysis": ({"storage"}, {"numpy", "pandas", "scipy"}),
-    "inference": ({"reading", "storage", "errors"}, {"numpy", "torch"}),
     "charts": (set(), {"numpy", "pyarrow"}),
     "notebook": ({"reading", "analysis", "charts", "storage", "errors"}, {"altair", "numpy", "pyarrow"}),
     "app": (

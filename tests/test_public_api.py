@@ -14,6 +14,7 @@ NAMES = [
     "ExplorerError",
     "LogSpaced",
     "MetricNotFound",
+    "ProgramError",
     "Recorder",
     "RecorderWarning",
     "RootError",
@@ -25,6 +26,7 @@ NAMES = [
     "__version__",
     "curves",
     "list_runs",
+    "load_model",
     "open_run",
 ]
 

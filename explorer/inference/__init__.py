@@ -1,1 +1,1 @@
-"""Recorded models as PyTorch has them. The only part besides recording that imports torch."""
+"""Run recorded models again: weights of a step, what they are run on, and the graph as modules."""

@@ -15,6 +15,7 @@ from explorer.reading.attempts import Attempt as Attempt, read_attempt
 from explorer.reading.catalogue import METRICS_DAMAGED, read_info
 from explorer.reading.info import RunInfo
 from explorer.reading.model_record import ModelRecord, read_model
+from explorer.reading.programs import program_problems, read_program_of
 from explorer.reading.snapshots import Snapshot, SnapshotInfo, list_snapshots, open_snapshot
 from explorer.reading.tables import metric_names, raw_rows, read_frame
 from explorer.reading.tensor_frames import statistics_frame
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from explorer.storage.bins import Histograms
+    from explorer.storage.program import Program
 
 _MAX_DIFF_BYTES: Final = 4 * 2**20
 _MAX_NEAREST: Final = 5
@@ -176,6 +178,16 @@ class Run:
     def model(self) -> ModelRecord | None:
         """What was watched and what could not be; None when nothing was."""
         return read_model(self.path)
+
+    @property
+    def program(self) -> Program | None:
+        """What the model computes, as the newest attempt that captured it has it; None when none did."""
+        return read_program_of(self.path)
+
+    @property
+    def program_problems(self) -> tuple[str, ...]:
+        """Why a model could not be captured, and which programs cannot be read."""
+        return program_problems(self.path)
 
     @cached_property
     def _tensors(self) -> TensorStore:

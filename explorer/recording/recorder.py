@@ -17,6 +17,7 @@ from explorer.recording.journal_file import can_map, wall_minus_monotonic_ns
 from explorer.recording.notices import Notices
 from explorer.recording.overhead import Overhead
 from explorer.recording.probing.methods import ProbeMethods
+from explorer.recording.program.methods import ProgramMethods, ProgramPlug
 from explorer.recording.run_folder import Identity, open_folder
 from explorer.recording.snapshots.methods import Plug, SnapshotMethods
 from explorer.recording.stream import Row, Stream, split_wide
@@ -30,7 +31,7 @@ CLOSE_TIMEOUT_S = 30.0
 MAX_WAITING_TRANSFERS = 16_384
 
 
-class Recorder(WatchMethods, SnapshotMethods, ProbeMethods):
+class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
     """Records one process's part of a run. Use it as a context manager, or call `close()`.
 
     A call of `log()` puts one row into memory that survives the process (on a local disk) and returns: it waits for no
@@ -140,6 +141,10 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods):
             folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead,
             header.wall_minus_monotonic_ns, self._writer.tasks, self._stream.put, lambda: stream.current.step,
             0 if folder.earlier_step is None else folder.earlier_step + 1,
+        )  # fmt: skip
+        self._program_plug = ProgramPlug(
+            folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead, self._writer.tasks,
+            lambda: self.last_step, self._quiet,
         )  # fmt: skip
         self._exits = exits.ExitHooks(self)
         self._writer.start()
@@ -281,6 +286,7 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods):
         if writer is None or os.getpid() != self._pid:
             return
         self._last_step = self._stream.current.step if self._stream.current.step is not None else self._last_step
+        self._program_plug = None
         self._interrupt()
         self._interrupt()  # for good: a call that is being timed may not take it back
         self._exits.remove()

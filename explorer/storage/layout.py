@@ -26,12 +26,15 @@ TABLES = ("scalars", "system")
 TENSORS = "tensors"
 PARAMS = "params"
 MODEL = "model"
+PROGRAM = "program"
+SAMPLES = "samples"
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", re.ASCII)
 _PROCESS_FILE = re.compile(r"(\d{4})-(\d{5})\.json", re.ASCII)
 _TABLE_FILE = re.compile(r"(\d{4})-(\d{5})-(\d{6})(?:\.p([1-9]\d{0,3}))?\.(parquet|journal)", re.ASCII)
 _STEP_FOLDER = re.compile(r"\d{12}", re.ASCII)
 _SNAPSHOT_FILE = re.compile(r"(\d{4})-(\d{5})\.parquet", re.ASCII)
+_PROGRAM_FILE = re.compile(r"(\d{4})-(\d{5})\.json\.gz", re.ASCII)
 _ID_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 Kind = Literal["segment", "journal"]
@@ -115,6 +118,18 @@ class RunPaths:
         """The state and the totals of one process, replaced at each flush."""
         return self.run_dir / "summary" / f"{attempt:04d}-{rank:05d}.json"
 
+    def program(self, attempt: int, rank: int) -> Path:
+        """The computation of the model, as one process captured it."""
+        return self.run_dir / PROGRAM / f"{attempt:04d}-{rank:05d}.json.gz"
+
+    def program_constants(self, attempt: int, rank: int) -> Path:
+        """Tensors that belong to a program and are no weights; absent when there are none."""
+        return self.run_dir / PROGRAM / f"{attempt:04d}-{rank:05d}.constants.parquet"
+
+    def samples(self, attempt: int, rank: int) -> Path:
+        """Inputs to run a program on, and what the model gave for them."""
+        return self.run_dir / SAMPLES / f"{attempt:04d}-{rank:05d}.parquet"
+
     def table(self, table: str, name: SegmentName) -> Path:
         """A segment or a journal of a table."""
         return self.run_dir / table / name.filename
@@ -183,6 +198,16 @@ def list_process_files(run_dir: str | Path, folder: str) -> list[tuple[int, int,
                     found.append((*parsed, Path(entry.path)))
     except (FileNotFoundError, NotADirectoryError):
         return []
+    return sorted(found)
+
+
+def list_program_files(run_dir: str | Path) -> list[tuple[int, int, Path]]:
+    """(attempt, rank, path) of every file in `program/` that is one, oldest attempt first; [] when there is none."""
+    found = []
+    for entry in _entries(Path(run_dir) / PROGRAM):
+        parsed = _PROGRAM_FILE.fullmatch(entry.name)
+        if parsed and entry.is_file(follow_symlinks=False):
+            found.append((int(parsed[1]), int(parsed[2]), Path(entry.path)))
     return sorted(found)
 
 

@@ -98,6 +98,7 @@ def write_snapshot(
     disk: Disk,
     reference: Mapping[str, Any] | None = None,
     dropped: bool = False,
+    more: Mapping[str, Any] | None = None,
     sync: bool = True,
 ) -> None:
     """Write a snapshot whole: into a temporary file beside it, tensor by tensor, then a rename.
@@ -113,6 +114,7 @@ def write_snapshot(
         disk: where.
         reference: path, size, mtime_ns and header_sha256 of the user's own safetensors file that holds the parameters.
         dropped: the snapshot was deleted, and these are bytes that others refer to.
+        more: further members of the metadata; what JSON holds, under names that are not used.
         sync: whether to force the file to the device before it counts.
 
     Raises:
@@ -123,6 +125,7 @@ def write_snapshot(
     disk.make_dir(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     meta: dict[str, Any] = {"format": FORMAT_VERSION, "table": PARAMS, "attempt": attempt, "rank": rank, "step": step}
+    meta |= dict(more or {})
     meta |= {"reference": dict(reference)} if reference is not None else {}
     meta |= {"dropped": True} if dropped else {}
     fd = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)

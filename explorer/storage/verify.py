@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from explorer.errors import DamagedFile, FileError
+from explorer.errors import DamagedFile, FileError, NotCaptured
 from explorer.storage import layout, records, segments
 from explorer.storage.layout import SegmentFile
 from explorer.storage.live import JournalReader
 from explorer.storage.probes import list_probe_files
+from explorer.storage.program_file import read_program
 from explorer.storage.snapshot_files import SnapshotFile, open_snapshot_file
 from explorer.storage.tensor_files import open_tensor_segment
 
@@ -51,6 +52,7 @@ def iter_findings(run_dir: Path) -> Iterator[Finding]:
                 yield Finding(error.path, error.reason)
     yield from _check_tensors(run_dir)
     yield from _check_snapshots(run_dir)
+    yield from _check_programs(run_dir)
     yield from _check_probes(run_dir)
 
 
@@ -83,6 +85,31 @@ def _check_snapshots(run_dir: Path) -> Iterator[Finding]:
     for path, source, name, crc32 in needed:
         if held.get(source, {}).get(name) != crc32:
             yield Finding(path, f"needs the bytes of {name!r} from step {source[0]:,}, which does not have them")
+
+
+def _check_programs(run_dir: Path) -> Iterator[Finding]:
+    paths = layout.RunPaths(run_dir)
+    for attempt, rank, path in layout.list_program_files(run_dir):
+        needed: list[Path] = []
+        try:
+            program = read_program(path)
+            needed.append(paths.samples(attempt, rank))
+            if any(weight.role == "constant" for weight in program.weights.values()):
+                needed.append(paths.program_constants(attempt, rank))
+        except NotCaptured:  # that is what was recorded
+            continue
+        except FileNotFoundError:
+            yield Finding(path, "is gone")
+        except FileError as error:
+            yield Finding(error.path, error.reason)
+        for each in needed:
+            try:
+                with open_snapshot_file(each) as file:
+                    file.check()
+            except FileNotFoundError:
+                yield Finding(each, "is missing")
+            except FileError as error:
+                yield Finding(error.path, error.reason)
 
 
 def _note_sources(

@@ -1,0 +1,213 @@
+"""The weights that a program runs with, of a snapshot, a safetensors file or a checkpoint, checked against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from explorer.errors import DamagedFile, ProgramError, UsageError
+from explorer.inference.safetensors_file import SafetensorsFile
+from explorer.inference.tensors import dtype_of, tensor_from
+from explorer.reading.snapshots import Snapshot
+from explorer.storage.program import Program, Weight
+
+_PREFIXES: Final = ("module.", "_orig_mod.")
+_CONTAINERS: Final = ("state_dict", "model_state_dict", "model", "module", "weights")
+_MAX_NAMED: Final = 5
+Source = Snapshot | str | Path | Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How weights fit a program; `is_complete` when it can run with them.
+
+    Attributes:
+        missing: names that the program needs, and neither they nor names tied to them are there.
+        mismatched: name to what is wrong with its shape or dtype.
+        unused: names that are there and that the program does not read.
+        cast: name to (dtype there, dtype at capture) where both are floating point and differ.
+    """
+
+    missing: tuple[str, ...]
+    mismatched: Mapping[str, str]
+    unused: tuple[str, ...]
+    cast: Mapping[str, tuple[str, str]]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing and everything fits."""
+        return not self.missing and not self.mismatched
+
+
+@dataclass(frozen=True)
+class _Found:
+    dtype: str
+    shape: tuple[int, ...]
+    read: Callable[[], Tensor]
+
+
+def bind(
+    program: Program, source: Source, *, device: torch.device | str = "cpu", upcast: bool = False
+) -> dict[str, Tensor]:
+    """Weights for a program, by name, on a device. Tied names are one tensor. What else is there is left alone.
+
+    Args:
+        program: what will run.
+        source: a snapshot; the path of a `.safetensors` file or of a checkpoint that `torch.save` wrote; or tensors
+            by name. A checkpoint is loaded as weights only, never as code.
+        device: where to.
+        upcast: floating point weights become float32, whatever they were; by default they are what they were at
+            capture, so that a program captured in bfloat16 runs in bfloat16.
+
+    Raises:
+        ProgramError: weights are missing, or have another shape or kind of dtype; the message names them.
+        DamagedFile: the file is none of ours, cut, or holds more than weights.
+        FileNotFoundError: there is no such file.
+    """
+    found = _find(source)
+    fit = _fit(program, found)
+    if not fit.is_complete:
+        raise ProgramError(_complaint(fit))
+    device = torch.device(device)
+    tied = _tied(program)
+    bound: dict[str, Tensor] = {}
+    made: dict[str, Tensor] = {}
+    for weight in _needed(program):
+        name = _present(weight.name, found, tied)
+        assert name is not None
+        if name not in made:
+            tensor = found[name].read()
+            wanted = torch.float32 if upcast else dtype_of(weight.dtype)
+            if tensor.is_floating_point() and wanted is not None and (upcast or wanted.is_floating_point):
+                tensor = tensor.to(wanted)
+            made[name] = tensor.to(device)
+        bound[weight.name] = made[name]
+    return bound
+
+
+def compare_weights(program: Program, source: Source) -> Fit:
+    """How weights fit a program, reading no values where the source allows it. Raises as `bind` for files."""
+    return _fit(program, _find(source))
+
+
+def _fit(program: Program, found: Mapping[str, _Found]) -> Fit:
+    tied = _tied(program)
+    missing, mismatched, cast, used = [], {}, {}, set()
+    for weight in _needed(program):
+        name = _present(weight.name, found, tied)
+        if name is None:
+            missing.append(weight.name)
+            continue
+        used |= {name, *tied.get(weight.name, ())}
+        there, wanted = found[name], dtype_of(weight.dtype)
+        dtype = dtype_of(there.dtype)
+        if there.shape != weight.shape:
+            mismatched[weight.name] = f"has the shape {there.shape}; {weight.shape} was recorded"
+        elif there.dtype != weight.dtype:
+            if dtype is not None and wanted is not None and dtype.is_floating_point and wanted.is_floating_point:
+                cast[weight.name] = (there.dtype, weight.dtype)
+            else:
+                mismatched[weight.name] = f"is {there.dtype}; {weight.dtype} was recorded"
+    unused = tuple(name for name in found if name not in used)
+    return Fit(tuple(missing), mismatched, unused, cast)
+
+
+def _complaint(fit: Fit) -> str:
+    parts = []
+    if fit.missing:
+        parts.append(f"{len(fit.missing)} are missing ({_some(fit.missing)})")
+    parts += [f"{name} {what}" for name, what in list(fit.mismatched.items())[:_MAX_NAMED]]
+    if fit.missing and fit.unused:
+        parts.append(f"{len(fit.unused)} others are there ({_some(fit.unused)})")
+    return "these weights do not fit the recorded model: " + "; ".join(parts)
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")
+
+
+def _needed(program: Program) -> list[Weight]:
+    return [weight for weight in program.weights.values() if weight.role != "constant"]
+
+
+def _tied(program: Program) -> dict[str, tuple[str, ...]]:
+    return {name: names for names in program.ties for name in names}
+
+
+def _present(name: str, found: Mapping[str, _Found], tied: Mapping[str, tuple[str, ...]]) -> str | None:
+    """The name under which a tensor is there: the first of those that are tied to it, so that all get the same one."""
+    return next((each for each in tied.get(name, (name,)) if each in found), None)
+
+
+def _find(source: Source) -> dict[str, _Found]:
+    if isinstance(source, Snapshot):
+        return _in_snapshot(source)
+    if isinstance(source, Mapping):
+        return _in_tensors(source)
+    path = Path(source)
+    if path.suffix == ".safetensors":
+        file = SafetensorsFile(path)
+        return {
+            _plain(name): _Found(entry.dtype, entry.shape, lambda name=name: file.read(name))  # type: ignore[misc]
+            for name, entry in file.entries.items()
+        }
+    return _in_tensors(_load_checkpoint(path))
+
+
+def _in_snapshot(snapshot: Snapshot) -> dict[str, _Found]:
+    if snapshot.reference is not None and not snapshot.entries:
+        raise UsageError(
+            f"the values of step {snapshot.step:,} are in a file of yours, outside the run: pass its path "
+            f"({snapshot.reference['path']}) if you trust it"
+        )
+
+    def reader(name: str, dtype: str, shape: tuple[int, ...]) -> Callable[[], Tensor]:
+        return lambda: tensor_from(snapshot.read_bytes(name), dtype, shape)
+
+    return {
+        name: _Found(entry.dtype, entry.shape, reader(name, entry.dtype, entry.shape))
+        for name, entry in snapshot.entries.items()
+        if entry.role in ("param", "buffer")
+    }
+
+
+def _in_tensors(tensors: Mapping[str, Tensor]) -> dict[str, _Found]:
+    return {
+        _plain(name): _Found(
+            str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), lambda tensor=tensor: tensor.detach()  # type: ignore[misc]
+        )
+        for name, tensor in tensors.items()
+    }  # fmt: skip
+
+
+def _load_checkpoint(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a torn or hostile file makes of it; there is no other way to load one
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DamagedFile(path, f"cannot be loaded as weights only ({first[:200]})") from error
+    for _ in _CONTAINERS:
+        if not isinstance(loaded, Mapping):
+            break
+        tensors = {name: value for name, value in loaded.items() if isinstance(name, str) and isinstance(value, Tensor)}
+        inner = next((loaded[name] for name in _CONTAINERS if isinstance(loaded.get(name), Mapping)), None)
+        if inner is None:
+            if tensors:
+                return tensors
+            break
+        loaded = inner
+    raise DamagedFile(path, "holds no state dict: a mapping of names to tensors was expected")
+
+
+def _plain(name: str) -> str:
+    """A name without the prefixes of wrappers."""
+    while any(name.startswith(prefix) for prefix in _PREFIXES):
+        name = name.partition(".")[2]
+    return name

@@ -1,0 +1,128 @@
+"""A stand-in of the user's model that may be taken apart and run: it shares the memory of the parameters, no more.
+
+The model itself is never touched: its mode, hooks, gradients, buffers and attributes stay as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+_HOOKS: Final = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks_with_kwargs",
+)
+# Hooks by which PyTorch itself computes a weight (pruning, the older weight_norm and spectral_norm): part of the model.
+_OWN_HOOKS: Final = "torch.nn.utils"
+# Trainers that frameworks hang into a module; they are no part of what it computes.
+_TRAINERS: Final = ("_trainer", "trainer", "_fabric")
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside `torch.compile`, `DataParallel` and `DistributedDataParallel`."""
+    while True:
+        if isinstance(inner := model.__dict__.get("_modules", {}).get("_orig_mod"), nn.Module):
+            model = inner
+        elif isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+            model = model.module
+        else:
+            return model
+
+
+def stand_in(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode, without hooks, whose parameters share their memory; buffers are copied.
+
+    Members that cannot be copied are the same objects. Raises what copying a module of the model raises.
+    """
+    with torch.no_grad():
+        memo = _memo(model)
+        try:
+            clone = copy.deepcopy(model, dict(memo))
+        except Exception:  # a lock, a file, a client: see which member it is, and share it
+            for member in _members(model):
+                try:
+                    copy.deepcopy(member, dict(memo))
+                except Exception:
+                    memo[id(member)] = member
+            clone = copy.deepcopy(model, dict(memo))
+    for module in clone.modules():
+        _drop_hooks(module)
+    return clone.eval()
+
+
+def _memo(model: nn.Module) -> dict[int, Any]:
+    """What stands for the tensors of a model in a copy, as `copy.deepcopy` takes it."""
+    memo: dict[int, Any] = {}
+    for parameter in model.parameters():
+        # Without gradients, as the weights of a recorded step have none: some kernels choose by that how they round.
+        memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
+    for module in model.modules():
+        for name, member in vars(module).items():
+            if name in _TRAINERS and not isinstance(member, nn.Module | Tensor):
+                memo[id(member)] = None
+    # A tensor with a history, such as an activation that the model keeps for itself, refuses to be copied.
+    for member in (*model.buffers(), *_members(model)):
+        if isinstance(member, Tensor) and id(member) not in memo:
+            memo[id(member)] = member.detach().clone()
+    return memo
+
+
+def _members(model: nn.Module) -> Iterator[Any]:
+    """What the modules of a model hold besides modules, parameters and buffers; in containers, too."""
+    for module in model.modules():
+        for name, member in vars(module).items():
+            if name in ("_parameters", "_buffers", "_modules") or isinstance(member, nn.Module):
+                continue
+            if isinstance(member, dict):
+                yield from member.values()
+            elif isinstance(member, list | tuple):
+                yield from member
+            else:
+                yield member
+
+
+def _drop_hooks(module: nn.Module) -> None:
+    for name in _HOOKS:
+        hooks = vars(module).get(name)
+        if hooks:
+            own = {key: hook for key, hook in hooks.items() if _is_own(hook)}
+            hooks.clear()
+            hooks.update(own)
+    # Frameworks wrap `forward` on the object, around the original module.
+    if hasattr(vars(module).get("forward"), "__wrapped__"):
+        del module.forward
+
+
+def _is_own(hook: object) -> bool:
+    return str(getattr(hook, "__module__", "")).startswith(_OWN_HOOKS)
+
+
+def on_cpu(clone: nn.Module) -> nn.Module:
+    """The stand-in itself where it is on the CPU, else a copy of it there."""
+    tensors = (*clone.parameters(), *clone.buffers())
+    if all(tensor.device.type == "cpu" for tensor in tensors):
+        return clone
+    return copy.deepcopy(clone).cpu()
+
+
+@contextmanager
+def same_buffers(clone: nn.Module) -> Iterator[None]:
+    """Run a stand-in that may write into its buffers, as one that counts its calls does, and put them back."""
+    before = [(buffer, buffer._version, buffer.clone()) for buffer in clone.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, version, values in before:
+                if buffer._version != version:
+                    buffer.copy_(values)
