@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         UnsupportedFormat as UnsupportedFormat,
         UsageError as UsageError,
     )
+    from explorer.inference.edits.recorded import apply_recipe as apply_recipe
     from explorer.inference.loading import load_model as load_model
     from explorer.notebook import curves as curves, list_runs as list_runs
     from explorer.reading.runs import open_run as open_run
@@ -40,6 +41,7 @@ _HOME = {
     **dict.fromkeys(("EarlyThenEvery", "Every", "LogSpaced"), "explorer.recording.watching.schedule"),
     "curves": "explorer.notebook",
     "list_runs": "explorer.notebook",
+    "apply_recipe": "explorer.inference.edits.recorded",
     "load_model": "explorer.inference.loading",
     "open_run": "explorer.reading.runs",
     **dict.fromkeys(

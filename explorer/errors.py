@@ -11,6 +11,8 @@ ExplorerError
 ├── ProgramError        a captured program, or what is given to it, cannot be run
 │   ├── NotCaptured         the model could not be captured when it was recorded
 │   └── OutOfMemory         the device has too little memory for it
+├── SandboxError        the process that runs programs failed: too slow, crashed, killed
+│   └── RunCancelled        it was stopped because the user asked for it
 └── FileError           something about one file; has `.path` and `.reason`
     ├── DamagedFile         torn, cut, flipped, foreign or hostile
     └── UnsupportedFormat   written by a newer version than this one
@@ -63,6 +65,14 @@ class NotCaptured(ProgramError):
 
 class OutOfMemory(ProgramError):
     """The device has too little memory for this run; another device, or a smaller input, may do."""
+
+
+class SandboxError(ExplorerError):
+    """The process in which programs run took too long, crashed or was stopped; the next request starts a new one."""
+
+
+class RunCancelled(SandboxError):
+    """A run was stopped because the user asked for it."""
 
 
 class FileError(ExplorerError):

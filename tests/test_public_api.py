@@ -24,6 +24,7 @@ NAMES = [
     "UnsupportedFormat",
     "UsageError",
     "__version__",
+    "apply_recipe",
     "curves",
     "list_runs",
     "load_model",

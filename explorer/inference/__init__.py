@@ -1,1 +1,1 @@
-"""Run recorded models again: weights of a step, what they are run on, and the graph as modules."""
+"""Run recorded models again, as they were and edited: weights of a step, edits, outcomes, attributions, devices."""

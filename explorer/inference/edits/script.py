@@ -1,0 +1,33 @@
+"""A recipe as a short Python script that anyone with the run can repeat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from explorer.inference.edits.recipe import Recipe
+
+
+def script(recipe: Recipe, run_path: str | Path, step: int, *, example: int | None = None) -> str:
+    """The script. Names are written as Python literals, and edits hold printable text only, so nothing breaks out.
+
+    Args:
+        recipe: what is done.
+        run_path: the run's folder.
+        step: of the weights.
+        example: number of the recorded example; None is all of them.
+    """
+    edits = "".join(f"    {edit.to_dict()!r},  # {edit.describe()}\n" for edit in recipe)
+    chosen = "" if example is None else f", example={example}"
+    return f'''"""An edited run, exported by Experiment Explorer."""
+
+import explorer
+
+run = explorer.open_run({str(run_path)!r})
+model = explorer.load_model(run, step={step}, device="cpu")
+recipe = [
+{edits}]
+edited = explorer.apply_recipe(recipe, model, run{chosen})
+before, after = edited.original().outputs, edited.run().outputs
+for path in before:
+    print(path or "output", before[path], after[path], sep="\\n")
+'''

@@ -1,0 +1,1 @@
+"""Run programs in a child process with limits on memory and time, one a session; nothing is ever unpickled."""
