@@ -44,7 +44,9 @@ class Watch:
         self._task, self._notices, self._overhead = task, notices, overhead
         self._metrics = f"watch/{options.prefix}/" if options.prefix else "watch/"
         self._rounds = Rounds(max(1, len(optimizers)), options.schedule, first_step, options.step, last_logged)
-        self._look = Look(model, optimizers, options, task.book, notices, self._timed, self._failed)
+        self._look = Look(
+            model, optimizers, options, task.book, notices, self._timed, self._failed, resumed=first_step > 0
+        )
         self._draft: Draft | None = None
         self._ended_s: float | None = None
         self._forward_s: float | None = None
