@@ -12,7 +12,8 @@ from explorer.storage.program_document import parse_program
 
 OPERATORS = [
     "aten.add.Tensor", "aten.view.default", "aten.cat.default", "aten.slice.Tensor", "aten.index.Tensor", "cond",
-    "aten.linear.default", "aten.sym_size.int", "operator.add", "operator.getitem", "aten.split.Tensor", "aten.to.dtype",
+    "aten.linear.default", "aten.sym_size.int", "operator.add", "operator.getitem", "aten.split.Tensor",
+    "aten.to.dtype",
     "aten.full.default", "aten.embedding.default", "aten.gather.default", "aten.pad.default", "aten.item.default",
 ]  # fmt: skip
 ARGUMENTS = st.recursive(
