@@ -16,7 +16,7 @@ from explorer.app.drift_choices import DriftChoices
 from explorer.app.drift_data import Drifted
 from explorer.app.names import esc
 from explorer.charts import arrow
-from explorer.charts.drift import CELL, MAX_ROWS, drift_spec, drift_tables
+from explorer.charts.drift import CELL, MAX_ROWS, drift_spec, drift_tables, scale_top
 
 
 def drift_map(
@@ -101,6 +101,13 @@ def caption(found: Drifted, rows: Sequence[int], drawn: Sequence[int], choices: 
             f" {num_apart} tensors were constant at the reference: their distance is in the unit of their values, and "
             "they set no end of the colour scale."
         )
+    picked = np.array(drawn, np.int64)
+    comparable = np.where(found.matrix.absolute[picked], np.nan, found.matrix.values[picked])
+    top = scale_top(comparable)
+    num_beyond = int((np.where(np.isfinite(comparable), comparable, 0.0).max(axis=1, initial=0.0) > 2 * top).sum())
+    if num_beyond:
+        one = num_beyond == 1
+        told += f" The strongest colour is {top:.2g}; {num_beyond} tensor{' goes' if one else 's go'} far beyond it."
     if num_alarms:
         which = (
             "1 change since the step before is"

@@ -164,9 +164,19 @@ def drift_tables(
 
 
 def scale_top(drift: Floats) -> float:
-    """Return the drift that has the strongest colour: what 99 % of the cells stay within; 1 when nothing drifted."""
+    """Return the drift that has the strongest colour, for float64[layers, n] with NaN where it is not known.
+
+    What 99 % of the cells stay within; but where few layers move far more than most (biases and scales that begin as
+    constants), four times what the middle layer reaches, so that the others keep their colours. 1 when nothing drifted.
+    """
     known = drift[np.isfinite(drift)]
-    return (float(np.quantile(known, 0.99)) or float(known.max()) or 1.0) if len(known) else 1.0
+    if not len(known):
+        return 1.0
+    reached = np.nanmax(drift[np.isfinite(drift).any(axis=1)], axis=1)
+    most, middle = float(np.quantile(known, 0.99)), float(np.median(reached))
+    if middle > 0 and most > 10 * middle:
+        return 4 * middle
+    return most or float(known.max()) or 1.0
 
 
 def drift_picture(

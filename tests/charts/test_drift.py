@@ -109,3 +109,9 @@ def test_nothing_to_show_is_drawn_as_nothing(drift: np.ndarray) -> None:
         return
     tables = make(drift)
     assert tables["cells"].num_rows == np.isfinite(drift).sum()
+
+
+def test_a_few_layers_that_move_far_more_than_most_leave_the_others_their_colours() -> None:
+    drift = np.outer([1.0, 1.2, 0.8, 500.0], [0.0, 0.5, 1.0])
+    assert scale_top(drift) == pytest.approx(4 * 1.1)
+    assert scale_top(drift[:3]) == pytest.approx(1.2, rel=0.05)
