@@ -6,6 +6,7 @@ ExplorerError
 ├── MetricNotFound      the run has no such metric; also a LookupError
 ├── TensorNotFound      the run, or one of its snapshots, has no such tensor; also a LookupError
 ├── SnapshotNotFound    the run has no snapshot of that step; also a LookupError
+├── ProbeNotFound       the run has no probe of that step; also a LookupError
 ├── RootError           the folder of runs cannot be read
 ├── ProgramError        a captured program, or what is given to it, cannot be run
 │   ├── NotCaptured         the model could not be captured when it was recorded
@@ -44,6 +45,10 @@ class TensorNotFound(ExplorerError, LookupError):
 
 class SnapshotNotFound(ExplorerError, LookupError):
     """The run has no snapshot of this step."""
+
+
+class ProbeNotFound(ExplorerError, LookupError):
+    """The run has no probe of this step."""
 
 
 class RootError(ExplorerError):

@@ -16,6 +16,23 @@ NUM_COLOURS = 8
 # The same colours as chartCategoricalColors in .streamlit/config.toml, for what is not a chart.
 LIGHT = ("#1d5fd1", "#e07b00", "#7a5283", "#c91304", "#0f92f7", "#312785", "#612326", "#868686")
 DARK = ("#6aa9ff", "#ffa02e", "#8b6ba2", "#d85218", "#97f5ee", "#2071f3", "#e6e988", "#9e9e9e")
+# The same as chartSequentialColors there, faintest first, for pictures that are heat maps.
+LIGHT_RAMP = (
+    "#eef4fc", "#d5e4f8", "#b7d0f2", "#93b8ea", "#6d9ee0", "#4985d5", "#2f6dc3", "#2158a5", "#194583", "#123362",
+)  # fmt: skip
+DARK_RAMP = (
+    "#16263d", "#1b365a", "#214878", "#285b97", "#3270b6", "#4787cf", "#679fe0", "#8cb8ec", "#b4d1f5", "#dceafb",
+)  # fmt: skip
+# Of the same lightness, without a colour: what is there, but within chance.
+LIGHT_MUTED = ("#f3f4f6", "#b9bec6")
+DARK_MUTED = ("#1b2029", "#4b535f")
+# The same as chartDivergingColors there, for weights: below 0, above 0.
+LIGHT_DIVERGING = (
+    "#1d5fd1", "#4f84dc", "#86aae7", "#b9cff2", "#e6eefa", "#fbeadb", "#f6cda0", "#efaa60", "#e78a27", "#c96a00",
+)  # fmt: skip
+DARK_DIVERGING = (
+    "#6aa9ff", "#5187cc", "#3a6699", "#294869", "#1c2c3e", "#3b2c1b", "#664726", "#996632", "#cc8436", "#ffa02e",
+)  # fmt: skip
 # Line patterns of runs that share a colour, for charts (lengths in pixels) and for text.
 DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3))
 STROKES = ("━━", "╍╍", "┅┅", "┉┉")

@@ -16,8 +16,8 @@ from explorer.analysis.settings import pick_statistic
 from explorer.app.compare_choices import OFF, Choices, explain
 from explorer.app.csv_text import harmless
 from explorer.app.drawn_once import drawn_once
-from explorer.app.names import metric_names, plain
-from explorer.app.run_tables import matching, number_column, table_height, unique_labels
+from explorer.app.names import matching, metric_names, plain, unique_labels
+from explorer.app.run_tables import number_column, table_height
 from explorer.app.run_text import percent_text, value_text
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from explorer.analysis.settings import NOT_SET
 from explorer.app import linked
 from explorer.app.compare_choices import ALL_SETTINGS
 from explorer.app.drawn_once import drawn_once
-from explorer.app.names import plain
-from explorer.app.run_tables import MAX_ROWS, table_height, unique_labels
+from explorer.app.names import plain, unique_labels
+from explorer.app.run_tables import MAX_ROWS, table_height
 from explorer.reading.info import flatten
 from explorer.reading.runs import Run, open_run
 

@@ -14,7 +14,17 @@ from urllib.parse import quote, unquote, urlencode
 import streamlit as st
 
 # The pages by name, with their path in the address. The Runs page is the default one.
-PAGES: Final = {"runs": "", "metrics": "metrics", "run": "run", "compare": "compare", "inference": "inference"}
+PAGES: Final = {
+    "runs": "",
+    "metrics": "metrics",
+    "run": "run",
+    "compare": "compare",
+    "layers": "layers",
+    "weights": "weights",
+    "distributions": "distributions",
+    "drift": "drift",
+    "inference": "inference",
+}
 
 # The keys of the query. Widgets with bind="query-params" use them as their key.
 RUNS: Final = "runs"  # selected runs, ids with commas between; NO_RUNS when none is selected
@@ -30,7 +40,19 @@ SORT: Final = "sort"  # column of the runs table, with a leading minus for desce
 FILTER: Final = "filter"  # filter expression of the runs table
 FIND: Final = "find"  # free text search in the runs table
 TREND: Final = "trend"  # metric of the sparkline column
+TENSOR: Final = "tensor"  # name of a tensor, with wrappers' prefixes taken off (Distributions, Drift)
+KIND: Final = "kind"  # param, grad, update or activation
 STEP: Final = "at"  # the step that is looked at; the last one when absent
+STEPS: Final = "steps"  # first and last step shown, with a comma between; all when absent
+VIEW: Final = "view"  # heat, fan or ridges
+SCALE: Final = "scale"  # of values: linear, symlog or quantile
+AGAINST: Final = "against"  # what a distribution is compared with: first, previous, step or runs
+THEN: Final = "then"  # the step compared with, where AGAINST says step
+MEASURE: Final = "measure"  # wasserstein, ks, js_distance or psi
+ORDER: Final = "order"  # of layers: model, or changed for those first that changed most
+OTHER_RUN: Final = "with"  # the run that the one of `RUN` is compared with (Layers, Weights)
+BEFORE: Final = "before"  # steps of the two snapshots (Weights)
+AFTER: Final = "after"
 EXAMPLE: Final = "example"  # number of the recorded example (Inference)
 DEVICE: Final = "device"  # where the model runs (Inference)
 RECIPE: Final = "recipe"  # edits of weights, activations and inputs, see `edits.recipe.to_text` (Inference)

@@ -20,6 +20,7 @@ from explorer.app.metrics_series import Prepared, prepare, relative_unit, x_metr
 from explorer.app.metrics_tables import Drawn, Frame, Part, draw, visible
 from explorer.app.metrics_zoom import Zoom
 from explorer.app.names import esc, plain
+from explorer.charts import arrow
 from explorer.charts.curves import ZOOM, curves_spec
 from explorer.charts.look import CurveLook, domain
 
@@ -109,7 +110,7 @@ def picture(metric: str, shown: Shown, window: tuple[float, float] | None) -> Pi
         drawn = draw(prepared.curves, frame)
         tables = {**drawn.tables, "hover": hover(drawn, options.x_kind, options.log_x)}
         # Without what refers to whole series, which would keep them in memory.
-        return replace(drawn, tables={}, parts=()), {name: _ipc(table) for name, table in tables.items()}
+        return replace(drawn, tables={}, parts=()), {name: arrow.ipc(table) for name, table in tables.items()}
 
     drawn, datasets = sent_memo.get((what, frame), make)
     look = CurveLook(
@@ -164,11 +165,3 @@ def _version(store: SeriesStore, metric: str, info: RunInfo, shown: Shown) -> tu
         shown.places[info.run_id],
         info.group,
     )
-
-
-def _ipc(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data

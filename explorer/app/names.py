@@ -66,3 +66,24 @@ def run_labels(infos: Iterable[RunInfo]) -> dict[str, str]:
         labels[info.run_id] = plain(name, 60) if names[name] == 1 else f"{plain(name, 48)} · {info.run_id[-4:]}"
     counts = Counter(labels.values())
     return {run_id: label if counts[label] == 1 else plain(run_id, 80) for run_id, label in labels.items()}
+
+
+def matching(names: Iterable[str], text: str) -> list[str]:
+    """The names that hold every word of a search text, upper and lower case alike; all names without a text.
+
+    >>> matching(["train/loss", "val/loss", "lr"], "Loss tr"), matching(["lr"], "")
+    (['train/loss'], ['lr'])
+    """
+    words = text.casefold().split()
+    return [name for name in names if all(word in name.casefold() for word in words)]
+
+
+def unique_labels(names: Iterable[str]) -> list[str]:
+    """The names as plain text; those that look alike then are told apart by a number."""
+    seen: dict[str, int] = {}
+    labels = []
+    for name in names:
+        label = plain(name)
+        seen[label] = seen.get(label, 0) + 1
+        labels.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return labels

@@ -12,7 +12,7 @@ import streamlit as st
 
 from explorer.analysis.settings import setting_text
 from explorer.app import linked
-from explorer.app.names import plain
+from explorer.app.names import matching, plain, unique_labels
 from explorer.app.run_text import NONE, block_text, bytes_text, number_text, value_text
 from explorer.app.runs_trends import trends
 from explorer.reading.info import flatten
@@ -30,16 +30,6 @@ _MAX_CHARS: Final = 1_000  # of one setting
 def search(placeholder: str) -> str:
     """Draw the search box of a page and return its text."""
     return linked.search("Search", SEARCH, placeholder, hide_label=True)
-
-
-def matching(names: Iterable[str], text: str) -> list[str]:
-    """The names that hold every word of a search text, upper and lower case alike; all names without a text.
-
-    >>> matching(["train/loss", "val/loss", "lr"], "Loss tr"), matching(["lr"], "")
-    (['train/loss'], ['lr'])
-    """
-    words = text.casefold().split()
-    return [name for name in names if all(word in name.casefold() for word in words)]
 
 
 def metrics(info: RunInfo) -> None:
@@ -147,17 +137,6 @@ def _value(value: object) -> str:
 
 def _count(value: object) -> str:
     return number_text(value) if isinstance(value, float) else ""
-
-
-def unique_labels(names: Iterable[str]) -> list[str]:
-    """The names as plain text; those that look alike then are told apart by a number."""
-    seen: dict[str, int] = {}
-    labels = []
-    for name in names:
-        label = plain(name)
-        seen[label] = seen.get(label, 0) + 1
-        labels.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
-    return labels
 
 
 def _say_count(found: int, total: int, what: str) -> None:

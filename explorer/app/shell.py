@@ -120,17 +120,27 @@ def configure() -> None:
         st.stop()
 
 
-def pages() -> list[StreamlitPage]:
-    """Return the pages in the order of the sidebar; the first one opens by default."""
-    return [
-        st.Page(_PAGES / "runs.py", title="Runs", icon=":material/table_rows:", default=True),
-        st.Page(_PAGES / "metrics.py", title="Metrics", icon=":material/show_chart:", url_path=links.PAGES["metrics"]),
-        st.Page(_PAGES / "run.py", title="Run", icon=":material/description:", url_path=links.PAGES["run"]),
-        st.Page(
-            _PAGES / "compare.py", title="Compare", icon=":material/compare_arrows:", url_path=links.PAGES["compare"]
-        ),
-        st.Page(_PAGES / "inference.py", title="Inference", icon=":material/tune:", url_path=links.PAGES["inference"]),
-    ]
+def pages() -> dict[str, list[StreamlitPage]]:
+    """Return the pages by section, in the order of the sidebar; the first one opens by default."""
+    return {
+        "": [
+            st.Page(_PAGES / "runs.py", title="Runs", icon=":material/table_rows:", default=True),
+            _page("metrics", "Metrics", "show_chart"),
+            _page("run", "Run", "description"),
+            _page("compare", "Compare", "compare_arrows"),
+        ],
+        "Inside the model": [
+            _page("layers", "Layers", "layers"),
+            _page("weights", "Weights", "difference"),
+            _page("distributions", "Distributions", "bar_chart"),
+            _page("drift", "Drift", "grid_on"),
+            _page("inference", "Inference", "tune"),
+        ],
+    }
+
+
+def _page(name: str, title: str, icon: str) -> StreamlitPage:
+    return st.Page(_PAGES / f"{name}.py", title=title, icon=f":material/{icon}:", url_path=links.PAGES[name])
 
 
 def show(page: StreamlitPage) -> None:

@@ -26,6 +26,15 @@ def table(columns: Mapping[str, pa.Array]) -> pa.Table:
     return pa.Table.from_arrays(list(columns.values()), names=list(columns))
 
 
+def ipc(found: pa.Table) -> bytes:
+    """Return the table as the stream of bytes that a chart is sent with."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, found.schema) as writer:
+        writer.write_table(found)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
 def column(values: npt.NDArray[Any], missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
     """Return a column that shares the memory of `values` (`[n]`; float64, float32, int32, int16 or int8).
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import pyarrow as pa
 
-from explorer.charts.curves import TABLES, ZOOM, curves_spec
+from explorer.charts.curves import TABLES, curves_spec
 from explorer.charts.look import CurveLook
 
 _LIGHT: Final = {"text": "#1b2430", "quiet": "#5b6675", "grid": "#e3e8ee", "page": "#ffffff"}
@@ -16,12 +17,13 @@ _WIDTH: Final = 900
 _HEIGHT: Final = 460
 # A picture has no tooltip and no list of runs beside it.
 _MAX_LEGEND: Final = 40
+_CAPTION_CHARS: Final = 140
 
 
 def export_spec(
-    look: CurveLook, tables: Mapping[str, pa.Table], palette: tuple[str, ...], caption: str = ""
+    look: CurveLook, tables: Mapping[str, pa.Table], palette: Sequence[str], caption: str = ""
 ) -> dict[str, Any]:
-    """Return a specification that stands on its own: data, colours, fonts, title and what is drawn.
+    """Return a specification of curves that stands on its own: data, colours, fonts, title and what is drawn.
 
     Args:
         look: of the chart; its `title` is drawn above the plot.
@@ -29,18 +31,59 @@ def export_spec(
         palette: colours by place.
         caption: what is drawn, under the title.
     """
-    spec: dict[str, Any] = dict(curves_spec(replace(look, max_legend=_MAX_LEGEND, legend_px=_WIDTH - 80)))
+    spec = curves_spec(replace(look, max_legend=_MAX_LEGEND, legend_px=_WIDTH - 80))
+    return standalone(spec, {name: tables[name] for name in TABLES}, palette, (), look.title, caption, _HEIGHT)
+
+
+def standalone(
+    spec: Mapping[str, Any],
+    tables: Mapping[str, pa.Table],
+    palette: Sequence[str],
+    ramp: Sequence[str],
+    title: str,
+    caption: str,
+    height: int,
+) -> dict[str, Any]:
+    """Return a specification that draws a picture: what the app's theme would bring is in it, and nothing answers.
+
+    Args:
+        spec: of the chart, whose layers read tables by name.
+        tables: the data; a table `hover` is left out.
+        palette: colours of series by place.
+        ramp: colours of a scale of numbers, faintest first; empty for the drawing program's own.
+        title: of the picture.
+        caption: what is drawn, under the title.
+        height: of the plot in units of the picture.
+    """
+    made: dict[str, Any] = dict(spec)
     # A picture has no pointer: what answers to one is left out.
-    spec["layer"] = [layer for layer in spec["layer"] if layer["data"]["name"] != "hover"]
-    spec["params"] = [param for param in spec["params"] if param["name"] not in (ZOOM, "pointed")]
-    spec["datasets"] = {name: tables[name].to_pylist() for name in TABLES if name != "hover"}
-    spec.update(width=_WIDTH, height=_HEIGHT, padding=16, background=_LIGHT["page"])
-    spec["autosize"] = {"type": "fit", "contains": "padding"}
-    spec["title"] = {"text": look.title, "subtitle": caption, "anchor": "start", "offset": 14, "limit": _WIDTH - 60}
-    spec["config"] = {
+    made["layer"] = [layer for layer in made["layer"] if layer["data"]["name"] != "hover"]
+    left = {layer.get("name") for layer in made["layer"]}
+    params = [param for param in made.get("params", []) if set(param.get("views", [])) <= left]
+    made["params"] = [param for param in params if param.get("bind") != "scales"]
+    made["datasets"] = {name: found.to_pylist() for name, found in tables.items() if name != "hover"}
+    made.update(width=_WIDTH, height=height, padding=16, background=_LIGHT["page"])
+    made["autosize"] = {"type": "fit", "contains": "padding"}
+    made["title"] = {
+        "text": title,
+        "subtitle": textwrap.wrap(caption, _CAPTION_CHARS),
+        "anchor": "start",
+        "offset": 14,
+        "limit": _WIDTH - 60,
+    }
+    made["config"] = _config(palette, ramp)
+    made.pop("usermeta", None)
+    return made
+
+
+def _config(palette: Sequence[str], ramp: Sequence[str]) -> dict[str, Any]:
+    colours: dict[str, Any] = {"category": list(palette)}
+    if ramp:
+        colours |= {"ramp": list(ramp), "heatmap": list(ramp)}
+    return {
         # The family that the drawing program brings its own fonts for: any other name may be drawn as nothing at all.
         "font": "sans-serif",
-        "range": {"category": list(palette)},
+        "range": colours,
         "view": {"stroke": None},
         "title": {
             "color": _LIGHT["text"],
@@ -62,5 +105,3 @@ def export_spec(
         },
         "legend": {"labelColor": _LIGHT["text"], "labelFontSize": 12},
     }
-    spec.pop("usermeta", None)
-    return spec

@@ -15,8 +15,10 @@ ScaleKind = Literal["linear", "log", "utc"]
 
 # Of a logarithmic axis only the powers of ten get a line across the plot.
 _DECADE: Final = {"test": "abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) < 1e-6", "value": 1}
+# Vega leaves the labels of some ticks of a logarithmic axis empty, and so do we.
 _NUMBER: Final = (
-    "datum.value === 0 ? '0' : abs(datum.value) >= 1e6 || abs(datum.value) < 1e-4 ? format(datum.value, '.3~e') : "
+    "datum.label === '' ? '' : datum.value === 0 ? '0' : "
+    "abs(datum.value) >= 1e6 || abs(datum.value) < 1e-4 ? format(datum.value, '.3~e') : "
     "datum.label"
 )
 
@@ -42,7 +44,7 @@ def x_axis(look: CurveLook) -> Spec:
     if look.x_kind == "whole" and not look.log_x:
         axis["tickMinStep"] = 1
     kind: ScaleKind = "utc" if utc else "log" if look.log_x else "linear"
-    return {**x(look), "axis": axis, "scale": _range_scale("x", kind)}
+    return {**x(look), "axis": axis, "scale": range_scale("x", kind)}
 
 
 def y(field: str) -> Spec:
@@ -55,11 +57,19 @@ def y_axis(look: CurveLook, field: str) -> Spec:
     axis: Spec = {"title": None, "labelExpr": _NUMBER, "tickCount": 5, "minExtent": 42, "labelLimit": 64}
     if look.log_y:
         axis["gridOpacity"] = {"condition": _DECADE, "value": 0}
-    return {**y(field), "axis": axis, "scale": _range_scale("y", "log" if look.log_y else "linear")}
+    return {**y(field), "axis": axis, "scale": range_scale("y", "log" if look.log_y else "linear")}
 
 
-def _range_scale(channel: Literal["x", "y"], kind: ScaleKind) -> Spec:
-    """A scale whose ends are the first row of the table `view`, so that new ends are data and not a new chart."""
+def number_axis(title: str | None, *, log: bool = False) -> Spec:
+    """Return an axis of numbers, very large and small ones with an exponent; if `log`, decades alone get a line."""
+    axis: Spec = {"title": title, "titlePadding": 4, "labelOverlap": "greedy", "labelExpr": _NUMBER}
+    if log:
+        axis |= {"gridOpacity": {"condition": _DECADE, "value": 0}, "tickCount": 5}
+    return axis
+
+
+def range_scale(channel: Literal["x", "y"], kind: ScaleKind) -> Spec:
+    """Return a scale whose ends are the first row of the table `view`, so new ends are data and no new chart."""
     ends = [
         {"expr": f"length(data('view')) ? data('view')[0].{channel}_{end} : {default}"}
         for end, default in (("low", 1 if kind == "log" else 0), ("high", 10 if kind == "log" else 1))

@@ -1,6 +1,7 @@
 """The demo's data and networks: 1,797 handwritten digits of 8 x 8 pixels, which scikit-learn ships."""
 
 import math
+from collections import OrderedDict
 
 import torch
 from sklearn.datasets import load_digits
@@ -26,26 +27,30 @@ def load_images(num_train: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def build_model(kind: str, width: int, dropout: float) -> nn.Module:
     """A small network ``[N, 1, 8, 8] -> [N, 10]``: ``cnn`` with two convolutions, or ``mlp`` with two hidden layers."""
     if kind == "cnn":
-        return nn.Sequential(
-            nn.Conv2d(1, width, 3, padding=1),
-            nn.LeakyReLU(0.1),
-            nn.Conv2d(width, 2 * width, 3, padding=1),
-            nn.LeakyReLU(0.1),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * width * 16, 10),
+        return _named(
+            conv1=nn.Conv2d(1, width, 3, padding=1),
+            act1=nn.LeakyReLU(0.1),
+            conv2=nn.Conv2d(width, 2 * width, 3, padding=1),
+            act2=nn.LeakyReLU(0.1),
+            pool=nn.MaxPool2d(2),
+            flatten=nn.Flatten(),
+            dropout=nn.Dropout(dropout),
+            head=nn.Linear(2 * width * 16, 10),
         )
     hidden = 8 * width
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(64, hidden),
-        nn.LeakyReLU(0.1),
-        nn.Dropout(dropout),
-        nn.Linear(hidden, hidden),
-        nn.LeakyReLU(0.1),
-        nn.Linear(hidden, 10),
+    return _named(
+        flatten=nn.Flatten(),
+        hidden1=nn.Linear(64, hidden),
+        act1=nn.LeakyReLU(0.1),
+        dropout=nn.Dropout(dropout),
+        hidden2=nn.Linear(hidden, hidden),
+        act2=nn.LeakyReLU(0.1),
+        head=nn.Linear(hidden, 10),
     )
+
+
+def _named(**layers: nn.Module) -> nn.Module:
+    return nn.Sequential(OrderedDict(layers))
 
 
 def warmup_cosine(step: int, num_warmup: int, num_steps: int) -> float:

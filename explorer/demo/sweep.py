@@ -2,15 +2,19 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from explorer.demo.interrupted import train_killed_and_resumed
 from explorer.demo.progress import Progress
+from explorer.demo.text_training import TextSettings, train_text
 from explorer.demo.training import Settings, train
+
+OnEpoch = Callable[[int, float | None, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +22,7 @@ class Training:
     """One training of the sweep."""
 
     name: str
-    settings: Settings
+    settings: Settings | TextSettings
     group: str | None = None
     tags: tuple[str, ...] = ()
     notes: str = ""
@@ -56,6 +60,12 @@ SWEEP = (
         Training(name="digits-cnn", settings=replace(_CNN, seed=seed), group="cnn", tags=("healthy",))
         for seed in range(3)
     ),
+    Training(
+        name="text-transformer",
+        settings=TextSettings(),
+        tags=("text",),
+        notes="Continues Python's own help pages letter by letter.",
+    ),
     Training(name="digits-cnn-resumed", settings=replace(_CNN, seed=3), killed=True),
 )
 
@@ -73,7 +83,7 @@ def record_demo(root: str | Path, *, quick: bool = False, progress: Progress | N
     """
     trainings = [shortened(training) for training in SWEEP] if quick else list(SWEEP)
     progress = progress or Progress(sum(training.settings.num_epochs for training in trainings))
-    progress.note(f"Training {len(trainings)} small networks on scikit-learn's digits, recorded to {root}")
+    progress.note(f"Training {len(trainings)} small networks on digits and text, recorded to {root}")
     started = time.monotonic()
     run_ids: list[str] = []
     num_epochs_before = 0
@@ -88,24 +98,24 @@ def record_demo(root: str | Path, *, quick: bool = False, progress: Progress | N
                 text = f"{told}: epoch {epoch}/{training.settings.num_epochs}{result}"  # noqa: B023 - called in this turn
                 progress.show(text, num_epochs_before + epoch)  # noqa: B023
 
-            if training.killed:
-                train_killed_and_resumed(training.name, training.settings, root, on_epoch)
-            else:
-                # The one that diverges is recorded as failed, with its error; the sweep goes on.
-                with contextlib.suppress(FloatingPointError):
-                    train(
-                        training.name,
-                        training.settings,
-                        root,
-                        group=training.group,
-                        tags=training.tags,
-                        notes=training.notes,
-                        on_epoch=on_epoch,
-                    )
+            # The one that diverges is recorded as failed, with its error; the sweep goes on.
+            with contextlib.suppress(FloatingPointError):
+                _train(training, root, on_epoch)
             num_epochs_before += training.settings.num_epochs
             progress.show(told, num_epochs_before)
     progress.note(f"Recorded {len(run_ids)} runs in {time.monotonic() - started:.0f} s")
     return run_ids
+
+
+def _train(training: Training, root: str | Path, on_epoch: OnEpoch) -> None:
+    settings = training.settings
+    facts: dict[str, Any] = {"group": training.group, "tags": training.tags, "notes": training.notes}
+    if isinstance(settings, TextSettings):
+        train_text(training.name, settings, root, **facts, on_epoch=on_epoch)
+    elif training.killed:
+        train_killed_and_resumed(training.name, settings, root, on_epoch)
+    else:
+        train(training.name, settings, root, **facts, on_epoch=on_epoch)
 
 
 def shortened(training: Training) -> Training:

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from explorer import Recorder
+from explorer import EarlyThenEvery, Recorder
 from explorer.demo.digits import build_model, evaluate, load_images, warmup_cosine
+
+NUM_PROBED = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,8 @@ def train(
         quiet=True,
     ) as rec:
         rec.update_config({"num_parameters": sum(parameter.numel() for parameter in model.parameters())})
+        rec.watch(model, optimizer, schedule=EarlyThenEvery(early=20, every=20))
+        snapshots = rec.snapshots(model, log_spaced=True, every=100, best=("val/loss", "min"))
         on_epoch(step // steps_per_epoch, None, rec.run_id)
         while step < num_steps:
             model.train()
@@ -116,18 +120,23 @@ def train(
                     },
                     step=step,
                 )
+                rec.log_labels(labels[batch], step=step)
                 optimizer.step()
                 schedule.step()
+                snapshots.step(step)
                 step += 1
                 num_bad = 0 if math.isfinite(loss.item()) else num_bad + 1
                 if num_bad == steps_per_epoch:
                     raise FloatingPointError(
                         f"the loss is {loss.item()} for {num_bad} steps: lr={settings.lr} is too high"
                     )
+            if step // steps_per_epoch in (1, 5, settings.num_epochs):
+                rec.probe(model, val_images[:NUM_PROBED], step - 1)
             val_loss, val_accuracy = evaluate(model, val_images, val_labels)
             rec.log({"val/loss": val_loss, "val/accuracy": val_accuracy}, step=step - 1)
             if checkpoint is not None:
                 state = {part: value.state_dict() for part, value in parts.items()}
                 torch.save({**state, "step": step}, checkpoint)
             on_epoch(step // steps_per_epoch, val_accuracy, rec.run_id)
+        rec.snapshot(model, step - 1)
     return rec.run_id

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from explorer.errors import FileError, NotCaptured
+from explorer.errors import DamagedFile, FileError, NotCaptured
 from explorer.storage.layout import RunPaths, list_program_files
 from explorer.storage.program import Program
 from explorer.storage.program_file import read_program
@@ -86,7 +86,7 @@ def read_recorded_program(run_path: str | Path) -> RecordedProgram | None:
     """The program that `read_program_of` gives, with its constants and samples.
 
     Raises:
-        DamagedFile: its constants are damaged, without which it cannot run.
+        DamagedFile: its constants are damaged or gone, without which it cannot run.
     """
     paths = RunPaths(Path(run_path))
     for attempt, rank, path in _newest_first(run_path):
@@ -96,8 +96,12 @@ def read_recorded_program(run_path: str | Path) -> RecordedProgram | None:
             continue
         constants: tuple[RawTensor, ...] = ()
         if any(weight.role == "constant" for weight in program.weights.values()):
-            with open_snapshot_file(paths.program_constants(attempt, rank)) as file:
-                constants = tuple(_tensors(file))
+            constants_path = paths.program_constants(attempt, rank)
+            try:
+                with open_snapshot_file(constants_path) as file:
+                    constants = tuple(_tensors(file))
+            except FileNotFoundError as error:
+                raise DamagedFile(constants_path, "is missing: the program cannot run without it") from error
         samples_path = paths.samples(attempt, rank)
         try:
             with open_snapshot_file(samples_path) as file:

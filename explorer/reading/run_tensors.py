@@ -68,20 +68,26 @@ class _Known:
         self.file = file
         self.spans: list[TensorSpan] = []
         self.problem: str | None = None
+        self._opened: TensorSegment | None = None
         self._open_and(lambda segment: None)
 
     def read(
         self, is_wanted: Callable[[TensorSpan], bool], read: Callable[[TensorSegment], T]
     ) -> tuple[list[TensorSpan], T] | None:
         """The spans that are wanted and what is read; None when there are none or the file is damaged."""
-        if not any(map(is_wanted, self.spans)):
+        before = self.spans
+        wanted = [span for span in before if is_wanted(span)]
+        if not wanted:
             return None
         found = self._open_and(read)
-        return None if found is None else ([span for span in self.spans if is_wanted(span)], found)
+        if self.spans is not before:
+            wanted = [span for span in self.spans if is_wanted(span)]
+        return None if found is None else (wanted, found)
 
     def _open_and(self, read: Callable[[TensorSegment], T]) -> T | None:
         try:
-            with open_tensor_segment(self.file.path) as segment:
+            with open_tensor_segment(self.file.location, self._opened) as segment:
+                self._opened = segment
                 size, mtime_ns, inode = segment.identity
                 self.file = self.file._replace(size=size, mtime_ns=mtime_ns, inode=inode)
                 self.spans = segment.tensors

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -195,30 +196,52 @@ def read_tensor_over_steps(
     steps: list[int] = []
     arrays: list[npt.NDArray[Any]] = []
     known: dict[tuple[int, int, int], npt.NDArray[Any]] = {}
-    seen: set[int] = set()
-    for file in _newest(Path(run_path)):
-        if file.step in seen or rank not in (None, file.rank):
-            continue
-        seen.add(file.step)
+    for step, files in groupby(list_snapshot_files(run_path), key=lambda file: file.step):
+        found = _of_step(Path(run_path), list(files), name, rank, known)
+        if found is not None:
+            found.flags.writeable = False
+            steps.append(step)
+            arrays.append(found)
+    if not steps:
+        raise TensorNotFound(f"no snapshot of run {Path(run_path).name} has a tensor {name!r}")
+    return np.array(steps, np.int64), arrays
+
+
+def _of_step(
+    run_path: Path,
+    files: list[SnapshotPath],
+    name: str,
+    rank: int | None,
+    known: dict[tuple[int, int, int], npt.NDArray[Any]],
+) -> npt.NDArray[Any] | None:
+    """A tensor in the newest attempt of a step; None when it is not there, or damaged: `list_snapshots` names it.
+
+    `known` are arrays by attempt, rank and the step that holds their bytes. Each file is opened once.
+    """
+    attempt: int | None = None
+    for file in sorted(files, key=lambda file: (-file.attempt, file.rank)):
+        if attempt not in (None, file.attempt) or (attempt is not None and rank is None):
+            break
         try:
             with open_snapshot_file(file.path) as opened:
+                if opened.is_dropped:
+                    continue
+                attempt = file.attempt
                 entry = opened.entries.get(name)
-                if entry is None:
+                if entry is None or rank not in (None, file.rank):
                     continue
                 key = (file.attempt, file.rank, file.step if entry.stored_step is None else entry.stored_step)
                 if key not in known:
                     if entry.stored_step is None:
                         known[key] = decode(opened.read_bytes(name), entry.dtype, entry.shape)
                     else:
-                        known[key] = Snapshot(Path(run_path), file, opened).read(name)
-                known[key].flags.writeable = False
-                steps.append(file.step)
-                arrays.append(known[key])
-        except (FileError, FileNotFoundError):
-            continue  # `list_snapshots` names it
-    if not steps:
-        raise TensorNotFound(f"no snapshot of run {Path(run_path).name} has a tensor {name!r}")
-    return np.array(steps, np.int64), arrays
+                        known[key] = Snapshot(run_path, file, opened).read(name)
+                return known[key]
+        except FileNotFoundError:
+            continue
+        except FileError:
+            attempt = file.attempt
+    return None
 
 
 @dataclass(frozen=True)

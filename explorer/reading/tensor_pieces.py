@@ -10,33 +10,22 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from explorer.reading.pieces import newest_wins
-from explorer.storage.bins import WHOLE_NUMBERS, Histograms
-from explorer.storage.columns import numbers, validity
+from explorer.storage.bins import Histograms
+from explorer.storage.columns import numbers
 from explorer.storage.tensor_files import TensorSegment, TensorSpan
-from explorer.storage.tensor_rows import COLUMNS, entries_of
+from explorer.storage.tensor_rows import COLUMNS
 
 STATISTICS: Final = tuple(name for name in COLUMNS if name not in ("bins", "counts"))
 """Columns of the statistics, in the order of the file."""
 _PER_ROW: Final = ("step", "zeros", "nans", "infs", "n", "mean", "std", "min", "max")
-_HISTOGRAMS: Final = (*_PER_ROW, "m", "bins", "counts")
 
 Range = tuple[Histograms, int, int]
 """Rows of one table of histograms, from one to before another."""
 
 
-def read_histograms(segment: TensorSegment, kind: str, names: Iterable[str] | None = None) -> Histograms:
-    """The histograms of one kind, of these names or of all, in the order of the segment. Raises DamagedFile."""
-    table = segment.read(_HISTOGRAMS, names, [kind])
-    offsets, bins = entries_of(table.column("bins"), np.int16)
-    per_row = {name: numbers(table.column(name)) for name in _PER_ROW}
-    counts = entries_of(table.column("counts"), np.int64)[1]
-    return Histograms(m=_mantissas(table.column("m")), offsets=offsets, bins=bins, counts=counts, **per_row)
-
-
-def _mantissas(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
-    parts = [np.empty(0, np.int8)]
-    parts += [np.frombuffer(chunk.buffers()[1], np.int8, len(chunk), chunk.offset) for chunk in column.chunks]
-    return np.where(validity(column), np.concatenate(parts), np.int8(WHOLE_NUMBERS)).astype(np.int8)
+def read_histograms(segment: TensorSegment, kind: str, names: Iterable[str]) -> Histograms:
+    """The histograms of some tensors of one kind, in the order of the segment. Raises DamagedFile."""
+    return segment.read_histograms(kind, names)
 
 
 def ranges_of(spans: Sequence[TensorSpan], found: Histograms) -> dict[str, Range]:

@@ -16,6 +16,7 @@ from explorer.recording.fast_path import make_log
 from explorer.recording.journal_file import can_map, wall_minus_monotonic_ns
 from explorer.recording.notices import Notices
 from explorer.recording.overhead import Overhead
+from explorer.recording.probing.methods import ProbeMethods
 from explorer.recording.program.methods import ProgramMethods, ProgramPlug
 from explorer.recording.run_folder import Identity, open_folder
 from explorer.recording.snapshots.methods import Plug, SnapshotMethods
@@ -30,7 +31,7 @@ CLOSE_TIMEOUT_S = 30.0
 MAX_WAITING_TRANSFERS = 16_384
 
 
-class Recorder(ProgramMethods, WatchMethods, SnapshotMethods):
+class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
     """Records one process's part of a run. Use it as a context manager, or call `close()`.
 
     A call of `log()` puts one row into memory that survives the process (on a local disk) and returns: it waits for no
@@ -119,7 +120,7 @@ class Recorder(ProgramMethods, WatchMethods, SnapshotMethods):
         mapped = can_map(folder.run_dir)
         header = Header(wall_minus_monotonic_ns(), folder.attempt, folder.rank, 1)
         try:
-            self._stream = Stream(folder.run_dir, "scalars", header, mapped=mapped, disk=disk, small=False)
+            self._stream = stream = Stream(folder.run_dir, "scalars", header, mapped=mapped, disk=disk, small=False)
             system = Stream(folder.run_dir, "system", header, mapped=mapped, disk=disk, small=True)
         except OSError as error:
             what = f"cannot record into {folder.run_dir}: {error.strerror or error}. Choose another root="
@@ -138,7 +139,7 @@ class Recorder(ProgramMethods, WatchMethods, SnapshotMethods):
         )  # fmt: skip
         self._watch_plug = WatchPlug(
             folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead,
-            header.wall_minus_monotonic_ns, self._writer.tasks, self._stream.put, lambda: self.last_step,
+            header.wall_minus_monotonic_ns, self._writer.tasks, self._stream.put, lambda: stream.current.step,
             0 if folder.earlier_step is None else folder.earlier_step + 1,
         )  # fmt: skip
         self._program_plug = ProgramPlug(

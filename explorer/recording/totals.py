@@ -53,28 +53,33 @@ class Totals:
         self.metrics: dict[str, Total] = {}
         self._texts: dict[str, bytes] = {}
         self._changed: dict[str, Total] = {}
+        self._newest_ns = -1
         self.rows = 0
         self.scalars = 0
         self.last_step: int | None = None
 
     def add(self, found: Iterable[ShapeRows]) -> None:
         """Count rows, each of which is passed once."""
-        newest = -1
         for rows in sorted(found, key=lambda each: int(each.order[0])):
             self.rows += len(rows.order)
             self.scalars += len(rows.order) * len(rows.shape.names)
             for index, name in enumerate(rows.shape.names):
                 _add(self._total(name), rows.steps, rows.column(index))
-            if int(rows.order[-1]) > newest:
-                newest = int(rows.order[-1])
+            # By time, not by place: rows that waited for a device, or for a look into the model, come later.
+            if int(rows.monotonic_ns[-1]) >= self._newest_ns:
+                self._newest_ns = int(rows.monotonic_ns[-1])
                 self.last_step = int(rows.steps[-1])
 
     def add_table(self, table: pa.Table) -> None:
         """Count the rows of a segment."""
         steps = columns.numbers(table.column(0))
+        wall_us = columns.numbers(table.column(1))
         self.rows += len(steps)
         if len(steps):
-            self.last_step = int(steps[-1])
+            newest = len(steps) - 1 - int(wall_us[::-1].argmax())
+            if int(wall_us[newest]) * 1000 >= self._newest_ns:
+                self._newest_ns = int(wall_us[newest]) * 1000
+                self.last_step = int(steps[newest])
         for name, column in zip(table.column_names[2:], table.columns[2:], strict=True):
             there = columns.validity(column)
             self.scalars += int(there.sum())

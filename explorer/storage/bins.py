@@ -78,6 +78,8 @@ def fold_keys(keys: npt.NDArray[Any], counts: npt.NDArray[Any]) -> tuple[int, In
     negative = keys[first_negative:end_negative][::-1].astype(np.int64)
     finest = np.concatenate([_SIGN_KEY - negative, keys[:end_positive]]).astype(np.int16)
     counts = np.concatenate([counts[first_negative:end_negative][::-1], counts[:end_positive]])
+    if len(finest) <= MAX_BINS and np.count_nonzero(finest == 0) < 2:  # there is nothing to merge
+        return MAX_M, finest, counts.astype(np.int64, copy=False)
     for m in range(MAX_M, MIN_M - 1, -1):
         folded = _shifted(finest, MAX_M - m)
         starts = _starts(folded)

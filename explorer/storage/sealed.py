@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from explorer.errors import DamagedFile, FileError
-from explorer.storage.ends import META_KEY, encode_end, footer_start, read_end
+from explorer.storage.ends import META_KEY, FileEnd, encode_end, footer_start, read_end
 from explorer.storage.page_headers import read_pages
 from explorer.storage.parquet_footer import ZSTD, ColumnChunk, encode_footer, encode_schema
 from explorer.storage.records import check_format
@@ -56,17 +56,17 @@ class SealedFile:
         chunks: all column chunks, row group by row group.
     """
 
-    def __init__(self, path: str | Path, fd: int) -> None:
+    def __init__(self, path: str | Path, fd: int, before: SealedFile | None) -> None:
         self.path, self._fd = Path(path), fd
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise DamagedFile(path, "is not a regular file")
         self.size = found.st_size
         self.identity = (found.st_size, found.st_mtime_ns, found.st_ino)
-        end = read_end(self.size, self.read_at)
-        self.meta, self.chunks = end.meta, end.chunks
-        self._footer, self._end_of_pages = end.footer, end.end_of_pages
-        check_format(path, self.meta.get("format"))
+        known = before._end if before is not None and before.identity == self.identity else None
+        self._end: FileEnd = known or read_end(self.size, self.read_at)
+        check_format(path, self._end.meta.get("format"))
+        self.meta, self.chunks = self._end.meta, self._end.chunks
 
     def read_at(self, start: int, size: int) -> bytes:
         """Some bytes, unverified. Raises ValueError when the file has not that many."""
@@ -94,15 +94,15 @@ class SealedFile:
                 if start != end or zlib.crc32(self.read_at(start, size)) != crc:
                     raise ValueError(f"has a wrong checksum in column chunk {index + 1} of {len(self.chunks)}")
                 end = start + size
-            if end != self._end_of_pages or self.read_at(0, 4) != b"PAR1":
+            if end != self._end.end_of_pages or self.read_at(0, 4) != b"PAR1":
                 raise ValueError("has bytes that belong to nothing")
         except READ_ERRORS as error:
             raise DamagedFile(self.path, first_line(error)) from error
 
     def check_schema(self, schema: pa.Schema) -> None:
         """Parse the footer and compare the columns and the metadata. Raises DamagedFile."""
-        limit = len(self._footer)  # nothing in a footer is longer than it is
-        shown = b"PAR1" + self._footer
+        limit = len(self._end.footer)  # nothing in a footer is longer than it is
+        shown = b"PAR1" + self._end.footer
         try:
             found = pq.ParquetFile(
                 pa.BufferReader(shown), thrift_string_size_limit=limit, thrift_container_size_limit=limit
@@ -113,6 +113,14 @@ class SealedFile:
                 raise ValueError("has an index that differs from its footer")
         except READ_ERRORS as error:
             raise DamagedFile(self.path, first_line(error)) from error
+
+    def read_chunk(self, index: int) -> bytes:
+        """The bytes of a column chunk, as they were written. Raises ValueError when the checksum is wrong."""
+        start, size, crc = self.chunks[index]
+        data = self.read_at(start, size)
+        if zlib.crc32(data) != crc:
+            raise ValueError(f"has a wrong checksum in column chunk {index + 1} of {len(self.chunks)}")
+        return data
 
     def read_groups(
         self, schema: pa.Schema, columns: Sequence[int], groups: Sequence[tuple[int, int]], max_values: int
@@ -134,11 +142,8 @@ class SealedFile:
             for group, num_rows in groups:
                 chunks = []
                 for column in columns:
-                    index = group * len(schema) + column
-                    start, size, crc = self.chunks[index]
-                    data = self.read_at(start, size)
-                    if zlib.crc32(data) != crc:
-                        raise ValueError(f"has a wrong checksum in column chunk {index + 1} of {len(self.chunks)}")
+                    data = self.read_chunk(group * len(schema) + column)
+                    size = len(data)
                     pages = read_pages(memoryview(data), max_values, MAX_CHUNK_BYTES)
                     chunks.append(ColumnChunk(at, size, pages.num_values, pages.num_bytes, pages.dictionary_bytes))
                     parts.append(data)
@@ -168,8 +173,12 @@ def _columns_of(schema: pa.Schema, columns: tuple[int, ...]) -> tuple[pa.Schema,
     return shown, encode_schema(shown)
 
 
-def open_sealed(path: str | Path) -> SealedFile:
+def open_sealed(path: str | Path, before: SealedFile | None = None) -> SealedFile:
     """Open such a file; index, block and footer are checked here, values when they are read.
+
+    Args:
+        path: the file.
+        before: the file as it was opened before; what was checked then is not read again if it is still the same one.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -183,7 +192,7 @@ def open_sealed(path: str | Path) -> SealedFile:
     except OSError as error:
         raise DamagedFile(path, f"cannot be opened ({error.strerror})") from error
     try:
-        return SealedFile(path, fd)
+        return SealedFile(path, fd, before)
     except FileError:
         os.close(fd)
         raise

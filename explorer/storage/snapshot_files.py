@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,8 +39,7 @@ SCHEMA: Final = pa.schema(
 )
 
 
-@dataclass(frozen=True)
-class StoredTensor:
+class StoredTensor(NamedTuple):
     """What the index says of one tensor.
 
     Attributes:
@@ -160,24 +158,20 @@ def _entries(file: SealedFile) -> tuple[int, dict[str, StoredTensor]]:
 
 
 def _entry(file: SealedFile, said: dict[str, Any]) -> StoredTensor:
-    role, dtype, shape, crc32 = (said[key] for key in ("role", "dtype", "shape", "crc32"))
-    places = tuple((start, size) for start, size in said["places"])
-    tied_to = said.get("tied_to")
-    entry = StoredTensor(role, dtype, tuple(shape), crc32, said.get("stored_step"), places, tied_to)
-    if (
-        not isinstance(role, str)
-        or not isinstance(tied_to, str | None)
-        or dtype not in ITEM_BYTES
-        or not isinstance(shape, list)
-    ):
+    role, dtype, shape, crc32 = said["role"], said["dtype"], said["shape"], said["crc32"]
+    stored_step, places, tied_to = said.get("stored_step"), said["places"], said.get("tied_to")
+    held = end = 0
+    for start, size in places:
+        if not _is_count(start) or not _is_count(size):
+            raise ValueError("says impossible things of a tensor")
+        held, end = held + size, max(end, start + size)
+    fits = type(role) is str and dtype in ITEM_BYTES and type(shape) is list and _is_count(crc32)
+    fits = fits and (tied_to is None or type(tied_to) is str) and (stored_step is None or _is_count(stored_step))
+    if not fits or not all(map(_is_count, shape)):
         raise ValueError("says impossible things of a tensor")
-    numbers = [*entry.shape, crc32, *(number for place in places for number in place)]
-    if not all(map(_is_count, [*numbers, entry.stored_step or 0])):
-        raise ValueError("says impossible things of a tensor")
-    if entry.stored_step is not None:
-        return entry
-    held = sum(size for _, size in places)
-    if held != entry.num_bytes or held > file.size or any(start + size > file.size for start, size in places):
+    kept = tuple((start, size) for start, size in places)
+    entry = StoredTensor(role, dtype, tuple(shape), crc32, stored_step, kept, tied_to)
+    if stored_step is None and (held != entry.num_bytes or max(held, end) > file.size):
         raise ValueError("says that a tensor has more bytes, or fewer, than it can have")
     return entry
 

@@ -11,15 +11,15 @@ import numpy as np
 import pyarrow as pa
 
 from explorer.errors import DamagedFile
+from explorer.storage.bins import Histograms
 from explorer.storage.columns import numbers
 from explorer.storage.layout import TENSORS, parse_segment_name
+from explorer.storage.pages import OtherLayout
 from explorer.storage.sealed import READ_ERRORS, SealedFile, first_line, open_sealed
+from explorer.storage.tensor_histograms import HISTOGRAM_COLUMNS, MAX_ENTRIES, decode_histograms, histograms_of
 from explorer.storage.tensor_rows import COLUMNS, SCHEMA, check_rows
 
 SEGMENT_ROWS: Final = 4_096
-GROUP_ROWS: Final = 256
-MAX_ENTRIES: Final = 4_000_000
-"""Bins of all rows of a segment."""
 
 
 class TensorSpan(NamedTuple):
@@ -46,14 +46,17 @@ class TensorSegment:
         meta: its index.
         identity: (size in bytes, modification time in ns, inode) of the file that is open.
         num_rows: rows.
+        group_rows: rows of each row group but the last one.
         tensors: what it holds, by kind and name; their rows follow each other.
     """
 
-    def __init__(self, file: SealedFile) -> None:
+    def __init__(self, file: SealedFile, before: TensorSegment | None) -> None:
         self._file = file
         self.meta, self.identity = file.meta, file.identity
-        self.tensors = _spans(file)
+        same = before is not None and before.meta is file.meta
+        self.tensors: list[TensorSpan] = before.tensors if before is not None and same else _spans(file)
         self.num_rows: int = self.meta["rows"]
+        self.group_rows: int = self.meta["group_rows"]
 
     def read(
         self, columns: Sequence[str], names: Iterable[str] | None = None, kinds: Iterable[str] | None = None
@@ -70,16 +73,38 @@ class TensorSegment:
         Raises:
             DamagedFile: a checksum is wrong, or a value is impossible.
         """
-        wanted_names, wanted_kinds = names and frozenset(names), kinds and frozenset(kinds)
-        ranges: list[list[int]] = []
+        return self._read_ranges(columns, self._find(names, kinds))
+
+    def read_histograms(self, kind: str, names: Iterable[str] | None = None) -> Histograms:
+        """The histograms of one kind, of these names or of all, in the order of the file.
+
+        Raises:
+            DamagedFile: a checksum is wrong, or a value is impossible.
+        """
+        ranges = self._find(names, [kind])
+        if len(ranges) == 1:
+            try:
+                return decode_histograms(self._file, self.num_rows, self.group_rows, *ranges[0])
+            except OtherLayout:
+                pass
+            except READ_ERRORS as error:
+                raise DamagedFile(self._file.path, f"is damaged: {first_line(error)}") from error
+        return histograms_of(self._read_ranges(HISTOGRAM_COLUMNS, ranges))
+
+    def _find(self, names: Iterable[str] | None, kinds: Iterable[str] | None) -> list[tuple[int, int]]:
+        """The rows of these tensors, neighbours together."""
+        wanted_names = None if names is None else frozenset(names)
+        wanted_kinds = None if kinds is None else frozenset(kinds)
+        ranges: list[tuple[int, int]] = []
         for span in self.tensors:
-            known = wanted_names is None or span.name in wanted_names
-            if known and (wanted_kinds is None or span.kind in wanted_kinds):
-                if ranges and ranges[-1][1] == span.start:
-                    ranges[-1][1] += span.num_rows
-                else:
-                    ranges.append([span.start, span.start + span.num_rows])
-        return self._read_ranges(columns, ranges)
+            if wanted_kinds is not None and span.kind not in wanted_kinds:
+                continue
+            if wanted_names is None or span.name in wanted_names:
+                start, stop = span.start, span.start + span.num_rows
+                if ranges and ranges[-1][1] == start:
+                    start = ranges.pop()[0]
+                ranges.append((start, stop))
+        return ranges
 
     def check(self) -> None:
         """Read everything, and compare the index with the rows. Raises DamagedFile."""
@@ -95,11 +120,12 @@ class TensorSegment:
             if said != (set(kinds[rows]), set(names[rows]), steps[0], steps[-1]) or (np.diff(steps) < 0).any():
                 raise DamagedFile(self._file.path, "has rows that its index does not tell of")
 
-    def _read_ranges(self, columns: Sequence[str], ranges: list[list[int]]) -> pa.Table:
-        groups = sorted({group for start, end in ranges for group in range(start // GROUP_ROWS, -(-end // GROUP_ROWS))})
+    def _read_ranges(self, columns: Sequence[str], ranges: list[tuple[int, int]]) -> pa.Table:
+        size = self.group_rows
+        groups = sorted({group for start, end in ranges for group in range(start // size, -(-end // size))})
         if not groups:
             return SCHEMA.empty_table().select(list(columns))
-        sizes = [min(GROUP_ROWS, self.num_rows - group * GROUP_ROWS) for group in groups]
+        sizes = [min(size, self.num_rows - group * size) for group in groups]
         places = sorted(COLUMNS.index(name) for name in columns)
         table = self._file.read_groups(SCHEMA, places, list(zip(groups, sizes, strict=True)), MAX_ENTRIES)
         if table.num_rows != sum(sizes):
@@ -107,7 +133,7 @@ class TensorSegment:
         begins = dict(zip(groups, accumulate(sizes, initial=0), strict=False))
         parts = []
         for start, end in ranges:
-            first = begins[start // GROUP_ROWS] + start % GROUP_ROWS
+            first = begins[start // size] + start % size
             parts.append(table.slice(first, end - start))
         found = (parts[0] if len(parts) == 1 else pa.concat_tables(parts)).select(list(columns))
         try:
@@ -127,17 +153,21 @@ class TensorSegment:
         self.close()
 
 
-def open_tensor_segment(path: str | Path) -> TensorSegment:
-    """Open a segment; its ends and its index are checked here, rows when they are read.
+def open_tensor_segment(path: str | Path, before: TensorSegment | None = None) -> TensorSegment:
+    """Open a segment; its end and its index are checked here, rows when they are read.
+
+    Args:
+        path: the file.
+        before: the segment as it was opened before; what was checked then is not read again if it is still the same.
 
     Raises:
         FileNotFoundError: it is not there.
         DamagedFile: it is torn, foreign, a link, or says impossible things.
         UnsupportedFormat: a newer version wrote it.
     """
-    file = open_sealed(path)
+    file = open_sealed(path, None if before is None else before._file)
     try:
-        segment = TensorSegment(file)
+        segment = TensorSegment(file, before)
         name = parse_segment_name(file.path.name)
         said = [file.meta.get(key) for key in ("table", "attempt", "rank", "segment")]
         if name is not None and said != [TENSORS, name.attempt, name.rank, name.segment]:
@@ -161,7 +191,8 @@ def _spans(file: SealedFile) -> list[TensorSpan]:
                 start += num_rows
         if start != file.meta["rows"] or not 0 < start <= SEGMENT_ROWS:
             raise ValueError(f"claims other rows than those {start:,} that its index tells of")
-        if len(file.chunks) != -(-start // GROUP_ROWS) * len(COLUMNS):
+        size = file.meta["group_rows"]
+        if type(size) is not int or size < 1 or len(file.chunks) != -(-start // size) * len(COLUMNS):
             raise ValueError("has another number of column chunks than this table has")
         if any(one[:2] >= other[:2] for one, other in pairwise(found)):
             raise ValueError("has an index that is not sorted")

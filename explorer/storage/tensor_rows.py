@@ -189,29 +189,47 @@ def check_rows(table: pa.Table) -> None:
     """Refuse rows that no writer of ours makes. Columns that are not there are not looked at.
 
     Raises:
-        ValueError: text is not UTF-8, m is not from 3 to 7, bins do not ascend, have no counts or negative ones.
+        ValueError: text is not UTF-8, or as `check_histograms` says.
     """
     names = table.column_names
     table.select([name for name in ("name", "kind") if name in names]).validate(full=True)
-    if "m" in names:
-        m = table.column("m")
-        for chunk in m.chunks:
-            found = np.frombuffer(chunk.buffers()[1], np.int8, len(chunk), chunk.offset)[
-                validity(pa.chunked_array([chunk]))
-            ]
-            if len(found) and not (found.min() >= MIN_M and found.max() <= MAX_M):
-                raise ValueError("has histograms whose bins are none of ours")
-    offsets = entries = None
-    if "bins" in names:
-        offsets, entries = entries_of(table.column("bins"), np.int16)
+    m = small_numbers(table.column("m"))[validity(table.column("m"))] if "m" in names else None
+    bins = entries_of(table.column("bins"), np.int16) if "bins" in names else None
+    counts = entries_of(table.column("counts"), np.int64) if "counts" in names else None
+    if bins is not None and counts is not None and not np.array_equal(bins[0], counts[0]):
+        raise ValueError("has bins without counts")
+    check_histograms(m, bins, None if counts is None else counts[1])
+
+
+def small_numbers(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
+    """The values of an int8 column; where there is none, they mean nothing."""
+    chunks = [np.frombuffer(chunk.buffers()[1], np.int8, len(chunk), chunk.offset) for chunk in column.chunks]
+    return np.concatenate([np.empty(0, np.int8), *chunks])
+
+
+def check_histograms(
+    m: npt.NDArray[Any] | None,
+    bins: tuple[npt.NDArray[np.int64], npt.NDArray[np.int16]] | None,
+    counts: npt.NDArray[np.int64] | None,
+) -> None:
+    """Refuse histograms that no writer of ours makes; None is not looked at.
+
+    Args:
+        m: of the rows that have one.
+        bins: where each row begins among the bins of all rows, and these.
+        counts: of all rows.
+
+    Raises:
+        ValueError: m is not from 3 to 7, bins do not ascend, or a count is negative.
+    """
+    if m is not None and len(m) and not (m.min() >= MIN_M and m.max() <= MAX_M):
+        raise ValueError("has histograms whose bins are none of ours")
+    if bins is not None:
+        offsets, entries = bins
         ascends = entries[1:] > entries[:-1]
         inner = offsets[1:-1]
         ascends[inner[(inner > 0) & (inner < len(entries))] - 1] = True
         if not ascends.all():
             raise ValueError("has bins that do not ascend")
-    if "counts" in names:
-        starts, counts = entries_of(table.column("counts"), np.int64)
-        if offsets is not None and not np.array_equal(offsets, starts):
-            raise ValueError("has bins without counts")
-        if counts.min(initial=1) < 0:
-            raise ValueError("has counts below zero")
+    if counts is not None and counts.min(initial=1) < 0:
+        raise ValueError("has counts below zero")

@@ -10,6 +10,7 @@ from explorer.errors import DamagedFile, FileError, NotCaptured
 from explorer.storage import layout, records, segments
 from explorer.storage.layout import SegmentFile
 from explorer.storage.live import JournalReader
+from explorer.storage.probes import list_probe_files
 from explorer.storage.program_file import read_program
 from explorer.storage.snapshot_files import SnapshotFile, open_snapshot_file
 from explorer.storage.tensor_files import open_tensor_segment
@@ -52,6 +53,7 @@ def iter_findings(run_dir: Path) -> Iterator[Finding]:
     yield from _check_tensors(run_dir)
     yield from _check_snapshots(run_dir)
     yield from _check_programs(run_dir)
+    yield from _check_probes(run_dir)
 
 
 def _check_tensors(run_dir: Path) -> Iterator[Finding]:
@@ -122,6 +124,17 @@ def _note_sources(
             own[name] = entry.crc32
         else:
             needed.append((found.path, (entry.stored_step, found.attempt, found.rank), name, entry.crc32))
+
+
+def _check_probes(run_dir: Path) -> Iterator[Finding]:
+    for probe in list_probe_files(run_dir):
+        try:
+            with open_snapshot_file(probe.path) as opened:
+                opened.check()
+        except FileNotFoundError:
+            continue
+        except FileError as error:
+            yield Finding(error.path, error.reason)
 
 
 def _check_records(run_dir: Path) -> Iterator[Finding]:

@@ -14,10 +14,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer.storage import process
+from explorer.storage.bins import histogram_of
 from explorer.storage.disk import Disk
 from explorer.storage.layout import RunPaths, SegmentName
 from explorer.storage.records import encode_number, write_json
 from explorer.storage.segments import write_segment
+from explorer.storage.tensors import TensorRow, TensorSegments
 
 SCRIPT = Path(__file__).parents[2] / "streamlit_app.py"
 PAGES = SCRIPT.parent / "explorer" / "app" / "pages"
@@ -25,6 +27,8 @@ FIRST_DAY = datetime(2026, 3, 1, 9, 0, tzinfo=timezone.utc)
 
 MakeRun = Callable[..., str]
 OpenApp = Callable[..., AppTest]
+Tensors = Mapping[tuple[str, str], Mapping[int, Any]]
+RecordTensors = Callable[..., None]
 
 
 @pytest.fixture
@@ -120,6 +124,34 @@ def open_app(root: Path) -> OpenApp:
         return app.run()
 
     return open_page
+
+
+@pytest.fixture
+def record_tensors(root: Path) -> RecordTensors:
+    """Write tensors into a run: `{(name, kind): {step: values}}`, as the recorder samples them."""
+
+    def record(run_id: str, tensors: Tensors, attempt: int = 1) -> None:
+        segments = TensorSegments(root / run_id, attempt, 0, Disk())
+        rows = [
+            _tensor_row(name, kind, step, np.asarray(values, np.float32))
+            for (name, kind), samples in tensors.items()
+            for step, values in samples.items()
+        ]
+        segments.add(sorted(rows, key=lambda row: row.step))
+        segments.finish()
+
+    return record
+
+
+def _tensor_row(name: str, kind: str, step: int, values: np.ndarray) -> TensorRow:
+    found = histogram_of(values, step)
+    counts = {field: int(getattr(found, field)[0]) for field in ("n", "zeros", "nans", "infs")}
+    moments = {field: float(getattr(found, field)[0]) for field in ("mean", "std", "min", "max")}
+    norm = float(np.linalg.norm(values[np.isfinite(values)].astype(np.float64)))
+    return TensorRow(
+        step, 1_000_000 * step, name, kind, **counts, **moments, underflow=0, norm=norm,
+        m=int(found.m[0]), bins=np.asarray(found.bins), counts=np.asarray(found.counts),
+    )  # fmt: skip
 
 
 def _write(path: Path, value: object) -> None:

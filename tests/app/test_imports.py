@@ -49,3 +49,11 @@ def test_memory_that_a_read_needed_goes_back_to_the_system(root: Path, make_run:
     make_run()
     report = "import pyarrow; print(pyarrow.default_memory_pool().backend_name)"
     assert opened_in_a_fresh_process(root, "metrics.py", report) == "system"
+
+
+@pytest.mark.parametrize("page", ["distributions.py", "drift.py"])
+def test_the_inside_of_a_model_is_shown_without_pandas_altair_or_torch(
+    root: Path, make_run: MakeRun, record_tensors: Callable[..., None], page: str
+) -> None:
+    record_tensors(make_run(), {("a.weight", "param"): {step: [0.1, 0.2, step] for step in range(5)}})
+    assert opened_in_a_fresh_process(root, page, f"print(sorted(set(sys.modules) & set({HEAVY})))") == "[]"

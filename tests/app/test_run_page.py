@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.app.names import esc
-from explorer.app.run_tables import matching, unique_labels
+from explorer.app.names import esc, matching, unique_labels
 from explorer.storage.layout import list_segments
 
 OpenApp = Callable[..., AppTest]

@@ -231,6 +231,12 @@ def server(recorded: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Iter
     running.close()
 
 
+@pytest.fixture(scope="session")
+def server_class() -> type[Server]:
+    """The app on a root that a module makes for itself."""
+    return Server
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[[Path], Server]]:
     """Start the app on a root of one's own; it ends with the test."""

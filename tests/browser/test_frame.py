@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 
 from explorer import Recorder
 
-PAGES = ("", "metrics", "run", "compare")
+PAGES = ("", "metrics", "run", "compare", "distributions", "drift")
 # Streamlit asks for these below the address of a page before it asks at the root, when a page is opened directly.
 OWN_PROBES = ("/_stcore/health", "/_stcore/host-config")
 # The first run's colour in the theme (.streamlit/config.toml), and the background of the page.

@@ -1,4 +1,5 @@
 import io
+import math
 import re
 
 import pytest
@@ -62,12 +63,41 @@ def test_the_killed_training_goes_on_in_the_same_run(recorded):
     assert loss["train/loss"].notna().all()
 
 
+def test_the_transformer_learns_to_continue_text(recorded):
+    run = open_run(run_named(recorded, "text-transformer").path)
+    loss = run.scalars("val/loss")["val/loss"]
+    assert run.info.state == "finished"
+    assert loss.iloc[-1] < 2.7 < math.log(103)  # guessing among 103 letters
+
+
+@pytest.mark.parametrize("name", ["digits-cnn", "digits-mlp", "text-transformer", "digits-cnn-resumed"])
+def test_every_layer_is_looked_into(recorded, name):
+    run = open_run(run_named(recorded, name).path)
+    table = run.tensors()
+    assert {"param", "grad", "update", "activation"} <= set(table["kind"])
+    weights = {entry.name for entry in run.snapshot(max(found.step for found in run.snapshots)).entries.values()}
+    assert set(table.loc[table["kind"] == "param", "name"]) <= weights
+    assert (table.loc[table["kind"] == "param", "nans"] == 0).all()
+
+
+def test_snapshots_hold_what_was_measured(recorded):
+    run = open_run(run_named(recorded, "digits-mlp").path)
+    measured = run.tensors("param").query("name == 'head.weight'").set_index("step")["norm"]
+    steps = [found.step for found in run.snapshots]
+    assert steps[-1] == run.info.last_step
+    shared = [step for step in steps if step in measured.index]
+    assert len(shared) >= 5, (steps, list(measured.index))
+    for step in shared:
+        value = run.snapshot(step).read("head.weight").astype(float)
+        assert math.sqrt((value**2).sum()) == pytest.approx(measured[step], rel=1e-9)
+
+
 def test_what_it_prints_can_be_followed_line_by_line(recorded):
     lines = recorded[2].splitlines()
     percents = [int(match[1]) for line in lines if (match := re.match(r" *(\d+)%  \S", line))]
     assert percents == sorted(percents)
     assert percents[-1] == 100
-    assert "Recorded 11 runs" in lines[-1]
+    assert "Recorded 12 runs" in lines[-1]
 
 
 def test_a_terminal_gets_one_line_that_changes():

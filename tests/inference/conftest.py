@@ -1,5 +1,6 @@
-"""Three small trained models with what was captured of them: images, a table, characters."""
+"""Three small trained models with what was captured of them (images, a table, characters), and recorded runs."""
 
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,11 +10,14 @@ from sklearn.datasets import load_diabetes, load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
+from explorer import Recorder
 from explorer.inference.edits.apply import Subject
 from explorer.programs.interpreter import Interpreter
 from explorer.recording.program.capture import capture
+from explorer.storage.disk import Disk
 from explorer.storage.program import Program
 from explorer.storage.program_document import parse_program
+from explorer.storage.snapshots import SnapshotTensor, snapshot_path, write_snapshot
 
 TEXT = (
     "the cat sat on the mat and the dog sat on the log while the rain ran down the lane and the train in spain "
@@ -185,3 +189,32 @@ def characters() -> Case:
 
     inputs, labels = batches(1000)
     return make_case(Characters(len(vocabulary)), inputs, labels, batches=batches, loss=loss, vocabulary=vocabulary)
+
+
+def put_snapshot(run_dir, step, state):
+    """A snapshot of a state dict, tied tensors once."""
+    rows, seen = [], set()
+    for name, tensor in state.items():
+        if tensor.data_ptr() in seen:
+            continue
+        seen.add(tensor.data_ptr())
+        data = memoryview(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        role = "param" if tensor.is_floating_point() else "buffer"
+        rows.append(SnapshotTensor(name, role, dtype, tuple(tensor.shape), data, None, zlib.crc32(data)))
+    write_snapshot(snapshot_path(run_dir, step, 1, 0), step, rows, attempt=1, rank=0, disk=Disk(), sync=False)
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory):
+    """`recorded(model, *inputs)` is a run with the model's program, and its weights at step 0."""
+
+    def record(model, *inputs, **options):
+        root = tmp_path_factory.mktemp("runs")
+        with Recorder("t", root=root, quiet=True, system_every_s=None) as rec:
+            rec.log({"loss": 1.0}, step=0)
+            rec.program(model, *inputs, **options)
+        put_snapshot(rec.path, 0, model.state_dict())
+        return rec.path
+
+    return record

@@ -1,10 +1,14 @@
 """Any integer is a step, in any order; nothing recorded is refused for its step."""
 
+import json
+import time
+
 import numpy as np
 import pytest
 import torch
 
 from explorer import UsageError
+from explorer.recording.stream import Row
 
 
 def steps_of(rows):
@@ -80,3 +84,14 @@ def test_a_metric_logged_twice_at_one_step_keeps_both(record, rows_of):
     found = [row for _, _, _, row in rows_of(recorder.path)]
     assert [row["loss"] for row in found if "loss" in row] == [1.0, 2.0]
     assert [row["acc"] for row in found if "acc" in row] == [3.0, 4.0]
+
+
+def test_a_row_that_arrives_late_does_not_turn_the_last_step_back(record):
+    recorder = record()
+    looked_at_ns = time.monotonic_ns()
+    for step in range(88):
+        recorder.log({"a": 0.0}, step=step)
+    recorder._stream.put(Row(80, looked_at_ns, ("watch/grad_norm",), "d", (1.0,)))
+    recorder.close()
+    (summary,) = recorder.path.glob("summary/*.json")
+    assert json.loads(summary.read_text())["last_step"] == 87

@@ -76,6 +76,7 @@ def end_with(root, run_id, how, rows=100):
         if how == "os._exit":
             os._exit(5)
         if how == "KeyboardInterrupt":
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
             signal.raise_signal(signal.SIGINT)
         if how == "segfault":
             signal.raise_signal(signal.SIGSEGV)

@@ -27,6 +27,7 @@ from explorer.recording.program.encoding import (
 )
 from explorer.recording.program.staging import Stage
 from explorer.recording.program.unnoticed import exact
+from explorer.storage.program import references
 
 Document = dict[str, Any]
 Constants = dict[str, Tensor]
@@ -86,6 +87,9 @@ def _document(
     inputs, weights, constants = _inputs(exported, args, kwargs)
     modules = _ModulesOfGraph()
     graph = _graph(exported.graph_module, modules)
+    read = _read_names(graph)
+    for name in [name for name, found in weights.items() if found["role"] == "constant" and name not in read]:
+        constants.pop(weights.pop(name)["name"], None)  # such as the mask of an attention that is not asked for it
     kinds = [found.kind.name for found in exported.graph_signature.output_specs]
     graph["outputs"] = [out for kind, out in zip(kinds, graph["outputs"], strict=True) if kind == "USER_OUTPUT"]
     spec = exported.call_spec.out_spec
@@ -163,14 +167,16 @@ class _ModulesOfGraph:
         self.modules = Modules()
 
     def index(self, node: fx.Node) -> int | None:
-        stack = node.meta.get("nn_module_stack") or {}
-        for key, (path, kind) in reversed(stack.items()):
-            if path.startswith("_empty_nn_module") or path == "":
+        """The index of the innermost module, which is listed after those around it; None for the model itself."""
+        innermost = None
+        for key, (path, kind) in (node.meta.get("nn_module_stack") or {}).items():
+            name = user_name(path)
+            if path.startswith("_empty_nn_module") or not name:
                 continue
-            name = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
-            call = int(key.rpartition("@")[2]) if "@" in key and key.rpartition("@")[2].isdigit() else 0
-            return self.modules.index(user_name(path), name.rpartition(".")[2], call)
-        return None
+            made_by = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
+            call = key.rpartition("@")[2] if "@" in key else ""
+            innermost = self.modules.index(name, made_by.rpartition(".")[2], int(call) if call.isdigit() else 0)
+        return innermost
 
 
 def _graph(module: fx.GraphModule, modules: _ModulesOfGraph) -> Document:
@@ -205,6 +211,13 @@ def _graph(module: fx.GraphModule, modules: _ModulesOfGraph) -> Document:
         else:
             raise CannotEncode(f"the graph has a node of the kind {node.op}")
     return {"inputs": inputs, "nodes": nodes, "outputs": outputs}
+
+
+def _read_names(graph: Document) -> set[str]:
+    """Names that the nodes and outputs of a graph read."""
+    parts = [graph["outputs"], *(node["args"] for node in graph["nodes"])]
+    parts += [list(node.get("kwargs", {}).values()) for node in graph["nodes"]]
+    return {name for part in parts for name in references(part)}
 
 
 def _node(node: fx.Node, encode: Any, modules: _ModulesOfGraph) -> Document:  # noqa: ANN401

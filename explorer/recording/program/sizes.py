@@ -201,4 +201,4 @@ def _same(group: _Group, base: Sequence[Any], trials: Trials) -> dict[str, int |
     bound = [
         symbol for symbol in group.symbols if trials.outcome(group.resized(base, group.size + 1, [symbol])) != "agree"
     ]
-    return dict.fromkeys(bound[1:], bound[0])
+    return dict.fromkeys(bound[1:], bound[0]) if bound else {}

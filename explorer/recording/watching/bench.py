@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from explorer.recording.watching.checksum import checksum_on_host
-from explorer.recording.watching.moments import sum_of_squares
+from explorer.recording.watching.moments import dot, sum_of_squares
 from explorer.recording.watching.quantities import Measured, Workspace
 from explorer.recording.watching.units import Criterion, UnitCounts, as_batch, count_units
 
@@ -68,20 +68,18 @@ class HostBench:
         """See `Bench`."""
         with np.errstate(all="ignore"):
             one, two = (self._work.source(x)(0, x.numel()).astype(np.float64) for x in (a, b))
-            pairs = ((one, two), (one, one), (two, two))
-            product, square_a, square_b = (float(np.einsum("i,i->", x, y)) for x, y in pairs)
-        return _known((product, square_a, square_b))
+            found = dot(one, two), dot(one, one), dot(two, two)
+        return _known(found)
 
     def change(self, after: Tensor, before: Tensor) -> Later[tuple[float, float]]:
         """See `Bench`."""
-        later, earlier = self._work.source(after, 0), self._work.source(before, 1)
+        difference, earlier = self._work.difference(after, before), self._work.source(before)
         changed = kept = 0.0
         with np.errstate(all="ignore"):
-            for start in range(0, after.numel(), _PIECE):
-                end = min(start + _PIECE, after.numel())
-                old = earlier(start, end)
-                changed += sum_of_squares(later(start, end) - old)
-                kept += sum_of_squares(old)
+            for start in range(0, len(after), _PIECE):
+                end = min(start + _PIECE, len(after))
+                changed += sum_of_squares(difference(start, end))
+                kept += sum_of_squares(earlier(start, end))
         return _known((changed, kept))
 
     def squares(self, tensors: Sequence[Tensor]) -> Later[float]:
@@ -117,7 +115,7 @@ class HostBench:
         return _known(float(value))
 
     def copy(self, values: Tensor, name: str) -> Tensor:
-        """See `Bench`. The memory is kept for the next step: fresh pages cost seven times the copy itself."""
+        """See `Bench`. The memory is kept for the next look: fresh pages cost seven times the copy itself."""
         kept = self._copies.get(name)
         if kept is None or kept.shape != values.shape or kept.dtype != values.dtype:
             kept = self._copies[name] = values.clone()

@@ -11,7 +11,7 @@ from torch import Tensor
 from explorer.recording.watching.bench import Bench
 from explorer.recording.watching.drafts import RowDraft
 from explorer.recording.watching.naming import ParameterPlace
-from explorer.recording.watching.samples import CHANGE_VALUES, take_sample
+from explorer.recording.watching.samples import CHANGE_VALUES, view_sample
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Changes:
                 room -= size
                 kept = bench.copy(values, place.name)
             else:
-                kept = take_sample(values, CHANGE_VALUES)
+                kept = bench.copy(view_sample(values, CHANGE_VALUES), place.name)
                 if self._whole:
                     reason = (
                         f"copies of the parameters would take more than max_copy_bytes={self._max_bytes:,}: "
@@ -75,7 +75,7 @@ class Changes:
                 kept = bench.squares([before.values])
                 row.more.append(lambda: _fields(changed().all_squares, kept(), 1.0))
         elif row is not None:
-            after = values if before.is_whole else take_sample(values, CHANGE_VALUES)
+            after = values if before.is_whole else view_sample(values, CHANGE_VALUES)
             found = bench.change(after, before.values)
             row.more.append(lambda: _fields(*found(), before.n / max(1, len(before.values))))
         return update

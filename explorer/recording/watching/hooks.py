@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-import torch
+from torch import is_grad_enabled
+from torch.compiler import is_compiling, is_dynamo_compiling
 
 
 class Hook:
@@ -21,7 +22,7 @@ class Hook:
         self._call, self._failed = call, failed
 
     def __call__(self, *arguments: Any) -> None:  # noqa: ANN401, D102 - whatever torch passes
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return
         try:
             self._call(*arguments)
@@ -30,3 +31,20 @@ class Hook:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return getattr, (contextlib.nullcontext(), "__exit__")
+
+
+class ForwardHook(Hook):
+    """Stands before the forwards of a whole model, and lets those of the training pass as long as none is wanted.
+
+    It is called in every step, with cold caches, so it touches little on its way.
+
+    Attributes:
+        is_wanted: whether the forwards of the training are wanted too, and not only those without gradients.
+    """
+
+    is_wanted = True
+
+    def __call__(self, *arguments: Any) -> None:  # noqa: ANN401, D102 - whatever torch passes
+        if is_dynamo_compiling() or (not self.is_wanted and is_grad_enabled()):
+            return
+        super().__call__(*arguments)

@@ -21,7 +21,7 @@ from explorer.recording.watching.members import IN_COMPILED_REGION, Members, fin
 from explorer.recording.watching.naming import ROOT_NAME, ParameterPlace
 from explorer.recording.watching.options import Options
 from explorer.recording.watching.record import ModelBook
-from explorer.recording.watching.samples import COSINE_VALUES, cosine, take_sample
+from explorer.recording.watching.samples import COSINE_VALUES, cosine, take_sample, view_sample
 
 
 class Benches:
@@ -53,6 +53,7 @@ class Look:
         notices: where it is said what cannot be recorded.
         timed: does something without gradients and counts its time as ours.
         failed: told an error of a hook.
+        resumed: an earlier attempt began with other values; there is no cosine with those of now.
     """
 
     def __init__(
@@ -64,7 +65,10 @@ class Look:
         notices: Notices,
         timed: Callable[..., None],
         failed: Callable[[Exception], None],
+        *,
+        resumed: bool,
     ) -> None:
+        self._resumed = resumed
         self._model, self._optimizers, self._options = model, optimizers, options
         self._book, self._notices = book, notices
         self._benches = Benches()
@@ -136,7 +140,7 @@ class Look:
             if "param" in self._options.kinds:
                 row = RowDraft(place.name, "param", [bench.measure(flat.values)])
                 row.checksum = bench.checksum(flat.values)
-                initial, now = self._initial.get(place.name), take_sample(flat.values, COSINE_VALUES)
+                initial, now = self._initial.get(place.name), view_sample(flat.values, COSINE_VALUES)
                 if initial is not None and initial.shape == now.shape and initial.device == now.device:
                     row.more.append(_cosine("cosine_init", bench.inner_products(now, initial)))
                 draft.rows.append(row)
@@ -175,7 +179,7 @@ class Look:
         if "activation" in options.kinds:
             for hidden in members.hidden:
                 self._skip(hidden.name or ROOT_NAME, "activation", IN_COMPILED_REGION)
-        if "param" in options.kinds:
+        if "param" in options.kinds and not self._resumed:  # whose initial values another attempt has seen
             new = (p for places in [*members.of_optimizer, members.of_none] for p in places)
             for place, flat, _ in self._flat(p for p in new if p.name not in self._initial):
                 self._initial[place.name] = take_sample(flat.values, COSINE_VALUES)

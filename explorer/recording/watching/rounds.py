@@ -39,6 +39,7 @@ class Rounds:
         self.counts = [0] * num_optimizers
         self._all = frozenset(range(num_optimizers))
         self._is_several = num_optimizers > 1
+        self._num_passed = 0
         self._schedule, self._given, self._last_logged = schedule, given, last_logged
         self.next = self._due = first
         self._asked: int | None = None  # the number of this round, when it is known already
@@ -49,16 +50,22 @@ class Rounds:
     def passes(self) -> bool:
         """Count a step of a single optimizer that has nothing to do with a look: neither it nor the next is one.
 
-        False when it is not such a step, and nothing is counted.
+        False when it is not such a step, and nothing is counted. It is called in every step, with cold caches, so it
+        touches little: `step` and `counts` follow with the next `begin`.
         """
-        if self._is_several or self.step is None or self._owed:
+        if self._is_several:
             return False
-        step = self._asked = self._number()
-        if step + 1 >= self._due or step < self.step:
+        if self._given is None:
+            step, last = self.next, self._last_logged()
+            if last is not None and last > step:
+                step = last
+        else:
+            step = int(self._given())
+        if step + 1 >= self._due or step + 1 < self.next:
+            self._asked = step
             return False
-        self._asked = None
-        self.step, self.next, self.is_looked_at = step, step + 1, False
-        self.counts[0] += 1
+        self.next = step + 1
+        self._num_passed += 1
         return True
 
     def begin(self, index: int = 0) -> bool:
@@ -66,7 +73,8 @@ class Rounds:
         if self.step is None or index in self._stepped:
             self._begin_round()
         self._stepped.add(index)
-        self.counts[index] += 1
+        self.counts[index] += 1 + self._num_passed
+        self._num_passed = 0
         if index in self._owed:
             self._owed.discard(index)
             return True
@@ -74,10 +82,9 @@ class Rounds:
 
     def _begin_round(self) -> None:
         step, self._asked = self._number() if self._asked is None else self._asked, None
-        self.next = step + 1
-        if self.step is None or step < self.step:  # the training has gone back
+        if self.step is None or step + 1 < self.next:  # the training has gone back
             self._due = step
-        self.step = step
+        self.step, self.next = step, step + 1
         self._previous, self._stepped = self._stepped, set()
         self.is_looked_at = step >= self._due
         if self.is_looked_at:

@@ -31,9 +31,14 @@ def stride_for(n: int, limit: int) -> int:
     return max(stride, 1)
 
 
+def view_sample(values: Tensor, limit: int) -> Tensor:
+    """At most `limit` of a flat tensor's values, without a copy."""
+    return values[:: stride_for(values.numel(), limit)]
+
+
 def take_sample(values: Tensor, limit: int) -> Tensor:
     """A copy of at most `limit` of a flat tensor's values, on its device."""
-    chosen = values[:: stride_for(values.numel(), limit)]
+    chosen = view_sample(values, limit)
     sample = torch.empty(len(chosen), dtype=values.dtype, device=values.device)
     for start in range(0, len(chosen), _PIECE):
         sample[start : start + _PIECE].copy_(chosen[start : start + _PIECE])

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from explorer.recording.notices import Notices
 from explorer.recording.overhead import Overhead
 from explorer.recording.watching.drafts import Draft
-from explorer.recording.watching.hooks import Hook
+from explorer.recording.watching.hooks import ForwardHook, Hook
 from explorer.recording.watching.look import Look
 from explorer.recording.watching.options import Options
 from explorer.recording.watching.rounds import Rounds
@@ -44,18 +44,20 @@ class Watch:
         self._task, self._notices, self._overhead = task, notices, overhead
         self._metrics = f"watch/{options.prefix}/" if options.prefix else "watch/"
         self._rounds = Rounds(max(1, len(optimizers)), options.schedule, first_step, options.step, last_logged)
-        self._look = Look(model, optimizers, options, task.book, notices, self._timed, self._failed)
+        self._look = Look(
+            model, optimizers, options, task.book, notices, self._timed, self._failed, resumed=first_step > 0
+        )
         self._draft: Draft | None = None
         self._ended_s: float | None = None
         self._forward_s: float | None = None
         self._own_s = 0.0
         self._saw_eval = False
-        self._concerns_us = False
         self._pid = os.getpid()
         self._counts_forwards = not optimizers
-        self._handles: list[Any] = [model.register_forward_pre_hook(self._hook(self._before_forward))]
+        self._forward_hook = ForwardHook(self._before_forward, self._failed)
+        self._handles: list[Any] = [model.register_forward_pre_hook(self._forward_hook)]
         if self._counts_forwards:
-            self._handles.append(model.register_forward_hook(self._hook(self._after_forward)))
+            self._handles.append(model.register_forward_hook(Hook(self._after_forward, self._failed)))
         for index, optimizer in enumerate(optimizers):
             self._follow(index, optimizer)
         self._timed(self._look.put_on)
@@ -75,14 +77,16 @@ class Watch:
 
     def _follow(self, index: int, optimizer: Optimizer) -> None:
         """Hooks of one optimizer; copies and pickles of it leave them out. Most of their calls end in `passes`."""
-        is_compiling, passes = torch.compiler.is_compiling, self._rounds.passes
+        is_compiling, passes = torch.compiler.is_dynamo_compiling, self._rounds.passes
+        concerns_us = False
 
         def before(_: Optimizer, arguments: Any, more: Any) -> None:  # noqa: ANN401
+            nonlocal concerns_us
             if is_compiling():
                 return
             try:
-                self._concerns_us = not passes()
-                if self._concerns_us:
+                concerns_us = not passes()
+                if concerns_us:
                     # The arguments begin with the optimizer itself.
                     closures = [value for value in (*arguments, more.get("closure")) if callable(value)]
                     self._before_step(index, bool(closures))
@@ -90,7 +94,7 @@ class Watch:
                 self._failed(error)
 
         def after(*_: object) -> None:
-            if self._concerns_us and not is_compiling():
+            if concerns_us and not is_compiling():
                 try:
                     self._after_step(index)
                 except Exception as error:
@@ -98,9 +102,6 @@ class Watch:
 
         self._handles.append(optimizer.register_step_pre_hook(before))
         self._handles.append(optimizer.register_step_post_hook(after))
-
-    def _hook(self, call: Callable[..., None]) -> Hook:
-        return Hook(call, self._failed)
 
     def _failed(self, error: Exception) -> None:
         """Something in a hook failed: the look is given up, the training goes on."""
@@ -146,6 +147,7 @@ class Watch:
             return
         if rounds.is_looked_at:
             self._timed(self._send_times, stepped_s)
+        self._forward_hook.is_wanted = rounds.next_is_due
         if rounds.next_is_due:
             self._timed(self._look.put_on)
         self._forward_s, self._own_s = None, 0.0

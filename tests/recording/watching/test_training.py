@@ -223,6 +223,22 @@ def test_times_leave_our_own_work_out(record, mlp, metrics_of, monkeypatch):
         assert 0.05 <= metrics[step]["watch/step_s"] < 0.9
 
 
+def test_a_resumed_attempt_does_not_know_the_initial_values(record, train, mlp, rows_of_kind):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    first = record(run_id="again")
+    first.watch(model, optimizer, schedule=Every(1))
+    train(model, optimizer, 2)
+    first.close()
+    second = record(run_id="again", resume="must")
+    second.watch(model, optimizer, schedule=Every(1))
+    train(model, optimizer, 2)
+    second.close()
+    rows = rows_of_kind(second, "param")
+    assert {row["cosine_init"] is None for (step, _), row in rows.items() if step >= 2} == {True}
+    assert any(row["cosine_init"] is not None for (step, _), row in rows.items() if step < 2)
+
+
 def test_the_default_schedule_goes_on_where_a_resumed_run_stopped(record, train, mlp, rows_of_kind):
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -1,0 +1,68 @@
+"""What is said about histograms: what a chart draws, what is no number, and how precise it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from explorer.app.tensor_kinds import ONE
+
+if TYPE_CHECKING:
+    from explorer.analysis.shared_axis import Histograms
+
+
+def about(tensor: str, kind: str, rows: Histograms) -> list[str]:
+    """Return what is drawn: the tensor, how many values and samples, and how wide the recorded bins are."""
+    return [tensor, ONE[kind], values_text(rows), samples_text(rows), bins_text(rows)]
+
+
+def values_text(rows: Histograms) -> str:
+    """Return how many values a sample has.
+
+    >>> from explorer.storage.bins import histogram_of
+    >>> values_text(histogram_of([1.0, 2.0]))
+    '2 values'
+    """
+    least, most = int(rows.n.min(initial=2**62)), int(rows.n.max(initial=0))
+    if least < most:
+        return f"{least:,} to {most:,} values"
+    return "1 value" if most == 1 else f"{most:,} values"
+
+
+def samples_text(rows: Histograms) -> str:
+    """Return at how many steps there is a sample, and at which."""
+    if len(rows) == 1:
+        return f"1 sampled step ({int(rows.step[0]):,})"
+    return f"{len(rows):,} sampled steps ({int(rows.step[0]):,} to {int(rows.step[-1]):,})"
+
+
+def bins_text(rows: Histograms) -> str:
+    """Return how wide the widest of the bins is, of the values in it.
+
+    >>> from explorer.storage.bins import histogram_of
+    >>> bins_text(histogram_of([1.0, 2.0]))
+    'bins at most 0.78 % wide'
+    """
+    return f"bins at most {100 / 2 ** int(rows.m.min(initial=7)):.2g} % wide"
+
+
+def counts_text(rows: Histograms, k: int) -> str:
+    """Return how many values of a sample are NaN, infinite and exactly zero.
+
+    >>> from explorer.storage.bins import histogram_of
+    >>> counts_text(histogram_of([0.0, float("nan"), 1.0]), 0)
+    '1 NaN, 0 Inf, 1 zero'
+    """
+    return f"{int(rows.nans[k]):,} NaN, {int(rows.infs[k]):,} Inf, {int(rows.zeros[k]):,} zero"
+
+
+def nothing_finite(rows: Histograms) -> str:
+    """Return what to say of rows none of whose values is finite."""
+    nans, infs = int(rows.nans.sum()), int(rows.infs.sum())
+    return f"No value is finite at any of these steps: {nans:,} NaN and {infs:,} Inf. There is nothing to draw."
+
+
+def num_finite(rows: Histograms) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return how many values of each sample are finite."""
+    return rows.n - rows.nans - rows.infs

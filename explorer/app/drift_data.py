@@ -1,0 +1,157 @@
+"""The drift of every layer of a run: the matrix, its ranking, and which changes are unusual for their layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from explorer.analysis.drift import DriftMatrix, Measure, drift_matrix, history_alarm
+from explorer.app.caching import tensor_store
+from explorer.app.distributions_data import kept
+from explorer.app.drift_choices import CHANGED, RUN, STEP, DriftChoices
+from explorer.app.names import matching, unique_labels
+
+if TYPE_CHECKING:
+    from explorer.analysis.shared_axis import Histograms
+    from explorer.reading.catalogue import RunInfo
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
+Reference: TypeAlias = "Literal['first', 'previous'] | int | Mapping[str, Histograms]"
+
+
+@dataclass(frozen=True, eq=False)
+class Drifted:
+    """The drift of all tensors of one kind of a run.
+
+    Attributes:
+        names: of the tensors, in the order of the model.
+        labels: `names` made safe to show, unique.
+        num_values: of each tensor at its last sample.
+        matrix: values and chance levels; rows as in `names`.
+        measure: which distance it is.
+        alarms: bool `[tensors, steps]`, changes since the step before that are unusual for their layer.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    num_values: tuple[int, ...]
+    matrix: DriftMatrix
+    measure: Measure
+    alarms: Booleans
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the matrix takes."""
+        return 4 * self.matrix.values.nbytes
+
+    def largest(self, row: int) -> int | None:
+        """Return the column of a tensor's largest drift, None where it has none."""
+        values = self.matrix.values[row]
+        return int(np.nanargmax(values)) if np.isfinite(values).any() else None
+
+    def last(self, row: int) -> int | None:
+        """Return the last column in which a tensor has a drift, None where it has none."""
+        known = np.flatnonzero(np.isfinite(self.matrix.values[row]))
+        return int(known[-1]) if len(known) else None
+
+
+def drifted(info: RunInfo, other: RunInfo | None, choices: DriftChoices, step: int | None) -> Drifted | None:
+    """Return the drift of the run's tensors; None when none of the kind was recorded.
+
+    Args:
+        info: the run.
+        other: the run compared with, when that is the reference.
+        choices: kind, measure and reference.
+        step: the step compared with, when that is the reference.
+    """
+    tensors = _tensors(info, choices.kind)
+    if not tensors:
+        return None
+    others = tensors if other is None else _tensors(other, choices.kind)
+    reference: Reference
+    if choices.reference == RUN:
+        reference = others
+    elif choices.reference == STEP:
+        reference = int(next(iter(tensors.values())).step[0]) if step is None else step
+    else:
+        reference = "previous" if choices.reference == "previous" else "first"
+    key = (
+        tuple(tensors.items()),
+        tuple(others.items()) if other is not None else None,
+        choices.measure,
+        reference if isinstance(reference, str | int) else "run",
+    )
+    return kept(("drift", key), lambda: _make(tensors, reference, choices.measure))
+
+
+def rows_shown(found: Drifted, choices: DriftChoices) -> list[int]:
+    """Return the rows of the matrix in the order they are shown, without those that the search leaves out."""
+    names = set(matching(found.names, choices.search))
+    rows = [row for row, name in enumerate(found.names) if name in names]
+    if choices.order == CHANGED:
+        rows.sort(key=lambda row: _score(found, row), reverse=True)
+    return rows
+
+
+def steps_of(info: RunInfo, kind: str) -> Ints:
+    """Return the steps at which any tensor of the kind was sampled, ascending."""
+    tensors = _tensors(info, kind)
+    return np.unique(np.concatenate([rows.step for rows in tensors.values()])) if tensors else np.empty(0, np.int64)
+
+
+def rows_of(info: RunInfo, name: str, kind: str) -> Histograms:
+    """Return the histograms of one tensor of a run."""
+    return tensor_store().histograms(info.path, name, kind)
+
+
+def _tensors(info: RunInfo, kind: str) -> dict[str, Histograms]:
+    """Histograms by name, in the order of the model, without tensors that have no sample yet."""
+    store = tensor_store()
+    order = [key.name for key in store.names(info.path) if key.kind == kind]
+    found = store.histograms_of_kind(info.path, kind)
+    return {name: found[name] for name in order if name in found and len(found[name])}
+
+
+def _make(tensors: Mapping[str, Histograms], reference: Reference, measure: Measure) -> Drifted:
+    matrix = drift_matrix(tensors, reference, measure)
+    # Whatever is shown, a change is unusual by its distance from the step before.
+    alarms = kept(
+        ("alarms", tuple(tensors.items())),
+        lambda: history_alarm(drift_matrix(tensors, "previous", "wasserstein").values).alarm,
+    )
+    names = tuple(tensors)
+    num_values = tuple(int(rows.n[-1]) for rows in tensors.values())
+    return Drifted(names, tuple(unique_labels(names)), num_values, matrix, measure, alarms)
+
+
+def _score(found: Drifted, row: int) -> tuple[bool, float]:
+    """What ranks a tensor: its largest drift; after all others where that is in another unit."""
+    column = found.largest(row)
+    if column is None:
+        return False, -1.0
+    return not found.matrix.absolute[row, column], float(found.matrix.values[row, column])
+
+
+def cell_of(found: Drifted, rows: Sequence[int], name: str | None, step: int | None) -> tuple[int, int] | None:
+    """Return the cell that is looked at: row and column of the matrix; None when nothing is shown.
+
+    The tensor of that name, if it is shown, else the one that changed most; of it the step nearest to `step` at which
+    it has a value, else the step of its largest one.
+    """
+    wanted = [row for row in rows if found.names[row] == name]
+    row = wanted[0] if wanted else max(rows, key=lambda row: _score(found, row), default=None)
+    if row is None:
+        return None
+    known = np.flatnonzero(np.isfinite(found.matrix.values[row]))
+    if not len(known):
+        return row, 0
+    if step is None or not wanted:
+        column = found.largest(row)
+        return row, int(known[-1]) if column is None else column
+    return row, int(known[np.argmin(np.abs(found.matrix.steps[known] - step))])

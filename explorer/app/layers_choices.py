@@ -1,0 +1,38 @@
+"""Which run the Layers page is about, and its tabs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from explorer.app import linked, links, shell
+from explorer.app.names import esc
+
+if TYPE_CHECKING:
+    from explorer.reading.catalogue import RunInfo
+
+TAB: Final = "tab"  # key of the address
+TABS: Final = ("Overview", "Update ratio", "Gradient flow", "Compare", "Weights", "Spectra", "Path", "CKA")
+
+
+def pick_run(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> RunInfo:
+    """Draw the choice among the selected runs, and return the run; by default the newest one."""
+    by_id = {info.run_id: info for info in infos}
+    asked = linked.unknown(links.RUN, by_id)
+    if asked is not None:
+        st.warning(
+            f"The run {esc(asked, 80)} of the link is not among the selected ones. {esc(labels[infos[0].run_id], 80)} "
+            "is shown. Select it in the sidebar.",
+            icon=":material/link_off:",
+        )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        run_id = linked.select(
+            "Run", links.RUN, list(by_id), infos[0].run_id, format_func=lambda one: labels[one], hide_label=True
+        )
+        if st.button("Weights", icon=":material/difference:", help="Two snapshots of this run against each other"):
+            shell.go("weights", runs=[run_id])
+        if st.button("Run", icon=":material/description:", help="Everything else about this run"):
+            shell.go("run", run=run_id)
+    return by_id[run_id]

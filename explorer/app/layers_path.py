@@ -1,0 +1,146 @@
+"""The way of the weights through their space: snapshots on the two directions along which they spread most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import streamlit as st
+
+from explorer.analysis.trajectories import Trajectory, trajectory
+from explorer.app import linked, links, shell
+from explorer.app.curve_card import export
+from explorer.app.layers_image import NO_SNAPSHOTS, say_unusable
+from explorer.app.layers_table import count_text
+from explorer.app.names import esc, plain
+from explorer.app.run_text import bytes_text
+from explorer.app.snapshot_values import as_real, derived, identity, open_cached, read_value, usable
+from explorer.charts.layers import linear_ends
+from explorer.charts.spectra import path_spec, path_table
+from explorer.charts.tables import view_table
+
+if TYPE_CHECKING:
+    from explorer.reading.catalogue import RunInfo
+
+MAX_SNAPSHOTS: Final = 100
+MAX_BYTES: Final = 2 << 30
+_ALL: Final = "all parameters"
+
+
+def path(info: RunInfo) -> None:
+    """Draw the path of all parameters, or of one tensor, over the snapshots of a run."""
+    found = usable(info)
+    say_unusable([info])
+    if len(found) < 3:
+        told = "This run has fewer than three snapshots, which make no path. " if found else ""
+        st.info(told + NO_SNAPSHOTS, title="No path to draw", icon=":material/timeline:")
+        return
+    places = np.unique(np.linspace(0, len(found) - 1, MAX_SNAPSHOTS).astype(int))
+    steps = [found[place].step for place in places]
+    with shell.guard("The path of the weights"):
+        names = common_parameters(info, steps)
+        if not names:
+            st.info("No parameter has the same shape in all snapshots.", icon=":material/link_off:")
+            return
+        options = [_ALL, *names]
+        with st.container(width=340):
+            chosen = linked.select("Of", links.TENSOR, options, _ALL, format_func=lambda one: plain(one, 120))
+        wanted = names if chosen == _ALL else [chosen]
+        size = sum(open_cached(info, steps[0]).entries[name].num_bytes for name in wanted)
+        if size * len(steps) > MAX_BYTES:
+            keep = max(MAX_BYTES // max(size, 1), 0)
+            if keep < 3:
+                st.info(
+                    f"{esc(chosen, 80)} has {bytes_text(size)} a snapshot, too much to lay side by side here. "
+                    "Choose one tensor.",
+                    icon=":material/data_object:",
+                )
+                return
+            steps = [steps[place] for place in np.unique(np.linspace(0, len(steps) - 1, keep).astype(int))]
+        key = ("path", tuple(identity(info, step) for step in steps), tuple(wanted))
+        try:
+            made = derived(key, lambda: _work_out(info, steps, wanted))
+        except ValueError as error:
+            st.info(f"{esc(error, 300)}.", title="No path to draw", icon=":material/timeline:")
+            return
+        _draw(info, made, np.array(steps, dtype=np.int64), chosen, len(found))
+
+
+def common_parameters(info: RunInfo, steps: list[int]) -> list[str]:
+    """Return the parameters that all these snapshots have in the same shape, in the order of the first."""
+    entries = [open_cached(info, step).entries for step in steps]
+    return [
+        name
+        for name, one in entries[0].items()
+        if one.role == "param"
+        and one.num_bytes
+        and all(name in other and tuple(other[name].shape) == tuple(one.shape) for other in entries)
+    ]
+
+
+def _work_out(info: RunInfo, steps: list[int], names: list[str]) -> Trajectory:
+    """Tensor by tensor, so that all snapshots of the whole model are never in memory at once."""
+    bar = st.progress(0.0, "Reading snapshots")
+
+    def tensors() -> Iterator[list[npt.NDArray[Any]]]:
+        for place, name in enumerate(names):
+            bar.progress(place / len(names), f"Reading snapshots: {plain(name, 60)}")
+            yield [as_real(read_value(info, step, name)) for step in steps]
+
+    try:
+        return trajectory(tensors())
+    finally:
+        bar.empty()
+
+
+def _draw(info: RunInfo, made: Trajectory, steps: npt.NDArray[np.int64], chosen: str, num_snapshots: int) -> None:
+    x, y = (np.ascontiguousarray(made.coordinates[:, axis], dtype=np.float64) for axis in (0, 1))
+    shares = made.explained[:2]
+    told = [f"step {step:,}" for step in steps.tolist()]
+    titles = [f"PC {axis + 1} ({100 * shares[axis]:.1f} % of the variance)" for axis in (0, 1)]
+    tables = {"path": path_table(x, y, steps, told), "view": view_table(linear_ends(x), linear_ends(y))}
+    title = f"Path of {plain(chosen, 80)}"
+    with st.container(border=True, gap=None):
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            st.markdown(
+                f"**{esc(title, 120)}**", width="content", help="Principal components of the flattened weights."
+            )
+            export(f"path_{info.run_id}", title, lambda: _csv(x, y, steps), _code(info, chosen))
+        st.vega_lite_chart(
+            {**path_spec(*titles, "snapshot"), "datasets": tables}, key=f"layers_path_{info.run_id}", alt=title
+        )
+        drawn = count_text(len(steps), "snapshot")
+        st.caption(
+            f"{drawn}{f' of {num_snapshots:,}, evenly chosen' if len(steps) < num_snapshots else ''} · joined in order"
+        )
+    baseline = made.random_walk
+    held, walked = (f"{100 * one[0]:.1f} % and {100 * one[1]:.1f} %" for one in (shares, baseline))
+    st.info(
+        f"The two directions hold {held} of the variance. A random walk of {len(steps):,} snapshots, which learns "
+        f"nothing, would give {walked}, and curves that look just as smooth. Read meaning only into what exceeds that.",
+        icon=":material/casino:",
+    )
+
+
+def _csv(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], steps: npt.NDArray[np.int64]) -> bytes:
+    rows = zip(steps.tolist(), x.tolist(), y.tolist(), strict=True)
+    return ("step,pc1,pc2\n" + "".join(f"{step},{a!r},{b!r}\n" for step, a, b in rows)).encode()
+
+
+def _code(info: RunInfo, chosen: str) -> str:
+    which = "entry.role == 'param'" if chosen == _ALL else f"name == {chosen!r}"
+    return "\n".join(
+        [
+            "import numpy as np",
+            "from explorer import open_run",
+            "",
+            f"run = open_run({str(info.path)!r})",
+            "snapshots = [run.snapshot(found.step) for found in run.snapshots]",
+            f"names = [name for name, entry in snapshots[0].entries.items() if {which}]",
+            "flat = np.stack([np.concatenate([s.read(name).ravel() for name in names]) for s in snapshots])",
+            "u, s, _ = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)",
+            "coordinates = u[:, :2] * s[:2]",
+        ]
+    )

@@ -1,0 +1,1 @@
+"""What the layers of a model answer to one fixed batch, recorded now and then: for comparing representations (CKA)."""
