@@ -58,6 +58,7 @@ def train_text(
         rec.update_config({"num_parameters": sum(parameter.numel() for parameter in model.parameters())})
         rec.watch(model, optimizer, schedule=EarlyThenEvery(early=20, every=20))
         rec.snapshots(model, log_spaced=True, every=100, best=("val/loss", "min"), after=optimizer)
+        rec.program(model, probed, vocabulary=vocabulary, kind="tokens")
         on_epoch(0, None, rec.run_id)
         for step in range(num_steps):
             model.train()

@@ -12,7 +12,7 @@ from torch import nn
 from explorer import EarlyThenEvery, Recorder
 from explorer.demo.digits import build_model, evaluate, load_images, warmup_cosine
 
-NUM_PROBED = 50
+NUM_PROBED, NUM_EXAMPLES = 50, 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +101,13 @@ def train(
         rec.update_config({"num_parameters": sum(parameter.numel() for parameter in model.parameters())})
         rec.watch(model, optimizer, schedule=EarlyThenEvery(early=20, every=20))
         snapshots = rec.snapshots(model, log_spaced=True, every=100, best=("val/loss", "min"))
+        rec.program(
+            model,
+            val_images[:NUM_EXAMPLES],
+            labels=val_labels[:NUM_EXAMPLES],
+            class_names=[str(digit) for digit in range(10)],
+            kind="image",
+        )
         on_epoch(step // steps_per_epoch, None, rec.run_id)
         while step < num_steps:
             model.train()
