@@ -30,6 +30,8 @@ def choose() -> Scene | None:
     """Draw the choices; None when there is nothing to run, which the page then has said."""
     infos = shell.runs()
     with_program = [info for info in infos if os.path.isdir(os.path.join(info.path, "program"))]
+    # The page opens on a run that has weights to run with.
+    with_program.sort(key=lambda info: not os.path.isdir(os.path.join(info.path, "params")))
     asked = linked.unknown(links.RUN, {info.run_id for info in infos})
     if asked is not None:
         st.warning(
