@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-import sys
 import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -13,6 +11,7 @@ import numpy as np
 import streamlit as st
 
 from explorer.app import inference_empty, linked, links, shell, state
+from explorer.app.device_choice import pick_device
 from explorer.app.inference_scene import Scene
 from explorer.app.inference_session import plain_model
 from explorer.app.names import esc, plain, run_labels
@@ -68,7 +67,7 @@ def choose() -> Scene | None:
     with columns[2]:
         example = _example(model)
     with columns[3]:
-        device = _device()
+        device = pick_device()
     snapshot = next(one for one in found if one.step == step and one.problem is None)
     made = f"{zlib.crc32(repr(version).encode()):08x}.{snapshot.attempt}.{snapshot.size_bytes}"
     return Scene(info, run, model, step, steps, example, device, made)
@@ -130,16 +129,6 @@ def _example(model: PlainModel) -> int:
 
     options = [str(place) for place in range(count)]
     return int(linked.select("Recorded example", links.EXAMPLE, options, "0", format_func=title))
-
-
-def _device() -> str:
-    """Devices are found without torch; one that PyTorch cannot use is told by the process that tries."""
-    found = {"cpu": "CPU"}
-    if os.path.exists("/proc/driver/nvidia/version"):
-        found["cuda"] = "GPU (CUDA)"
-    if sys.platform == "darwin" and platform.machine() == "arm64":
-        found["mps"] = "GPU (Apple)"
-    return linked.select("Runs on", links.DEVICE, found, "cpu")
 
 
 def _version(info: RunInfo) -> tuple[tuple[str, int, int], ...]:

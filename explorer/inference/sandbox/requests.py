@@ -18,6 +18,7 @@ from explorer.inference.edits.apply import Edited, Subject, apply
 from explorer.inference.edits.recipe import Recipe, parse_recipe
 from explorer.inference.generation import generate
 from explorer.inference.sandbox.models import Models, tensors, text
+from explorer.inference.timing import measure
 from explorer.inference.units import unit_activity
 
 Request = Mapping[str, Any]
@@ -160,6 +161,12 @@ def attribution(models: Models, request: Request, tick: Ticker) -> Answer:
     return answer
 
 
+def times(models: Models, request: Request, tick: Ticker) -> Answer:
+    """How long each module takes for the inputs, see `timing.ModuleTimes`."""
+    subject, recipe, inputs = _asked(models, request)
+    return asdict(measure(apply(recipe, subject, inputs), tick))
+
+
 Handler = Callable[[Models, Request, Ticker], Answer]
 HANDLERS: Final[Mapping[str, Handler]] = {
     "open": lambda models, request, _: models.open(request),
@@ -171,6 +178,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "generate": continue_text,
     "units": units,
     "attribute": attribution,
+    "times": times,
 }
 
 
