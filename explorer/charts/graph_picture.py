@@ -132,21 +132,41 @@ def draw(items: Sequence[Item], edges: Sequence[tuple[int, int]], frames: Sequen
     layout = place(widths, edges)
     num_rows = max(layout.layer, default=-1) + 1
     height, gap = (40.0, 30.0) if num_rows <= 12 else (36.0, 24.0)
-    nests = _nests(frames, layout)
+    around = _framed(frames, layout, edges, widths, height, gap)
+    if len(around) < len(frames):  # no room is kept for those that are left out
+        around = _framed([frame for frame, _ in around], layout, edges, widths, height, gap)
+    nests = _nests([frame for frame, _ in around], layout)
     tops = _row_tops(num_rows, height, gap, nests)
-    boxes = tuple(
+    boxes = _boxes(layout, widths, tops, height)
+    return GraphPicture(tuple(items), boxes, _arrows(layout, edges, boxes, tops, height), tuple(around))
+
+
+def _boxes(layout: Layout, widths: Sequence[float], tops: Sequence[float], height: float) -> tuple[Rect, ...]:
+    return tuple(
         Rect(x - width / 2, tops[row], x + width / 2, tops[row] + height)
         for x, row, width in zip(layout.x, layout.layer, widths, strict=True)
     )
-    arrows = _arrows(layout, edges, boxes, tops, height)
-    around: list[tuple[Frame, Rect]] = []
+
+
+def _framed(
+    frames: Sequence[Frame],
+    layout: Layout,
+    edges: Sequence[tuple[int, int]],
+    widths: Sequence[float],
+    height: float,
+    gap: float,
+) -> list[tuple[Frame, Rect]]:
+    """The frames that hold no box of others and cross no other frame, with their places."""
+    nests = _nests(frames, layout)
+    boxes = _boxes(layout, widths, _row_tops(max(layout.layer, default=-1) + 1, height, gap, nests), height)
+    found: list[tuple[Frame, Rect]] = []
     for frame, nest in zip(frames, nests, strict=True):
         rect = _around(frame, nest, boxes, edges, layout)
         others = [boxes[box] for box in range(len(boxes)) if box not in frame.members]
-        crossed = any(rect.meets(done) and not done.holds(rect) for _, done in around)
+        crossed = any(rect.meets(done) and not done.holds(rect) for _, done in found)
         if frame.members and not crossed and not any(rect.meets(other) for other in others):
-            around.append((frame, rect))
-    return GraphPicture(tuple(items), boxes, arrows, tuple(around))
+            found.append((frame, rect))
+    return found
 
 
 @dataclass(frozen=True)
