@@ -21,7 +21,6 @@ from explorer import Recorder
 from explorer.app.model_export import tree_csv
 from explorer.app.model_paint import Painting
 from explorer.app.model_source import architecture
-from explorer.inference.edits.recipe import from_text
 from explorer.reading.catalogue import Catalogue
 from tests.app.model_runs import assert_drawn, stored, texts, weights, write_model, write_weights
 
@@ -105,8 +104,9 @@ def boxes(app: AppTest) -> dict[str, dict[str, Any]]:
     return found | {row["key"]: {**row, **box} for row, box in zip(hover[-len(drawn) :], drawn, strict=True)}
 
 
-def rows(app: AppTest, key: str = "model_tree") -> list[dict[str, Any]]:
-    found = next(frame for frame in app.dataframe if frame.key == key)
+def rows(app: AppTest, column: str = "module") -> list[dict[str, Any]]:
+    """Rows of the first table that has a column of this name."""
+    found = next(frame for frame in app.dataframe if column in frame.value.columns)
     return found.value.to_dict("records")
 
 
@@ -133,23 +133,57 @@ def test_a_link_opens_modules_and_looks_at_one(open_recorded: OpenApp) -> None:
     found = boxes(app)
     assert {"module:blocks.0", "module:blocks.1.norm", "module:blocks.1.body", "frame:blocks.1"} <= found.keys()
     assert "**blocks.1.body**" in texts(app)
-    assert [row["tensor"] for row in rows(app, "model_weights")] == ["weight", "bias"]
+    assert [row["tensor"] for row in rows(app, "tensor")] == ["weight", "bias"]
 
 
-def test_a_click_looks_at_a_box_and_a_double_click_opens_it(open_recorded: OpenApp) -> None:
-    app = open_recorded(opened="none")
-    assert "module:blocks" in boxes(app)
-    (chart,) = app.get("vega_lite_chart")
-    key = chart.proto.id.rpartition("-")[2]
-    app.session_state[key] = {"selection": {"picked": [{"key": "module:blocks"}]}}
-    app.run()
-    assert app.query_params["module"] in (["blocks"], "blocks")
-    assert "**blocks**" in texts(app)
+def test_a_module_is_opened_and_closed_from_its_panel(open_recorded: OpenApp) -> None:
+    app = open_recorded(opened="none", module="blocks")
     next(button for button in app.button if button.key == "model_open").click().run()
     assert_drawn(app)
-    assert "module:blocks.0" in boxes(app)
+    assert {"module:blocks.0", "frame:blocks"} <= boxes(app).keys()
     next(button for button in app.button if button.key == "model_open").click().run()
     assert "module:blocks.0" not in boxes(app)
+    next(button for button in app.button if button.key == "model_up").click().run()
+    assert "The whole model" in texts(app)
+
+
+CLICKS = """
+import streamlit as st
+from explorer.app import model_opened
+from explorer.inference.folding import Box, FoldedGraph
+
+module = Box("module:a", "module", "a", "a", "Linear", ("x",), "")
+operator = Box("node:y", "operator", "add", "b", "", ("y",), "b")
+graph = FoldedGraph((module, operator), (), ("b",))
+for picked, opened in st.session_state.reports:
+    selection = {"picked": [{"key": picked}], "opened": [{"key": opened}] if opened else []}
+    st.session_state["chart"] = {"selection": selection}
+    model_opened.clicked("chart", "picked", "opened", graph)
+st.session_state.found = dict(st.query_params)
+"""
+
+
+@pytest.mark.parametrize(
+    ("reports", "wanted"),
+    [
+        ([("module:a", "")], {"module": "a"}),
+        ([("node:y", "")], {"module": "b", "node": "y"}),
+        ([("frame:b", "")], {"module": "b"}),
+        ([("module:a", ""), ("module:a", "module:a")], {"module": "a", "opened": "a,b"}),
+        ([("frame:b", "frame:b")], {"module": "b", "opened": "none"}),
+        ([("module:a", "module:a"), ("node:y", "module:a")], {"module": "b", "node": "y", "opened": "a,b"}),
+        ([("module:../../etc", "<b>")], {}),
+        ([(5, None)], {}),
+    ],
+)
+def test_a_click_looks_at_a_box_and_a_double_click_opens_or_closes_it(
+    reports: list[tuple[Any, Any]], wanted: dict[str, str]
+) -> None:
+    app = AppTest.from_string(CLICKS)
+    app.session_state["reports"] = reports
+    app.run()
+    assert not app.exception
+    assert app.session_state["found"] == wanted
 
 
 def test_the_buttons_open_and_close_by_levels(open_recorded: OpenApp) -> None:
@@ -197,7 +231,7 @@ def test_a_tick_in_the_tree_looks_at_the_module(open_recorded: OpenApp) -> None:
 def test_runs_of_other_architectures_are_told_apart(open_recorded: OpenApp) -> None:
     app = open_recorded(part="Differences")
     assert_drawn(app)
-    found = rows(app, "model_differences")
+    found = rows(app, "what")
     assert {(row["what"], row["module"]) for row in found} == {
         ("added", f"blocks.3{part}") for part in ("", ".norm", ".body")
     }
@@ -319,10 +353,3 @@ def test_the_time_of_each_module_is_measured_and_painted(open_recorded: OpenApp)
     assert "Median of" in texts(app)
     tree = open_recorded(part="Tree", paint="time")
     assert_drawn(tree)
-
-
-def test_edits_of_the_menu_are_edits_of_a_recipe(open_recorded: OpenApp) -> None:
-    app = open_recorded(module="head")
-    menu = next(found for found in app.get("menu_button") if found.key == "model_edit")
-    assert menu.proto.options
-    assert from_text("") == ()
