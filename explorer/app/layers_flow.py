@@ -10,13 +10,15 @@ import numpy.typing as npt
 import streamlit as st
 
 from explorer.app import links, state
-from explorer.app.curve_card import export
+from explorer.app.colours import LIGHT
+from explorer.app.export_menu import Export, card_head
 from explorer.app.layers_curves import pandas_lines
 from explorer.app.layers_grid import Grid, draw_grid, statistic_grid
 from explorer.app.layers_table import count_text
-from explorer.app.names import esc, plain
+from explorer.app.names import plain
 from explorer.app.picture_card import grid_csv
 from explorer.app.run_text import value_text
+from explorer.charts.export import standalone
 from explorer.charts.layers import DepthLook, depth_spec, linear_ends, log_ends, points_table
 from explorer.charts.look import CurveLook, domain
 from explorer.charts.tables import view_table
@@ -28,6 +30,7 @@ Floats = npt.NDArray[np.float64]
 
 MAX_LAYERS: Final = 300
 _MAX_STOPS: Final = 500
+_HEAD_PX: Final = 80  # title and caption of an exported picture
 
 
 def flow(layers: Layers) -> None:
@@ -136,17 +139,21 @@ def depth_card(
         ),
         "view": view_table(ends, (0.0, 1.0)),
     }
+    parts = [f"{count_text(len(names), 'layer')} in model order, first at the top"]
+    if log and (num := int((values <= 0).sum())):
+        parts.append(f"{num:,} at or below 0 not on the logarithmic axis")
+    if num := int((~np.isfinite(values)).sum()):
+        parts.append(f"{num:,} not recorded, NaN or Inf")
+    told = " · ".join(parts)
+    spec = depth_spec(look)
+    export = Export(
+        name=key, stem=title, table=lambda: _csv(series), code=code,
+        spec=lambda: standalone(spec, tables, LIGHT, (), title, told, int(spec["height"]) + _HEAD_PX),
+    )  # fmt: skip
     with st.container(border=True, gap=None):
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            st.markdown(f"**{esc(title, 160)}**", width="content")
-            export(key, title, lambda: _csv(series), code)
-        st.vega_lite_chart({**depth_spec(look), "datasets": tables}, key=key, alt=plain(axis, 200))
-        parts = [f"{count_text(len(names), 'layer')} in model order, first at the top"]
-        if log and (num := int((values <= 0).sum())):
-            parts.append(f"{num:,} at or below 0 not on the logarithmic axis")
-        if num := int((~np.isfinite(values)).sum()):
-            parts.append(f"{num:,} not recorded, NaN or Inf")
-        st.caption(" · ".join(parts))
+        card_head(title, export)
+        st.vega_lite_chart({**spec, "datasets": tables}, key=key, alt=plain(axis, 200))
+        st.caption(told)
 
 
 def _csv(series: Sequence[tuple[str, Sequence[str], Floats]]) -> bytes:

@@ -11,12 +11,15 @@ import streamlit as st
 
 from explorer.analysis.trajectories import Trajectory, trajectory
 from explorer.app import linked, links, shell
-from explorer.app.curve_card import export
+from explorer.app.colours import LIGHT_RAMP
+from explorer.app.csv_text import csv_bytes
+from explorer.app.export_menu import Export, card_head
 from explorer.app.layers_image import NO_SNAPSHOTS, say_unusable
 from explorer.app.layers_table import count_text
 from explorer.app.names import esc, plain
 from explorer.app.run_text import bytes_text
 from explorer.app.snapshot_values import as_real, derived, identity, open_cached, read_value, usable
+from explorer.charts.export import standalone
 from explorer.charts.layers import linear_ends
 from explorer.charts.spectra import path_spec, path_table
 from explorer.charts.tables import view_table
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_SNAPSHOTS: Final = 100
 MAX_BYTES: Final = 2 << 30
+_PICTURE_PX: Final = 560  # height of an exported picture
 _ALL: Final = "all parameters"
 
 
@@ -102,19 +106,19 @@ def _draw(info: RunInfo, made: Trajectory, steps: npt.NDArray[np.int64], chosen:
     titles = [f"PC {axis + 1} ({100 * shares[axis]:.1f} % of the variance)" for axis in (0, 1)]
     tables = {"path": path_table(x, y, steps, told), "view": view_table(linear_ends(x), linear_ends(y))}
     title = f"Path of {plain(chosen, 80)}"
+    drawn = count_text(len(steps), "snapshot")
+    few = f" of {num_snapshots:,}, evenly chosen" if len(steps) < num_snapshots else ""
+    caption = f"{drawn}{few} · joined in order, coloured by step"
+    spec = path_spec(*titles, "snapshot")
+    export = Export(
+        name=f"path_{info.run_id}", stem=title, table=lambda: _csv(x, y, steps), code=lambda: _code(info, chosen),
+        spec=lambda: standalone(spec, tables, (), LIGHT_RAMP, title, caption, _PICTURE_PX),
+        about_table="The coordinates of every snapshot, with every digit",
+    )  # fmt: skip
     with st.container(border=True, gap=None):
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            st.markdown(
-                f"**{esc(title, 120)}**", width="content", help="Principal components of the flattened weights."
-            )
-            export(f"path_{info.run_id}", title, lambda: _csv(x, y, steps), _code(info, chosen))
-        st.vega_lite_chart(
-            {**path_spec(*titles, "snapshot"), "datasets": tables}, key=f"layers_path_{info.run_id}", alt=title
-        )
-        drawn = count_text(len(steps), "snapshot")
-        st.caption(
-            f"{drawn}{f' of {num_snapshots:,}, evenly chosen' if len(steps) < num_snapshots else ''} · joined in order"
-        )
+        card_head(title, export, help="Principal components of the flattened weights.")
+        st.vega_lite_chart({**spec, "datasets": tables}, key=f"layers_path_{info.run_id}", alt=title)
+        st.caption(caption)
     baseline = made.random_walk
     held, walked = (f"{100 * one[0]:.1f} % and {100 * one[1]:.1f} %" for one in (shares, baseline))
     st.info(
@@ -125,8 +129,7 @@ def _draw(info: RunInfo, made: Trajectory, steps: npt.NDArray[np.int64], chosen:
 
 
 def _csv(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], steps: npt.NDArray[np.int64]) -> bytes:
-    rows = zip(steps.tolist(), x.tolist(), y.tolist(), strict=True)
-    return ("step,pc1,pc2\n" + "".join(f"{step},{a!r},{b!r}\n" for step, a, b in rows)).encode()
+    return csv_bytes(["step", "pc1", "pc2"], zip(steps.tolist(), x.tolist(), y.tolist(), strict=True))
 
 
 def _code(info: RunInfo, chosen: str) -> str:

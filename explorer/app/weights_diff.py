@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +14,8 @@ import streamlit as st
 from explorer.analysis.layer_alignment import align
 from explorer.analysis.movement import Movement, movement
 from explorer.app import linked, links, state
-from explorer.app.csv_text import harmless
-from explorer.app.curve_card import export
+from explorer.app.csv_text import csv_bytes
+from explorer.app.export_menu import Export, export_menu
 from explorer.app.layers_mapping import mismatch_texts
 from explorer.app.layers_table import count_text, name_list
 from explorer.app.names import esc, matching, plain, unique_labels
@@ -152,7 +150,15 @@ def draw(diff: Diff, before: Chosen, after: Chosen) -> tuple[str, str] | None:
         with st.container(width=300):
             text = linked.search("Filter", links.SEARCH, "part of a name")
         rows = ranked(diff, text)
-        export("weights_diff", "difference", lambda: write_csv(rows, before, after), code_lines(before, after))
+        export_menu(
+            Export(
+                name="weights_diff",
+                stem=f"{before.title} {after.title}",
+                table=lambda: write_csv(rows, before, after),
+                about_table="The table, with every digit",
+                code=lambda: code_lines(before, after),
+            )
+        )
     if not rows:
         st.info("No tensor matches the filter.", icon=":material/search_off:")
         return None
@@ -230,14 +236,14 @@ def _take_click() -> None:
 
 def write_csv(rows: Sequence[tuple[str, str, Moved]], before: Chosen, after: Chosen) -> bytes:
     """Return the table as CSV, every digit."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["tensor", "before", "after", *(field for field, _, _ in _NUMBERS.values())])
-    titles = [harmless(side.title) for side in (before, after)]
-    for name, _, moved in rows:
-        numbers = [repr(float(getattr(moved, field))) for field, _, _ in _NUMBERS.values()]
-        writer.writerow([harmless(name), *titles, *numbers])
-    return out.getvalue().encode()
+    fields = [field for field, _, _ in _NUMBERS.values()]
+    return csv_bytes(
+        ["tensor", "before", "after", *fields],
+        (
+            [name, before.title, after.title, *(float(getattr(moved, field)) for field in fields)]
+            for name, _, moved in rows
+        ),
+    )
 
 
 def code_lines(before: Chosen, after: Chosen) -> str:
