@@ -12,7 +12,7 @@ import streamlit as st
 from explorer.app import links, state
 from explorer.app.colours import LIGHT
 from explorer.app.export_menu import Export, card_head
-from explorer.app.layers_curves import pandas_lines
+from explorer.app.layers_code import Side, depth_lines, grid_lines
 from explorer.app.layers_grid import Grid, draw_grid, statistic_grid
 from explorer.app.layers_table import count_text
 from explorer.app.names import plain
@@ -47,13 +47,18 @@ def flow(layers: Layers) -> None:
     step = pick_step("Step", links.STEP, grid.steps.tolist())
     place = int(np.searchsorted(grid.steps, step))
     values = np.ma.filled(grid.values[:, place], np.nan)
-    code = pandas_lines(grid.names, "grad_norm", {layers.label: str(layers.info.path)})
+    path = str(layers.info.path)
+    code = depth_lines("grad_norm", [Side("gradient norm", path, step, grid.names)])
     title = f"Gradient norm by depth, step {step:,}"
     series = [("gradient norm", grid.names, values)]
     depth_card(title, f"layers_flow_{layers.info.run_id}", series, "gradient norm (L2)", log=True, code=code)
     st.markdown(flow_text(values))
     draw_grid(
-        grid, "grad_norm", f"layers_flow_grid_{layers.info.run_id}", title="Gradient norm by layer and step", code=code
+        grid,
+        "grad_norm",
+        f"layers_flow_grid_{layers.info.run_id}",
+        title="Gradient norm by layer and step",
+        code=grid_lines(grid.names, "grad_norm", path),
     )
 
 
@@ -107,7 +112,7 @@ def depth_card(
             and float64 value of each.
         axis: title of the x axis.
         log: logarithmic x axis.
-        code: pandas lines, or None.
+        code: Python lines, or None.
         rule: a value marked by a line.
     """
     names = list(dict.fromkeys(name for _, layers, _ in series for name in layers))[:MAX_LAYERS]

@@ -11,7 +11,7 @@ import streamlit as st
 from explorer.app import linked
 from explorer.app.colours import LIGHT_RAMP
 from explorer.app.export_menu import Export, card_head
-from explorer.app.layers_curves import pandas_lines
+from explorer.app.layers_code import curve_lines, grid_lines
 from explorer.app.layers_grid import Grid, draw_grid, statistic_grid
 from explorer.app.layers_table import count_text, name_list
 from explorer.app.names import plain
@@ -46,12 +46,12 @@ def ratio(layers: Layers) -> None:
     if not grid.names:
         st.info(_NOT_RECORDED, icon=":material/visibility_off:")
         return
-    code = pandas_lines(grid.names, "update_ratio", {layers.label: str(layers.info.path)})
-    _lines(grid, layers.info.run_id, code)
+    _lines(grid, layers.info.run_id, curve_lines(grid.names, "update_ratio", {layers.label: str(layers.info.path)}))
     st.markdown(outside_text(grid))
     if frozen:
         st.caption(f"{count_text(len(frozen), 'frozen tensor')} left out: {name_list(frozen)}")
     title = "Update ratio by layer and step"
+    code = grid_lines(grid.names, "update_ratio", str(layers.info.path))
     draw_grid(grid, "update_ratio", f"layers_ratio_{layers.info.run_id}", title=title, code=code)
 
 

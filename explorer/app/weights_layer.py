@@ -122,7 +122,8 @@ def histogram_code(code: str, edges: npt.NDArray[np.float64]) -> str:
             code,
             "elements = difference.ravel().view(difference.real.dtype)",
             "finite = elements[np.isfinite(elements)]",
-            f"counts, edges = np.histogram(finite, bins=np.linspace({low!r}, {high!r}, {num}))",
+            f"edges = np.linspace({low!r}, {high!r}, {num})",
+            "counts, _ = np.histogram(finite.clip(edges[0], edges[-1]), bins=edges)",
             "shares = counts / finite.size",
         ]
     )
