@@ -34,8 +34,9 @@ _MODES: Final = {"step": "Within a step", "steps": "Two steps", "runs": "Two run
 _MAX_ROWS: Final = 300
 
 
-def compare(layers: Layers, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
-    """Draw the comparison that the user asks for; `infos` are the runs to compare with, `labels` those of all runs."""
+def compare(run_id: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
+    """Draw the comparison that the user asks for; `run_id` is one of `infos`, the others are those to compare with."""
+    layers = read_layers(next(info for info in infos if info.run_id == run_id), labels[run_id])
     recorded = layers.statistics.recorded()
     if not recorded:
         st.info("Nothing is recorded to compare: call `rec.watch(model, optimizer)`.", icon=":material/visibility_off:")

@@ -80,7 +80,7 @@ def pick_step(label: str, key: str, steps: Sequence[int], default: int | None = 
     at = at_default = min(steps, key=lambda step: abs(step - default))
     if asked is not None and asked.lstrip("-").isdigit() and len(asked) < 20:
         at = min(steps, key=lambda step: abs(step - int(asked)))
-    widget = f"slider.{key}.{len(steps)}.{label}"
+    widget = f"slider.{key}.{label}"
     st.session_state[widget] = at
     chosen = st.select_slider(
         label, steps, key=widget, format_func=lambda step: f"{step:,}", on_change=_write, args=(key, widget, at_default)

@@ -78,7 +78,8 @@ def picture_card(
     )  # fmt: skip
     with st.container(border=True, gap=None):
         card_head(card.title, export, help=card.help)
-        alt = plain(f"{card.title}; its tooltip tells the numbers", 300)
+        # Part of the specification: a text with the step in it would draw a new chart of every step.
+        alt = plain(f"Picture of {card.look.legend}; its tooltip tells the numbers", 300)
         datasets = tables(dark if st.context.theme.type == "dark" else light)
         st.vega_lite_chart({**spec, "datasets": datasets}, key=card.key, alt=alt, width=card.width or "stretch")
         st.caption(esc(card.caption, 600))

@@ -25,6 +25,8 @@ from explorer.charts import arrow
 from explorer.errors import ExplorerError
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from explorer.app.weights_choices import Chosen
 
 MAX_ROWS: Final = 1_000
@@ -83,10 +85,11 @@ class Diff:
 def compare(before: Chosen, after: Chosen) -> Diff:
     """Return how the two snapshots differ, worked out once for these files; shows how far it is while it works."""
     key = ("diff", identity(before.info, before.snapshot.step), identity(after.info, after.snapshot.step))
-    return derived(key, lambda: _compare(before, after), lambda diff: 400 * len(diff.moved) + 1_000)
+    bar = st.empty()  # always there, so that what stands below it keeps its place
+    return derived(key, lambda: _compare(before, after, bar), lambda diff: 400 * len(diff.moved) + 1_000)
 
 
-def _compare(before: Chosen, after: Chosen) -> Diff:
+def _compare(before: Chosen, after: Chosen, bar: DeltaGenerator) -> Diff:
     one, other = before.snapshot.entries, after.snapshot.entries
     alignment = align(
         {name: tuple(entry.shape) for name, entry in one.items()},
@@ -94,7 +97,6 @@ def _compare(before: Chosen, after: Chosen) -> Diff:
     )
     moved, skipped, dtypes = [], [], []
     total = sum(one[name].num_bytes for name, _ in alignment.pairs) or 1
-    bar = st.progress(0.0, "Comparing tensors") if total > _LARGE_BYTES else None
     done = 0
     for name, counterpart in alignment.pairs:
         if max(one[name].num_bytes, other[counterpart].num_bytes) > MAX_TENSOR_BYTES:
@@ -110,10 +112,9 @@ def _compare(before: Chosen, after: Chosen) -> Diff:
         if one[name].dtype != other[counterpart].dtype:
             dtypes.append(name)
         done += one[name].num_bytes
-        if bar is not None:
+        if total > _LARGE_BYTES:
             bar.progress(min(done / total, 1.0), f"Comparing tensors: {plain(name, 60)}")
-    if bar is not None:
-        bar.empty()
+    bar.empty()
     reasons = tuple(mismatch_texts(alignment))
     return Diff(tuple(moved), tuple(dtypes), tuple(alignment.only_a), tuple(alignment.only_b), reasons, tuple(skipped))
 
