@@ -49,6 +49,8 @@ def verdict(scene: Scene, check: Mapping[str, Any]) -> tuple[str, bool | None]:
     if not scene.model.outputs:
         return "The model's own outputs were not recorded, so nothing can be compared", None
     largest, close = check["largest"], check["close"]
+    if largest is None and scene.file is not None:
+        return f"The weights are those of {scene.file.name}; the outputs were recorded with others", None
     if largest is None:
         at = "another step" if program.step is None else f"step {program.step:,}"
         differences = [found for found in program.check.values() if found is not None]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import streamlit as st
 
-from explorer.app import inference_empty, inference_session, linked, links, shell, state
+from explorer.app import inference_empty, inference_session, inference_weights_file, linked, links, shell, state
 from explorer.app.inference_scene import Scene
 from explorer.app.inference_session import plain_model
 from explorer.app.names import esc, plain, run_labels
@@ -72,7 +72,7 @@ def choose() -> Scene | None:
         device = _device()
     snapshot = next(one for one in found if one.step == step and one.problem is None)
     made = f"{zlib.crc32(repr(version).encode()):08x}.{snapshot.attempt}.{snapshot.size_bytes}"
-    return Scene(info, run, model, step, steps, example, device, made)
+    return inference_weights_file.choose(Scene(info, run, model, step, steps, example, device, made))
 
 
 def pick_step(steps: Sequence[int]) -> int:

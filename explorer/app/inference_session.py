@@ -182,7 +182,7 @@ def _opening(scene: Scene) -> dict[str, Any]:
     """How the child finds the model: it reads the run's files itself."""
     where = {"run": str(scene.info.path), "version": scene.version.partition(".")[0]}
     if scene.file is not None:
-        return {**where, "file": scene.file.path, "prefix": scene.file.prefix}
+        return {**where, "file": scene.file.path, "prefix": scene.file.prefix, "reading": scene.file.reading}
     return {**where, "step": scene.step}
 
 

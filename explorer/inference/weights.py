@@ -125,10 +125,13 @@ def limit_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> None:
     """Refuse what is no file of weights by its look, before anything of it is read.
 
     Raises:
-        FileNotFoundError: there is none.
+        UsageError: there is none, or it may not be read.
         DamagedFile: it is no regular file, or larger than `max_bytes`.
     """
-    found = path.stat()
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the file of weights {path} cannot be read: {getattr(error, 'strerror', error)}") from error
     if not stat.S_ISREG(found.st_mode):
         raise DamagedFile(path, "is not a regular file")
     if found.st_size > max_bytes:
@@ -190,7 +193,7 @@ def _find(source: Source) -> dict[str, _Found]:
     if isinstance(source, Mapping):
         return _in_tensors(source)
     path = Path(source)
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         file = SafetensorsFile(path)
         return {
             _plain(name): _Found(entry.dtype, entry.shape, lambda name=name: file.read(name))  # type: ignore[misc]

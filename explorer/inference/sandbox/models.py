@@ -99,7 +99,7 @@ class Models:
         """
         key = text(request, "key")
         file = request.get("file")
-        source = _step(request) if file is None else WeightsFile(text(request, "file"), request.get("prefix") or "")
+        source = _step(request) if file is None else weights_file(request)
         opening = (text(request, "run"), str(request.get("version", "")), source)
         self._forget(key)
         self._openings[key] = opening
@@ -197,6 +197,14 @@ def tensors(request: Mapping[str, Any], name: str) -> dict[str, Tensor]:
     if not isinstance(found, Mapping) or not all(isinstance(array, np.ndarray) for array in found.values()):
         raise UsageError(f"a request's {name} should be arrays by name")
     return {key: torch.from_numpy(array) for key, array in found.items()}
+
+
+def weights_file(request: Mapping[str, Any]) -> WeightsFile:
+    """The file that a request names, the prefix of its names, and the how-manieth reading it is. Raises UsageError."""
+    reading = request.get("reading", 0)
+    if type(reading) is not int:
+        raise UsageError(f"a request's reading should be a whole number; found a {type(reading).__name__}")
+    return WeightsFile(text(request, "file"), text(request, "prefix") if request.get("prefix") else "", reading)
 
 
 def text(request: Mapping[str, Any], name: str) -> str:

@@ -76,11 +76,8 @@ class OpenedRun:
         return self._store.get(key, lambda: bind(self.program, snapshot, device=device))
 
     def _of_file(self, file: WeightsFile, device: torch.device) -> Weights:
-        try:
-            limit_file(Path(file.path))
-            key = (self._folder, *file.identity, str(device))
-        except OSError as error:
-            raise ProgramError(f"the file of weights {file.path} cannot be read ({error.strerror})") from error
+        limit_file(Path(file.path))
+        key = (self._folder, *file.identity, str(device))
         return self._store.get(key, lambda: bind(self.program, file.path, device=device, prefix=file.prefix))
 
 

@@ -19,7 +19,7 @@ from explorer.inference.edits.apply import Edited, Subject, apply
 from explorer.inference.edits.recipe import Recipe, parse_recipe
 from explorer.inference.generation import generate
 from explorer.inference.plain_model import HALF_TOLERANCE, TOLERANCE, largest_difference
-from explorer.inference.sandbox.models import Models, tensors, text
+from explorer.inference.sandbox.models import Models, tensors, text, weights_file
 from explorer.inference.units import unit_activity
 from explorer.inference.weights import compare_weights, limit_file
 from explorer.programs.fingerprint import fingerprint
@@ -28,6 +28,7 @@ Request = Mapping[str, Any]
 Answer = dict[str, Any]
 MAX_SWEEP: Final = 2_000
 MAX_NAMED: Final = 200
+MAX_NAME: Final = 200  # letters of a name
 
 
 class Ticker(Protocol):
@@ -91,16 +92,16 @@ def check(models: Models, request: Request, tick: Ticker) -> Answer:
 
 def fit(models: Models, request: Request, tick: Ticker) -> Answer:
     """How a file of weights (`file`, a path; `prefix` of its names is left out) fits the model of a run."""
-    path = Path(text(request, "file"))
-    limit_file(path)
-    found = compare_weights(models.opened(request).program, path, prefix=str(request.get("prefix") or ""))
+    file = weights_file(request)
+    limit_file(Path(file.path))
+    found = compare_weights(models.opened(request).program, file.path, prefix=file.prefix)
     tick(1, 1)
     return {
         "complete": found.is_complete,
-        "prefix": found.prefix,
-        "missing": list(found.missing[:MAX_NAMED]),
-        "mismatched": dict(list(found.mismatched.items())[:MAX_NAMED]),
-        "unused": list(found.unused[:MAX_NAMED]),
+        "prefix": found.prefix[:MAX_NAME],
+        "missing": [name[:MAX_NAME] for name in found.missing[:MAX_NAMED]],
+        "mismatched": {name[:MAX_NAME]: what for name, what in list(found.mismatched.items())[:MAX_NAMED]},
+        "unused": [name[:MAX_NAME] for name in found.unused[:MAX_NAMED]],
         "counts": {"missing": len(found.missing), "mismatched": len(found.mismatched), "unused": len(found.unused)},
         "num_cast": len(found.cast),
     }
