@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from explorer.inference.plain_model import PlainModel
+    from explorer.inference.weights_file import WeightsFile
     from explorer.reading.catalogue import RunInfo
     from explorer.reading.runs import Run
 
@@ -29,6 +31,7 @@ class Scene:
         example: number of the recorded example, from 0; 0 when none was recorded.
         device: where it runs, as PyTorch names it.
         version: changes when the program or the snapshot is another one.
+        file: weights to use instead of those of the step; None as a rule.
     """
 
     info: RunInfo
@@ -39,11 +42,13 @@ class Scene:
     example: int
     device: str
     version: str
+    file: WeightsFile | None = None
 
     @property
     def key(self) -> str:
         """The model with these weights, for whoever keeps it."""
-        return f"{self.info.run_id}@{self.step}@{self.version}"
+        source = self.step if self.file is None else zlib.crc32(repr(self.file).encode())
+        return f"{self.info.run_id}@{source}@{self.version}" + ("" if self.file is None else "@file")
 
     @property
     def path(self) -> str:
