@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 def view(scene: Scene) -> None:
     """Draw everything about a model that can be run."""
-    recipe = inference_recipe.current()
+    whole = inference_recipe.current()
+    recipe = inference_recipe.switched_on(whole)
     with refusal("model"):
         with st.spinner("Starting the process that runs the model …", show_time=True):
             probe = inference_session.ask(scene, "run")
@@ -37,7 +38,7 @@ def view(scene: Scene) -> None:
             answer = _outcome(scene, recipe, drawn)
         with left:
             _input(scene, recipe, answer)
-            _edits(scene, recipe)
+            _edits(scene, whole)
         output = None if answer is None else first_output(answer["after"])
         inference_details.details(scene, recipe, drawn, None if output is None else output[1])
 

@@ -56,6 +56,7 @@ AFTER: Final = "after"
 EXAMPLE: Final = "example"  # number of the recorded example (Inference)
 DEVICE: Final = "device"  # where the model runs (Inference)
 RECIPE: Final = "recipe"  # edits of weights, activations and inputs, see `edits.recipe.to_text` (Inference)
+OFF: Final = "off"  # edits of the recipe that are switched off (Inference)
 INK: Final = "ink"  # pixels that were drawn over the example (Inference)
 CONTINUE: Final = "continue"  # whether the text is continued (Inference)
 METHOD: Final = "method"  # of attribution (Inference)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from explorer.errors import UsageError
 from explorer.inference.checkpoint_scrubber import as_array, scrub
-from explorer.inference.control import control
+from explorer.inference.control import control, control_outputs
 from explorer.inference.divergence import node_differences
 from explorer.inference.edits.apply import Edited, Subject, apply
 from explorer.inference.edits.recipe import Recipe, parse_recipe
@@ -37,7 +37,8 @@ def run(models: Models, request: Request, tick: Ticker) -> Answer:
     """Original and edited, for the inputs or (inputs absent) for the probe batch.
 
     Answers before and after (outputs by path), inputs (edited); with `nodes` the table of node differences; with
-    `control` (a seed) the outputs of a control, or why there is none; with `keep` the edited values of nodes.
+    `control` (a seed) the outputs of a control, or why there is none; with `controls` (how many) the first output of so
+    many controls, [seeds, ...]; with `keep` the edited values of nodes.
     """
     subject, recipe, inputs = _asked(models, request)
     edited = apply(recipe, subject, inputs)
@@ -59,6 +60,11 @@ def run(models: Models, request: Request, tick: Ticker) -> Answer:
         seed = _int(request, "control")
         try:
             answer["control"] = _plain(control(edited, recipe, seed=seed).run().outputs)
+        except UsageError as error:
+            answer["no_control"] = str(error)
+    if request.get("controls") is not None:
+        try:
+            answer["controls"] = control_outputs(edited, recipe, _int(request, "controls"), on_run=tick)
         except UsageError as error:
             answer["no_control"] = str(error)
     tick(2, 2)
