@@ -37,29 +37,31 @@ def view(scene: Scene) -> None:
         with right:
             answer = _outcome(scene, recipe, drawn)
         with left:
-            _input(scene, recipe, answer)
-            _edits(scene, whole)
+            _input(scene, recipe, drawn, answer)
+            _edits(scene, whole, recipe, drawn)
         output = None if answer is None else first_output(answer["after"])
         inference_details.details(scene, recipe, drawn, None if output is None else output[1])
 
 
-def _input(scene: Scene, recipe: Recipe, answer: dict[str, Any] | None) -> None:
+def _input(scene: Scene, recipe: Recipe, drawn: Array | None, answer: dict[str, Any] | None) -> None:
     with st.container(border=True), refusal("input"):
         st.markdown("**Input**")
         seen = None if answer is None else answer["inputs"][scene.path][scene.row]
-        inference_inputs.inputs(scene, recipe, seen)
+        inference_inputs.inputs(scene, recipe, drawn, seen)
 
 
-def _edits(scene: Scene, recipe: Recipe) -> None:
+def _edits(scene: Scene, whole: Recipe, recipe: Recipe, drawn: Array | None) -> None:
     with st.container(border=True):
         st.markdown("**Edits**")
-        inference_recipe.edit_list(recipe)
+        inference_recipe.edit_list(whole)
         inference_recipe.trouble()
-        tabs = st.tabs(["Weights", "Activations"], key="inference.form", on_change="rerun")
-        for tab, draw in zip(tabs, (inference_forms.weight_form, inference_forms.activation_form), strict=True):
-            if tab.open:
-                with tab:
-                    draw(scene)
+        weights, activations = st.tabs(["Weights", "Activations"], key="inference.form", on_change="rerun")
+        if weights.open:
+            with weights:
+                inference_forms.weight_form(scene)
+        if activations.open:
+            with activations:
+                inference_forms.activation_form(scene, recipe, drawn)
 
 
 def _outcome(scene: Scene, recipe: Recipe, drawn: Array | None) -> dict[str, Any] | None:

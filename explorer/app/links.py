@@ -54,6 +54,7 @@ OTHER_RUN: Final = "with"  # the run that the one of `RUN` is compared with (Lay
 BEFORE: Final = "before"  # steps of the two snapshots (Weights)
 AFTER: Final = "after"
 EXAMPLE: Final = "example"  # number of the recorded example (Inference)
+INPUT: Final = "input"  # path of the input that is shown and edited (Inference)
 DEVICE: Final = "device"  # where the model runs (Inference)
 RECIPE: Final = "recipe"  # edits of weights, activations and inputs, see `edits.recipe.to_text` (Inference)
 OFF: Final = "off"  # edits of the recipe that are switched off (Inference)

@@ -166,6 +166,20 @@ def attribution(models: Models, request: Request, tick: Ticker) -> Answer:
     return answer
 
 
+def picture(models: Models, request: Request, tick: Ticker) -> Answer:
+    """A PNG or JPEG (`file`, uint8) as an input of `channels`, `height` and `width`; see `pictures.decode_picture`."""
+    # Pillow is only imported where somebody has a picture.
+    from explorer.inference.sandbox.pictures import decode_picture
+
+    file = request.get("file")
+    if not isinstance(file, np.ndarray) or file.dtype != np.uint8:
+        raise UsageError("a request's file should be bytes")
+    sizes = [_int(request, name) for name in ("channels", "height", "width")]
+    found = decode_picture(file.tobytes(), sizes[0], sizes[1], sizes[2], text(request, "fit"), bool(request["invert"]))
+    tick(1, 1)
+    return found
+
+
 Handler = Callable[[Models, Request, Ticker], Answer]
 HANDLERS: Final[Mapping[str, Handler]] = {
     "open": lambda models, request, _: models.open(request),
@@ -177,6 +191,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "generate": continue_text,
     "units": units,
     "attribute": attribution,
+    "picture": picture,
 }
 
 
