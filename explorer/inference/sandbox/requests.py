@@ -13,7 +13,7 @@ from torch import Tensor
 
 from explorer.errors import UsageError
 from explorer.inference.checkpoint_scrubber import as_array, scrub
-from explorer.inference.control import control
+from explorer.inference.control import control, control_outputs
 from explorer.inference.divergence import node_differences
 from explorer.inference.edits.apply import Edited, Subject, apply
 from explorer.inference.edits.recipe import Recipe, parse_recipe
@@ -43,8 +43,9 @@ def run(models: Models, request: Request, tick: Ticker) -> Answer:
     """Original and edited, for the inputs or (inputs absent) for the probe batch.
 
     Answers before and after (outputs by path), inputs (edited); with `nodes` the table of node differences; with
-    `control` (a seed) the outputs of a control, or why there is none; with `keep` the edited values of nodes. With
-    `before` false, who asks knows it already; an empty recipe runs once.
+    `control` (a seed) the outputs of a control, or why there is none; with `controls` (how many) the first output of so
+    many controls, [seeds, ...]; with `keep` the edited values of nodes. With `before` false, who asks knows it already;
+    an empty recipe runs once.
     """
     subject, recipe, inputs = _asked(models, request)
     edited = apply(recipe, subject, inputs)
@@ -67,6 +68,11 @@ def run(models: Models, request: Request, tick: Ticker) -> Answer:
         seed = _int(request, "control")
         try:
             answer["control"] = _plain(control(edited, recipe, seed=seed).run().outputs)
+        except UsageError as error:
+            answer["no_control"] = str(error)
+    if request.get("controls") is not None:
+        try:
+            answer["controls"] = control_outputs(edited, recipe, _int(request, "controls"), on_run=tick)
         except UsageError as error:
             answer["no_control"] = str(error)
     tick(2, 2)
@@ -202,6 +208,20 @@ def attribution(models: Models, request: Request, tick: Ticker) -> Answer:
     return answer
 
 
+def picture(models: Models, request: Request, tick: Ticker) -> Answer:
+    """A PNG or JPEG (`file`, uint8) as an input of `channels`, `height` and `width`; see `pictures.decode_picture`."""
+    # Pillow is only imported where somebody has a picture.
+    from explorer.inference.sandbox.pictures import decode_picture
+
+    file = request.get("file")
+    if not isinstance(file, np.ndarray) or file.dtype != np.uint8:
+        raise UsageError("a request's file should be bytes")
+    sizes = [_int(request, name) for name in ("channels", "height", "width")]
+    found = decode_picture(file.tobytes(), sizes[0], sizes[1], sizes[2], text(request, "fit"), bool(request["invert"]))
+    tick(1, 1)
+    return found
+
+
 Handler = Callable[[Models, Request, Ticker], Answer]
 HANDLERS: Final[Mapping[str, Handler]] = {
     "open": lambda models, request, _: models.open(request),
@@ -215,6 +235,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "generate": continue_text,
     "units": units,
     "attribute": attribution,
+    "picture": picture,
 }
 
 
