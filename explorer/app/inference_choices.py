@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import streamlit as st
 
-from explorer.app import inference_empty, linked, links, shell, state
-from explorer.app.device_choice import pick_device
+from explorer.app import inference_empty, inference_session, inference_weights_file, linked, links, shell, state
+from explorer.app.device_choice import asked_device, pick_device
 from explorer.app.inference_scene import Scene
 from explorer.app.inference_session import plain_model
 from explorer.app.names import esc, plain, run_labels
@@ -48,6 +48,7 @@ def choose() -> Scene | None:
     columns = st.columns([3, 4, 3, 2], vertical_alignment="bottom")
     with columns[0]:
         info = _run(with_program)
+    inference_session.prepare(asked_device())
     run = open_run(info)
     version = _version(info)
     model = plain_model(str(info.path), version)
@@ -70,7 +71,8 @@ def choose() -> Scene | None:
         device = pick_device()
     snapshot = next(one for one in found if one.step == step and one.problem is None)
     made = f"{zlib.crc32(repr(version).encode()):08x}.{snapshot.attempt}.{snapshot.size_bytes}"
-    return Scene(info, run, model, step, steps, example, device, made)
+    shown = state.get(links.INPUT) or ""
+    return inference_weights_file.choose(Scene(info, run, model, step, steps, example, device, made, shown=shown))
 
 
 def pick_step(steps: Sequence[int]) -> int:

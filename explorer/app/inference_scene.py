@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from explorer.inference.plain_model import PlainModel
+    from explorer.inference.weights_file import WeightsFile
     from explorer.reading.catalogue import RunInfo
     from explorer.reading.runs import Run
 
@@ -29,6 +31,8 @@ class Scene:
         example: number of the recorded example, from 0; 0 when none was recorded.
         device: where it runs, as PyTorch names it.
         version: changes when the program or the snapshot is another one.
+        file: weights to use instead of those of the step; None as a rule.
+        shown: path of the input that is shown; "" is the first tensor.
     """
 
     info: RunInfo
@@ -39,16 +43,29 @@ class Scene:
     example: int
     device: str
     version: str
+    file: WeightsFile | None = None
+    shown: str = ""
 
     @property
     def key(self) -> str:
         """The model with these weights, for whoever keeps it."""
-        return f"{self.info.run_id}@{self.step}@{self.version}"
+        source = self.step if self.file is None else zlib.crc32(repr(self.file).encode())
+        return f"{self.info.run_id}@{source}@{self.version}" + ("" if self.file is None else "@file")
 
     @property
     def path(self) -> str:
-        """Path of the input that is shown and edited: the first tensor."""
-        return next(found.path for found in self.model.program.inputs if found.dtype)
+        """Path of the input that is shown and edited."""
+        return self.shown if self.shown in self.paths else self.paths[0]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths of all inputs that are tensors."""
+        return tuple(found.path for found in self.model.program.inputs if found.dtype)
+
+    @property
+    def edit_path(self) -> str:
+        """The input as edits name it: "" where it is the only one."""
+        return self.path if len(self.paths) > 1 else ""
 
     @property
     def row(self) -> int:

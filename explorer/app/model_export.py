@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.app import model_drawing
 from explorer.app.colours import LIGHT, LIGHT_RAMP
 from explorer.app.csv_text import harmless
-from explorer.app.distributions_export import export_menu
-from explorer.app.metrics_export import file_name
+from explorer.app.export_menu import Export, export_menu
 from explorer.app.model_shapes import shape_text
 from explorer.charts.export import standalone
 
@@ -44,12 +43,14 @@ def graph_menu(
         return standalone(spec, tables, LIGHT, LIGHT_RAMP, title, caption, int(drawn.bounds.bottom) + _BESIDE_PX)
 
     export_menu(
-        "model_graph",
-        file_name(f"graph {info.run_id}"),
-        picture,
-        lambda: tree_csv(list(model.rows.values()), model, painted, None),
-        "Every module of the model with what is painted",
-        lambda: lines(info),
+        Export(
+            name="model_graph",
+            stem=f"graph {info.run_id}",
+            spec=picture,
+            table=lambda: tree_csv(list(model.rows.values()), model, painted, None),
+            about_table="Every module of the model with what is painted",
+            code=lambda: lines(info),
+        )
     )
 
 

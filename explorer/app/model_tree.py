@@ -10,7 +10,7 @@ import pyarrow as pa
 import streamlit as st
 
 from explorer.app import linked, links, model_opened
-from explorer.app.curve_card import export
+from explorer.app.export_menu import Export, export_menu
 from explorer.app.model_export import lines, tree_csv
 from explorer.app.model_opened import Picked
 from explorer.app.model_paint import NOTHING, SIZE, TIME, Painting, scale
@@ -56,7 +56,15 @@ def tree(info: RunInfo, model: Architecture, found: Picked, painted: Painting, t
     parts.append("counts include what is inside a module · tick a row to see it below, a header sorts")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(" · ".join(parts), width="stretch")
-        export("model_tree", f"model {info.run_id}", lambda: tree_csv(rows, model, painted, times), lines(info))
+        export_menu(
+            Export(
+                name="model_tree",
+                stem=f"model {info.run_id}",
+                table=lambda: tree_csv(rows, model, painted, times),
+                about_table="Every module with every digit",
+                code=lines(info),
+            )
+        )
 
 
 def orders(painted: Painting, times: Times | None) -> dict[str, str]:
