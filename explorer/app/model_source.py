@@ -110,6 +110,11 @@ class Architecture:
         found = {node.name: (node.dtype, node.shape) for node in program.graph.nodes}
         return found | {one.name: (one.dtype, one.shape) for one in program.inputs}
 
+    @cached_property
+    def tied(self) -> Mapping[str, tuple[str, ...]]:
+        """The other names of every tensor that has several."""
+        return {weight.name: weight.tied for row in self.rows.values() for weight in row.weights if weight.tied}
+
     @property
     def root(self) -> ModuleRow:
         """The model itself."""
