@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -107,6 +108,18 @@ def fit(models: Models, request: Request, tick: Ticker) -> Answer:
     }
 
 
+def describe(models: Models, request: Request, tick: Ticker) -> Answer:
+    """A run's model as its user's own code makes it: the document of its modules, and the inputs it is run on.
+
+    Answers recorded: whether examples, labels and names are those of the run's capture.
+    """
+    model = models.opened(request).model
+    tick(1, 1)
+    recorded = bool(model.outputs) or model.labels is not None
+    inputs = {} if recorded else dict(model.inputs)
+    return {"document": json.dumps(model.document), "inputs": inputs, "recorded": recorded}
+
+
 def sweep(models: Models, request: Request, tick: Ticker) -> Answer:
     """Each of `edits` in turn on top of the recipe: the first output for each, [edits, ...], and without any."""
     subject, recipe, inputs = _asked(models, request)
@@ -209,6 +222,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "snapshot": lambda models, request, _: models.snapshot(request),
     "run": run,
     "check": check,
+    "describe": describe,
     "fit": fit,
     "sweep": sweep,
     "scrub": scrub_steps,
