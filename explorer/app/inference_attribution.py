@@ -170,7 +170,7 @@ def _draw(scene: Scene, recipe: Recipe, drawn: Array | None, values: Any, kind: 
         st.caption(f"Orange speaks for the output, blue against it; full colour is {largest:.3g} in size.")
         return
     if kind == "tokens":
-        tokens = edited_tokens([int(token) for token in scene.recorded], recipe)
+        tokens = edited_tokens([int(token) for token in scene.recorded], recipe, scene.path)
         known = token_names(scene.model, max([*tokens, 0]) + 1)
         names = unique([f"{place}: {known[token]}" for place, token in enumerate(tokens)])
     else:

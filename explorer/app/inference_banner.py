@@ -76,13 +76,27 @@ def how_captured(model: PlainModel) -> str:
     if model.factory:
         return f"runs your own code, {model.factory}, as given on the command line; evaluation mode"
     program = model.program
-    varying = []
-    for found in program.inputs:
-        if found.dtype:
-            varying.append("[" + ", ".join(_dim(program.symbols, dim) for dim in found.shape) + "]")
     reasons = f" · other routes failed: {program.why[0][1]}" if program.why and program.route == "tape" else ""
     route = f"{_ROUTES[program.route]} with PyTorch {program.torch}, evaluation mode"
-    return f"{route} · takes inputs {', '.join(varying)}{reasons}"
+    return f"{route} · {sizes_taken(model)}{reasons}"
+
+
+def sizes_taken(model: PlainModel) -> str:
+    """The sizes of inputs that the model takes, each dimension by its name: `batch: any; length: up to 64`."""
+    tensors = [found for found in model.program.inputs if found.dtype]
+    told = []
+    for found in tensors:
+        recorded = model.inputs.get(found.path)
+        names = _dim_names(len(found.shape), "float" in found.dtype, model.kind)
+        sizes = []
+        for place, (name, dim) in enumerate(zip(names, found.shape, strict=True)):
+            # Capturing bounds channels by what it happened to need: no other number than the recorded one fits.
+            is_known = name == "channels" and recorded is not None and place < recorded.ndim
+            size = str(recorded.shape[place]) if is_known and recorded is not None else _dim(model.program.symbols, dim)
+            sizes.append(f"{name}: {size}")
+        text = "; ".join(sizes) or "one number"
+        told.append(text if len(tensors) == 1 else f"{found.path} ({text})")
+    return "takes " + ", ".join(told)
 
 
 def _dim(symbols: Mapping[str, tuple[int, int | None]], dim: int | str) -> str:
@@ -90,6 +104,19 @@ def _dim(symbols: Mapping[str, tuple[int, int | None]], dim: int | str) -> str:
         return str(dim)
     low, high = symbols.get(dim, (0, None))
     return "any" if high is None else f"up to {high}" if low <= 1 else f"{low} to {high}"
+
+
+def _dim_names(rank: int, is_float: bool, kind: str) -> list[str]:
+    """What dimensions are called, the batch first."""
+    if rank == 4:
+        return ["batch", "channels", "height", "width"]
+    if rank == 3 and kind == "image":
+        return ["batch", "height", "width"]
+    if rank == 2:
+        return ["batch", "features" if is_float else "length"]
+    if rank == 3 and is_float:
+        return ["batch", "length", "features"]
+    return [f"dimension {place}" if place else "batch" for place in range(rank)]
 
 
 def _number(value: float) -> str:

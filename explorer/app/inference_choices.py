@@ -87,7 +87,8 @@ def choose() -> Scene | None:
         device = _device()
     snapshot = next(one for one in found if one.step == step and one.problem is None)
     made = f"{stamp}.{snapshot.attempt}.{snapshot.size_bytes}"
-    return inference_weights_file.choose(Scene(info, run, model, step, steps, example, device, made))
+    shown = state.get(links.INPUT) or ""
+    return inference_weights_file.choose(Scene(info, run, model, step, steps, example, device, made, shown=shown))
 
 
 def pick_step(steps: Sequence[int]) -> int:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 import streamlit as st
 
 from explorer.app import inference_recipe
-from explorer.app.inference_places import NodeChoice, node_choices, weight_choices
+from explorer.app.inference_part import part
+from explorer.app.inference_places import node_choices, weight_choices
 from explorer.app.names import plain
 from explorer.inference.edits.kinds.activations import ABLATE_BY
 from explorer.inference.edits.kinds.weights import ROUND_TO
+from explorer.inference.edits.recipe import Recipe
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Scene
+    from explorer.app.inference_scene import Array, Scene
 
 Fields = dict[str, Any]
 
@@ -41,13 +43,6 @@ _BY: Final[Mapping[str, str]] = {
     "zero": "zero",
     "resample": "other examples' values",
 }
-_PARTS: Final[Mapping[str, str]] = {
-    "": "all of it",
-    "unit": "units",
-    "channel": "channels",
-    "position": "positions",
-    "head": "heads",
-}
 
 
 def weight_form(scene: Scene) -> None:
@@ -71,8 +66,8 @@ def weight_form(scene: Scene) -> None:
     _add(lambda: {"edit": kind, "target": place, **fields}, "weights")
 
 
-def activation_form(scene: Scene) -> None:
-    """Draw the form for an edit of activations."""
+def activation_form(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
+    """Draw the form for an edit of activations; parts are picked in a picture of the value as it is now."""
     choices = node_choices(scene.model)
     if not choices:
         st.caption("This program has no floating values between its operators.")
@@ -86,36 +81,9 @@ def activation_form(scene: Scene) -> None:
         key="inference.act_node",
         help="The outputs of modules come first, then the values of single operators.",
     )
-    part = _part(choices[node], node)
+    chosen = part(scene, recipe, drawn, node, choices[node])
     fields = _activation_fields(scene, kind)
-    _add(lambda: {"edit": kind, "node": node, "part": part, **fields}, "activations")
-
-
-def _part(choice: NodeChoice, node: str) -> str:
-    """Draw which part of a value, and return it as a recipe names it."""
-    rank = len(choice.shape)
-    known = ["", "unit", *(["channel"] if rank >= 3 else []), *(["position", "head"] if rank >= 3 else [])]
-    columns = st.columns(3)
-    default = known.index("channel") if rank >= 4 else known.index("unit")
-    kind = columns[0].selectbox(
-        "Part", known, index=default, format_func=_PARTS.__getitem__, key=f"inference.act_part.{node}"
-    )
-    if not kind:
-        return ""
-    indices = columns[1].text_input(
-        "Which, from 0", "0", key=f"inference.act_which.{node}", help="One number, or several with commas between."
-    )
-    heads = 0
-    if kind == "head":
-        heads = columns[2].number_input(
-            "Number of heads",
-            0,
-            4_096,
-            0,
-            key=f"inference.act_heads.{node}",
-            help="0 where heads have a dimension of their own; else how many lie side by side in the features.",
-        )
-    return f"{kind}:{indices.replace(' ', '')}" + (f"/{heads}" if heads else "")
+    _add(lambda: {"edit": kind, "node": node, "part": chosen, **fields}, "activations", ready=chosen is not None)
 
 
 def _weight_fields(scene: Scene, kind: str, where: Any) -> Fields:  # noqa: ANN401 - a column
@@ -166,12 +134,13 @@ def _seed(where: str) -> int:
     return int(st.number_input("Seed", 0, 2**31 - 1, 0, key=f"inference.{where}.seed"))
 
 
-def _add(make: Callable[[], Fields], what: str) -> None:
+def _add(make: Callable[[], Fields], what: str, *, ready: bool = True) -> None:
     st.button(
         "Add this edit",
         key=f"inference.add.{what}",
         icon=":material/add:",
         type="primary",
+        disabled=not ready,
         on_click=inference_recipe.append,
         args=(make,),
     )

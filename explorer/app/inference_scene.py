@@ -32,6 +32,7 @@ class Scene:
         device: where it runs, as PyTorch names it.
         version: changes when the program or the snapshot is another one.
         file: weights to use instead of those of the step; None as a rule.
+        shown: path of the input that is shown; "" is the first tensor.
     """
 
     info: RunInfo
@@ -43,6 +44,7 @@ class Scene:
     device: str
     version: str
     file: WeightsFile | None = None
+    shown: str = ""
 
     @property
     def key(self) -> str:
@@ -52,8 +54,18 @@ class Scene:
 
     @property
     def path(self) -> str:
-        """Path of the input that is shown and edited: the first tensor."""
-        return next(found.path for found in self.model.program.inputs if found.dtype)
+        """Path of the input that is shown and edited."""
+        return self.shown if self.shown in self.paths else self.paths[0]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths of all inputs that are tensors."""
+        return tuple(found.path for found in self.model.program.inputs if found.dtype)
+
+    @property
+    def edit_path(self) -> str:
+        """The input as edits name it: "" where it is the only one."""
+        return self.path if len(self.paths) > 1 else ""
 
     @property
     def row(self) -> int:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 def view(scene: Scene) -> None:
     """Draw everything about a model that can be run."""
-    recipe = inference_recipe.current()
+    whole = inference_recipe.current()
+    recipe = inference_recipe.switched_on(whole)
     with refusal("model"):
         head = st.container()
         drawn = inference_inputs.drawn(scene)
@@ -37,8 +38,8 @@ def view(scene: Scene) -> None:
         with right:
             answer = _outcome(scene, recipe, drawn)
         with left:
-            _input(scene, recipe, answer)
-            _edits(scene, recipe)
+            _input(scene, recipe, drawn, answer)
+            _edits(scene, whole, recipe, drawn)
         # What hinders the output hinders this too, and has been told there.
         with head, suppress(ExplorerError) if answer is None else refusal("banner"):
             inference_banner.banner(scene)
@@ -49,23 +50,25 @@ def view(scene: Scene) -> None:
         inference_session.read_ahead(scene)
 
 
-def _input(scene: Scene, recipe: Recipe, answer: dict[str, Any] | None) -> None:
+def _input(scene: Scene, recipe: Recipe, drawn: Array | None, answer: dict[str, Any] | None) -> None:
     with st.container(border=True), refusal("input"):
         st.markdown("**Input**")
         seen = None if answer is None else answer["inputs"][scene.path][scene.row]
-        inference_inputs.inputs(scene, recipe, seen)
+        inference_inputs.inputs(scene, recipe, drawn, seen)
 
 
-def _edits(scene: Scene, recipe: Recipe) -> None:
+def _edits(scene: Scene, whole: Recipe, recipe: Recipe, drawn: Array | None) -> None:
     with st.container(border=True):
         st.markdown("**Edits**")
-        inference_recipe.edit_list(recipe)
+        inference_recipe.edit_list(whole)
         inference_recipe.trouble()
-        tabs = st.tabs(["Weights", "Activations"], key="inference.form", on_change="rerun")
-        for tab, draw in zip(tabs, (inference_forms.weight_form, inference_forms.activation_form), strict=True):
-            if tab.open:
-                with tab:
-                    draw(scene)
+        weights, activations = st.tabs(["Weights", "Activations"], key="inference.form", on_change="rerun")
+        if weights.open:
+            with weights:
+                inference_forms.weight_form(scene)
+        if activations.open:
+            with activations:
+                inference_forms.activation_form(scene, recipe, drawn)
 
 
 def _has_classes(scene: Scene, answer: dict[str, Any]) -> bool:

@@ -146,6 +146,43 @@ def test_a_recipe_in_the_link_is_applied_and_told_in_words(root: Path, open_app:
     assert not [found for found in app.metric if found.label == "Edited predicts"]
 
 
+def test_an_edit_is_switched_off_in_the_link_and_stays_in_the_list(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    app = open_app("inference", recipe=ZERO)
+    app.button(key="inference.switch.0").click().run()
+    assert_drawn(app)
+    assert not [found for found in app.metric if found.label == "Edited predicts"]
+    assert "~~set the whole model to zero~~" in said(app)
+    off = app.query_params["off"]
+    linked = open_app("inference", recipe=ZERO, off=off[0] if isinstance(off, list) else off)
+    assert not [found for found in linked.metric if found.label == "Edited predicts"]
+    linked.button(key="inference.switch.0").click().run()
+    assert metric(linked, "Edited predicts") == "nought 25%"
+    assert "off" not in linked.query_params
+
+
+def test_what_was_switched_off_does_not_reach_the_edits_of_another_link(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    app = open_app("inference", recipe=ZERO, off="00000000.0")
+    assert metric(app, "Edited predicts") == "nought 25%"
+
+
+def test_the_effect_stands_beside_the_range_of_random_edits(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    recipe = to_text(parse_recipe([{"edit": "scale", "target": "3.weight[2]", "factor": -2.0}]))
+    app = open_app("inference", recipe=recipe)
+    assert_drawn(app)
+    effect = next(frame.value for frame in app.dataframe if "quantity" in frame.value).set_index("quantity")
+    assert "20 random controls" in effect.columns
+    assert " to " in effect.loc["mean KL (nats)", "20 random controls"]
+    assert "of 20 random controls" in said(app)
+
+
+def test_the_sizes_that_the_model_takes_are_told_in_words(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    assert "takes batch: any; channels: 1; height: " in said(open_app("inference"))
+
+
 def test_an_edit_is_added_by_its_form(root: Path, open_app: OpenApp) -> None:
     record_images(root)
     app = open_app("inference")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -14,38 +12,26 @@ from torch import Tensor
 
 from explorer.errors import UsageError
 from explorer.inference.checkpoint_scrubber import as_array, scrub
-from explorer.inference.control import control
+from explorer.inference.control import control, control_outputs
 from explorer.inference.divergence import node_differences
 from explorer.inference.edits.apply import Edited, Subject, apply
 from explorer.inference.edits.recipe import Recipe, parse_recipe
 from explorer.inference.generation import generate
-from explorer.inference.plain_model import HALF_TOLERANCE, TOLERANCE, largest_difference
-from explorer.inference.sandbox.models import Models, tensors, text, weights_file
+from explorer.inference.sandbox.answers import Answer, Request, Ticker, plain
+from explorer.inference.sandbox.models import Models, tensors, text
+from explorer.inference.sandbox.run_requests import check, describe, fit
 from explorer.inference.units import unit_activity
-from explorer.inference.weights import compare_weights, limit_file
-from explorer.programs.fingerprint import fingerprint
 
-Request = Mapping[str, Any]
-Answer = dict[str, Any]
 MAX_SWEEP: Final = 2_000
-MAX_NAMED: Final = 200
-MAX_NAME: Final = 200  # letters of a name
-
-
-class Ticker(Protocol):
-    """Tells how far the work is, and stops it when it was cancelled."""
-
-    def __call__(self, done: int, total: int | None = None) -> None:
-        """Tell; raises where the work should stop."""
-        ...
 
 
 def run(models: Models, request: Request, tick: Ticker) -> Answer:
     """Original and edited, for the inputs or (inputs absent) for the probe batch.
 
     Answers before and after (outputs by path), inputs (edited); with `nodes` the table of node differences; with
-    `control` (a seed) the outputs of a control, or why there is none; with `keep` the edited values of nodes. With
-    `before` false, who asks knows it already; an empty recipe runs once.
+    `control` (a seed) the outputs of a control, or why there is none; with `controls` (how many) the first output of so
+    many controls, [seeds, ...]; with `keep` the edited values of nodes. With `before` false, who asks knows it already;
+    an empty recipe runs once.
     """
     subject, recipe, inputs = _asked(models, request)
     edited = apply(recipe, subject, inputs)
@@ -57,67 +43,26 @@ def run(models: Models, request: Request, tick: Ticker) -> Answer:
     tick(1, 2)
     result = original if original is not None and not recipe and not keep else edited.run(keep=set(keep))
     answer: Answer = {
-        "before": _plain(original.outputs) if original is not None else {},
-        "after": _plain(result.outputs),
-        "inputs": _plain(edited.inputs),
-        "kept": _plain(result.kept),
+        "before": plain(original.outputs) if original is not None else {},
+        "after": plain(result.outputs),
+        "inputs": plain(edited.inputs),
+        "kept": plain(result.kept),
     }
     if request.get("nodes"):
         answer["nodes"] = node_differences(edited)
     if request.get("control") is not None:
         seed = _int(request, "control")
         try:
-            answer["control"] = _plain(control(edited, recipe, seed=seed).run().outputs)
+            answer["control"] = plain(control(edited, recipe, seed=seed).run().outputs)
+        except UsageError as error:
+            answer["no_control"] = str(error)
+    if request.get("controls") is not None:
+        try:
+            answer["controls"] = control_outputs(edited, recipe, _int(request, "controls"), on_run=tick)
         except UsageError as error:
             answer["no_control"] = str(error)
     tick(2, 2)
     return answer
-
-
-def check(models: Models, request: Request, tick: Ticker) -> Answer:
-    """Whether the model of a run still gives for its recorded examples what it gave when it was captured.
-
-    Answers `largest`, the largest absolute difference, and `close`, whether all are within rounding; both None where
-    the weights are not those of the capture, or no outputs were recorded.
-    """
-    subject, opened = models.get(request), models.opened(request)
-    wanted = opened.model.outputs
-    if not wanted or subject.probe is None or fingerprint(subject.weights) != opened.program.fingerprint:
-        return {"largest": None, "close": None}
-    result = models.original(text(request, "key"), apply((), subject, subject.probe))
-    tick(1, 1)
-    tolerance = HALF_TOLERANCE if opened.model.widened else TOLERANCE
-    largest, close = largest_difference(_plain(result.outputs), wanted, tolerance)
-    return {"largest": largest, "close": close}
-
-
-def fit(models: Models, request: Request, tick: Ticker) -> Answer:
-    """How a file of weights (`file`, a path; `prefix` of its names is left out) fits the model of a run."""
-    file = weights_file(request)
-    limit_file(Path(file.path))
-    found = compare_weights(models.opened(request).program, file.path, prefix=file.prefix)
-    tick(1, 1)
-    return {
-        "complete": found.is_complete,
-        "prefix": found.prefix[:MAX_NAME],
-        "missing": [name[:MAX_NAME] for name in found.missing[:MAX_NAMED]],
-        "mismatched": {name[:MAX_NAME]: what for name, what in list(found.mismatched.items())[:MAX_NAMED]},
-        "unused": [name[:MAX_NAME] for name in found.unused[:MAX_NAMED]],
-        "counts": {"missing": len(found.missing), "mismatched": len(found.mismatched), "unused": len(found.unused)},
-        "num_cast": len(found.cast),
-    }
-
-
-def describe(models: Models, request: Request, tick: Ticker) -> Answer:
-    """A run's model as its user's own code makes it: the document of its modules, and the inputs it is run on.
-
-    Answers recorded: whether examples, labels and names are those of the run's capture.
-    """
-    model = models.opened(request).model
-    tick(1, 1)
-    recorded = bool(model.outputs) or model.labels is not None
-    inputs = {} if recorded else dict(model.inputs)
-    return {"document": json.dumps(model.document), "inputs": inputs, "recorded": recorded}
 
 
 def sweep(models: Models, request: Request, tick: Ticker) -> Answer:
@@ -215,6 +160,20 @@ def attribution(models: Models, request: Request, tick: Ticker) -> Answer:
     return answer
 
 
+def picture(models: Models, request: Request, tick: Ticker) -> Answer:
+    """A PNG or JPEG (`file`, uint8) as an input of `channels`, `height` and `width`; see `pictures.decode_picture`."""
+    # Pillow is only imported where somebody has a picture.
+    from explorer.inference.sandbox.pictures import decode_picture
+
+    file = request.get("file")
+    if not isinstance(file, np.ndarray) or file.dtype != np.uint8:
+        raise UsageError("a request's file should be bytes")
+    sizes = [_int(request, name) for name in ("channels", "height", "width")]
+    found = decode_picture(file.tobytes(), sizes[0], sizes[1], sizes[2], text(request, "fit"), bool(request["invert"]))
+    tick(1, 1)
+    return found
+
+
 Handler = Callable[[Models, Request, Ticker], Answer]
 HANDLERS: Final[Mapping[str, Handler]] = {
     "open": lambda models, request, _: models.open(request),
@@ -229,6 +188,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "generate": continue_text,
     "units": units,
     "attribute": attribution,
+    "picture": picture,
 }
 
 
@@ -238,18 +198,6 @@ def _asked(models: Models, request: Request) -> tuple[Subject, Recipe, dict[str,
     if not inputs:
         raise UsageError("a request should have inputs, since the model has no recorded examples")
     return subject, parse_recipe(request.get("recipe") or []), inputs
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: as_array(value) if isinstance(value, Tensor) else _other(value) for name, value in values.items()}
-
-
-def _other(value: Any) -> Any:  # noqa: ANN401 - what a node or a model gives
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        return [as_array(part) if isinstance(part, Tensor) else _other(part) for part in value]
-    raise UsageError(f"the model gives a {type(value).__name__}, which cannot be shown")
 
 
 def _int(request: Request, name: str, default: int | None = None) -> int:
