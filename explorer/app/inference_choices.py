@@ -25,6 +25,7 @@ from explorer.app import (
 from explorer.app.inference_scene import Scene
 from explorer.app.inference_session import plain_model
 from explorer.app.names import esc, plain, run_labels
+from explorer.app.runnable import can_be_run, has_model
 from explorer.reading.runs import open_run
 
 if TYPE_CHECKING:
@@ -38,14 +39,9 @@ _MAX_EXAMPLES: Final = 1_000
 def choose() -> Scene | None:
     """Draw the choices; None when there is nothing to run, which the page then has said."""
     infos = shell.runs()
-    folders = ("program", "params")
-    with_program = [
-        info
-        for info in infos
-        if inference_rung.can_run([each for each in folders if os.path.isdir(os.path.join(info.path, each))])
-    ]
+    with_program = [info for info in infos if has_model(info)]
     # The page opens on a run that has weights to run with.
-    with_program.sort(key=lambda info: not os.path.isdir(os.path.join(info.path, "params")))
+    with_program.sort(key=lambda info: not can_be_run(info))
     asked = linked.unknown(links.RUN, {info.run_id for info in infos})
     if asked is not None:
         st.warning(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import streamlit as st
@@ -46,8 +45,3 @@ def choose(path: str, version: str, device: str, recorded: PlainModel | None) ->
     with refusal("factory"):
         found = inference_session.own_model(path, version, device, recorded)
     return found
-
-
-def can_run(folders: Sequence[str]) -> bool:
-    """Whether a run with these folders has something to run here."""
-    return "program" in folders or (shell.factory() is not None and "params" in folders)
