@@ -28,6 +28,7 @@ class Card:
 
     Attributes:
         title: above the chart, plain text.
+        when: at which steps, after the title; other steps are no other chart.
         key: of the chart; another one is another chart.
         x_title: of the x axis.
         x_kind: see `CurveLook`.
@@ -40,6 +41,7 @@ class Card:
     """
 
     title: str
+    when: str = ""
     key: str
     x_title: str = "step"
     x_kind: XKind = "whole"
@@ -69,15 +71,16 @@ def curve_card(curves: Sequence[Curve], places: Mapping[str, int], card: Card) -
     )
     tables = {**drawn.tables, "hover": hover(drawn, card.x_kind, card.log_x)}
     told = _caption(drawn, card)
+    title = f"{card.title}, {card.when}" if card.when else card.title
     export = Export(
         name=card.key,
-        stem=card.title,
-        spec=lambda: export_spec(replace(look, title=card.title), tables, LIGHT, told),
+        stem=title,
+        spec=lambda: export_spec(replace(look, title=title), tables, LIGHT, told),
         table=lambda: write_csv(curves, card),
         code=card.code,
     )
     with st.container(border=True, gap=None):
-        card_head(card.title, export, help=card.help)
+        card_head(title, export, help=card.help)
         alt = plain(f"{card.title}, told in numbers by its tooltip and its caption", 300)
         spec = {**curves_spec(look), "datasets": tables}
         st.vega_lite_chart(spec, key=card.key, on_select="rerun", selection_mode=[ZOOM], alt=alt)

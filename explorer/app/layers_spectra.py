@@ -124,7 +124,7 @@ def _draw(info: RunInfo, step: int, name: str, found: dict[int, Measured]) -> No
     with left:
         of = " and ".join(f"step {at:,}" for at in shown)
         card = Card(
-            title=f"Singular values of {plain(name, 80)}, {of}", key=f"layers_spectrum_{info.run_id}_{len(shown)}",
+            title=f"Singular values of {plain(name, 80)}", when=of, key=f"layers_spectrum_{info.run_id}_{len(shown)}",
             log_y=True, x_title="number, largest first", height=300, code=_code(info, step, name),
             help="Of the matrix with one row per output; of a convolution, each output's filters are one row.",
         )  # fmt: skip
@@ -151,13 +151,16 @@ def _table(shown: Sequence[tuple[int, Measured]]) -> None:
     import pandas as pd
 
     frame = pd.DataFrame({"measure": list(_MEASURES)})
-    for at, one in shown:
+    config: dict[str, Any] = {"change": st.column_config.Column(alignment="right")}
+    for place, (at, one) in enumerate(shown):
         told = measures(one)
-        frame[f"step {at:,}"] = [_told(key, told[key], one) for key in _MEASURES]
+        # The step is a label: a column of another name would draw another table of every snapshot.
+        column = "first" if place == 0 and len(shown) > 1 else "this"
+        config[column] = st.column_config.Column(f"step {at:,}", alignment="right")
+        frame[column] = [_told(key, told[key], one) for key in _MEASURES]
     if len(shown) > 1:
         before, after = (measures(one) for _, one in shown)
         frame["change"] = [value_text(after[key] - before[key], digits=3, sign=True) for key in _MEASURES]
-    config: dict[str, Any] = {column: st.column_config.Column(alignment="right") for column in frame.columns[1:]}
     st.dataframe(frame, hide_index=True, column_config=config, alt="What sums the spectrum up")
     few = [at for at, one in shown if one.tail.num_tail < MIN_TAIL]
     notes = [f"{key}: {about}." for key, about in _MEASURES.items()]

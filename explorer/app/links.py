@@ -21,6 +21,7 @@ PAGES: Final = {
     "compare": "compare",
     "layers": "layers",
     "weights": "weights",
+    "model": "model",
     "distributions": "distributions",
     "drift": "drift",
     "inference": "inference",
@@ -62,6 +63,10 @@ INK: Final = "ink"  # pixels that were drawn over the example (Inference)
 CONTINUE: Final = "continue"  # whether the text is continued (Inference)
 METHOD: Final = "method"  # of attribution (Inference)
 TARGET: Final = "target"  # class that is attributed (Inference)
+MODULE: Final = "module"  # path of the module that is looked at (Model)
+NODE: Final = "node"  # the operator, input or output that is looked at (Model)
+OPENED: Final = "opened"  # paths of the modules that are drawn opened (Model)
+PAINT: Final = "paint"  # what the colours of modules say (Model)
 ARCHIVED: Final = "archived"  # whether archived runs are listed
 
 NO_RUNS: Final = "none"

@@ -20,6 +20,7 @@ from explorer.inference.generation import generate
 from explorer.inference.sandbox.answers import Answer, Request, Ticker, plain
 from explorer.inference.sandbox.models import Models, tensors, text
 from explorer.inference.sandbox.run_requests import check, describe, fit
+from explorer.inference.timing import measure
 from explorer.inference.units import unit_activity
 
 MAX_SWEEP: Final = 2_000
@@ -174,6 +175,12 @@ def picture(models: Models, request: Request, tick: Ticker) -> Answer:
     return found
 
 
+def times(models: Models, request: Request, tick: Ticker) -> Answer:
+    """How long each module takes for the inputs, see `timing.ModuleTimes`."""
+    subject, recipe, inputs = _asked(models, request)
+    return asdict(measure(apply(recipe, subject, inputs), tick))
+
+
 Handler = Callable[[Models, Request, Ticker], Answer]
 HANDLERS: Final[Mapping[str, Handler]] = {
     "open": lambda models, request, _: models.open(request),
@@ -189,6 +196,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "units": units,
     "attribute": attribution,
     "picture": picture,
+    "times": times,
 }
 
 
