@@ -60,6 +60,7 @@ RECIPE: Final = "recipe"  # edits of weights, activations and inputs, see `edits
 OFF: Final = "off"  # edits of the recipe that are switched off (Inference)
 INK: Final = "ink"  # pixels that were drawn over the example (Inference)
 CONTINUE: Final = "continue"  # whether the text is continued (Inference)
+NODE: Final = "node"  # the value between operators that is looked at (Inference)
 METHOD: Final = "method"  # of attribution (Inference)
 TARGET: Final = "target"  # class that is attributed (Inference)
 ARCHIVED: Final = "archived"  # whether archived runs are listed
