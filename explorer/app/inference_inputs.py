@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -10,6 +9,7 @@ import streamlit as st
 
 from explorer.app import inference_recipe, linked, links
 from explorer.app.inference_image import drawn_image, image
+from explorer.app.inference_scene import input_name
 from explorer.app.inference_tokens import continuation, token_input
 from explorer.app.names import esc
 from explorer.charts.pixels import is_picture
@@ -79,19 +79,6 @@ def _choose_input(scene: Scene) -> None:
         format_func=lambda path: esc(input_name(path), 60),
         help="Edits of all inputs count; a drawing or a file counts for the input that is shown.",
     )
-
-
-def input_name(path: str) -> str:
-    """An input as its author's call has it.
-
-    >>> input_name("args[0]"), input_name("kwargs['mask']")
-    ('input 1', 'mask')
-    """
-    found = re.fullmatch(r"args\[(\d{1,9})\]", path)
-    if found:
-        return f"input {int(found[1]) + 1}"
-    named = re.fullmatch(r"kwargs\['([^']+)'\]", path)
-    return named[1] if named else path
 
 
 def _features(scene: Scene, recipe: Recipe) -> None:

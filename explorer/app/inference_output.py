@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import streamlit as st
 
+from explorer.app import linked, links
 from explorer.app.inference_choices import class_name
+from explorer.app.inference_output_image import is_image, output_image
 from explorer.app.inference_result import as_logits, first_output, output_kind, shown_classes
 from explorer.app.names import esc, plain
 from explorer.charts.arrow_stream import stream
@@ -36,22 +38,38 @@ def output(scene: Scene, answer: Mapping[str, Any], is_edited: bool) -> None:
     if found is None or then is None:
         st.info("The model gives no floating tensor, so there is nothing to draw.")
         return
-    path, before = found
-    after = then[1]
-    others = len(answer["before"]) - 1
-    if others:
-        st.caption(f"Shown is the output {esc(path, 80) or '0'}; the model gives {others} more.")
+    path, before, after = _chosen(answer, found[0])
     kind = output_kind(scene.model, before)
-    control = first_output(answer.get("control") or {})
+    control = first_output(answer.get("control") or {}) if path == found[0] else None
     row = scene.row
     if kind == "classes":
         _classes(scene, before[row], after[row], None if control is None else control[1][row], is_edited)
     elif kind == "tokens":
         _tokens(scene.model, before[row], after[row], is_edited)
+    elif is_image(before) and is_image(after):
+        output_image(before[row], after[row], before, is_edited)
     else:
         _values(scene, before, after, row, is_edited)
     if is_edited and answer.get("no_control"):
         st.caption(f"There is no random control: {esc(answer['no_control'], 200)}.")
+
+
+def _chosen(answer: Mapping[str, Any], first: str) -> tuple[str, Any, Any]:
+    """Draw the choice among several outputs; returns the path, and the output of the original and the edited model."""
+    before, after = answer["before"], answer["after"]
+    paths = [path for path, value in before.items() if _is_floating(value) and _is_floating(after.get(path))]
+    path = first
+    if len(paths) > 1:
+        titles = {each: f"{each or 'output'} {list(before[each].shape[1:])}" for each in paths}
+        path = linked.select(
+            "Output", links.OUTPUT, titles, first,
+            help="What is said about the recorded examples and in the tabs below is about the first one.",
+        )  # fmt: skip
+    return path, before[path], after[path]
+
+
+def _is_floating(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim > 0
 
 
 def _classes(scene: Scene, before: Any, after: Any, control: Any, is_edited: bool) -> None:  # noqa: ANN401 - arrays

@@ -14,8 +14,9 @@ from explorer.app import inference_session
 from explorer.app.inference_choices import class_name
 from explorer.app.inference_output import token_names, unique
 from explorer.app.inference_result import as_logits, output_kind, shown_classes
+from explorer.app.names import esc
 from explorer.charts.arrow_stream import stream
-from explorer.charts.model_lines import steps_spec, steps_table
+from explorer.charts.model_lines import rules_table, steps_spec, steps_table
 from explorer.charts.outcome import percent
 from explorer.inference.edits.recipe import Recipe
 from explorer.inference.outcome import log_probabilities
@@ -93,17 +94,49 @@ def _lines(scene: Scene, steps: Steps, logits: npt.NDArray[np.float64], names: l
     best = np.sort(shown_classes(probabilities.max(axis=0), most=_MAX_LINES))
     if scene.label is not None and np.ndim(scene.label) == 0 and int(scene.label) not in best:
         best = np.sort(np.append(best[: _MAX_LINES - 1], int(scene.label)))
-    _chart(steps, unique([names[int(place)] for place in best]), probabilities[:, best], "probability", True)
-    changes = int((np.diff(logits.argmax(axis=-1)) != 0).sum())
-    times = "once" if changes == 1 else f"{changes:,} times"
-    st.caption(f"The prediction for this example changed {times} from one snapshot to the next.")
+    marks: tuple[list[float], list[str]] = ([float(scene.step)], ["this step"])
+    first = -1
+    if scene.label is not None and np.ndim(scene.label) == 0:
+        right = logits.argmax(axis=-1)[:, None] == int(scene.label)
+        first = int(first_right(steps, right)[0])
+        if first >= 0 and first != scene.step:
+            marks[0].append(float(first))
+            marks[1].append("first right")
+    _chart(steps, unique([names[int(place)] for place in best]), probabilities[:, best], "probability", True, marks)
+    predictions = logits.argmax(axis=-1)
+    turns = np.flatnonzero(np.diff(predictions) != 0)
+    told = (
+        "did not change" if not len(turns) else "changed once" if len(turns) == 1 else f"changed {len(turns):,} times"
+    )
+    started = f"It began as {esc(names[int(predictions[0])], 60)} at step {int(steps[0]):,}"
+    ended = f"ended as {esc(names[int(predictions[-1])], 60)}"
+    rights = "" if scene.label is None else f" First right at step {first:,}." if first >= 0 else " It was never right."
+    st.caption(f"The prediction for this example {told} from one snapshot to the next. {started} and {ended}.{rights}")
+    if len(turns):
+        rows = {
+            "at step": [f"{int(steps[place + 1]):,}" for place in turns],
+            "from": [names[int(predictions[place])] for place in turns],
+            "to": [names[int(predictions[place + 1])] for place in turns],
+        }
+        with st.expander("Every change of the prediction", icon=":material/swap_horiz:"):
+            st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
-def _chart(steps: Steps, names: list[str], values: npt.NDArray[np.float64], title: str, is_share: bool) -> None:
+def _chart(
+    steps: Steps,
+    names: list[str],
+    values: npt.NDArray[np.float64],
+    title: str,
+    is_share: bool,
+    marks: tuple[list[float], list[str]] = ([], []),
+) -> None:
     texts = [percent(float(value)) if is_share else f"{value:.5g}" for value in values.reshape(-1)]
     rows = steps_table(steps, names, values, texts)
     st.vega_lite_chart(
-        {**steps_spec(tuple(names), title, is_share), "datasets": {"steps": stream(rows)}},
+        {
+            **steps_spec(tuple(names), title, is_share),
+            "datasets": {"steps": stream(rows), "rules": stream(rules_table(*marks))},
+        },
         key="inference.steps",
         alt="Outputs for this example over the snapshots, told in numbers by the tooltip",
     )
