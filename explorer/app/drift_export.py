@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from explorer.app.colours import LIGHT, LIGHT_RAMP
-from explorer.app.csv_text import harmless
+from explorer.app.csv_text import csv_bytes
 from explorer.app.distributions_distances import SHORT, TITLES
-from explorer.app.distributions_export import export_menu, tables
 from explorer.app.drift_choices import PREVIOUS, RUN, STEP, DriftChoices
 from explorer.app.drift_data import Drifted
+from explorer.app.export_menu import Export, export_menu, tables
 from explorer.charts.drift import drift_spec
 from explorer.charts.export import standalone
 
@@ -27,7 +25,7 @@ def menu(
     data: Callable[[], Mapping[str, bytes]],
     paths: tuple[str, str | None],
 ) -> None:
-    """Draw the button that opens the exports; nothing is made before it is opened.
+    """Draw the button that opens the exports.
 
     Args:
         found: the drift.
@@ -38,12 +36,14 @@ def menu(
         paths: folders of the run and of the one compared with.
     """
     export_menu(
-        "drift",
-        f"drift-{choices.run_id}-{choices.kind}-{choices.measure}",
-        lambda: picture_spec(drawn, choices, against, data()),
-        lambda: to_csv(found, drawn),
-        "Every layer and step: distance, what chance alone gives, and the step compared with",
-        lambda: lines(found, choices, paths),
+        Export(
+            name="drift",
+            stem=f"drift-{choices.run_id}-{choices.kind}-{choices.measure}",
+            spec=lambda: picture_spec(drawn, choices, against, data()),
+            table=lambda: to_csv(found, drawn),
+            about_table="Every layer and step: distance, what chance alone gives, and the step compared with",
+            code=lambda: lines(found, choices, paths),
+        )
     )
 
 
@@ -58,19 +58,17 @@ def picture_spec(
 
 def to_csv(found: Drifted, rows: Sequence[int]) -> bytes:
     """Return one line for each tensor and step with a distance, every digit."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["tensor", "step", "reference_step", "distance", "by_chance_up_to", "unusual"])
+    header = ["tensor", "step", "reference_step", "distance", "by_chance_up_to", "unusual"]
+    return csv_bytes(header, _cells(found, rows))
+
+
+def _cells(found: Drifted, rows: Sequence[int]) -> Iterator[tuple[object, ...]]:
     matrix = found.matrix
     for row in rows:
-        name = harmless(found.names[row])
         for column in np.flatnonzero(np.isfinite(matrix.values[row])).tolist():
-            numbers = (repr(float(part[row, column])) for part in (matrix.values, matrix.null))
-            unusual = "true" if found.alarms[row, column] else "false"
-            writer.writerow(
-                [name, int(matrix.steps[column]), int(matrix.reference_steps[row, column]), *numbers, unusual]
-            )
-    return out.getvalue().encode()
+            step, reference = int(matrix.steps[column]), int(matrix.reference_steps[row, column])
+            numbers = (float(part[row, column]) for part in (matrix.values, matrix.null))
+            yield found.names[row], step, reference, *numbers, "true" if found.alarms[row, column] else "false"
 
 
 def lines(found: Drifted, choices: DriftChoices, paths: tuple[str, str | None]) -> str:

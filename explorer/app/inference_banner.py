@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
+from explorer.app import inference_session
 from explorer.app.inference_scene import input_name
 from explorer.app.names import esc
-from explorer.inference.plain_model import (
-    HALF_TOLERANCE,
-    TOLERANCE,
-    largest_difference,
-    plain_fingerprint,
-    plain_weights,
-)
 
 if TYPE_CHECKING:
     from explorer.app.inference_scene import Scene
@@ -30,14 +24,9 @@ _ROUTES: Final[Mapping[str, str]] = {
 }
 
 
-def banner(scene: Scene, outputs: Mapping[str, Any]) -> None:
-    """Say whether the recorded outputs are met.
-
-    Args:
-        scene: what runs.
-        outputs: of the model, unedited, for all recorded examples.
-    """
-    text, good = verdict(scene, outputs)
+def banner(scene: Scene) -> None:
+    """Say whether the recorded outputs are met by the unedited model."""
+    text, good = verdict(scene, inference_session.ask(scene, "check"))
     icon = ":material/check_circle:" if good else ":material/info:" if good is None else ":material/warning:"
     line = f"{icon} {esc(text, 400)} · {esc(how_captured(scene.model), 400)}"
     if good is False:
@@ -52,18 +41,22 @@ def banner(scene: Scene, outputs: Mapping[str, Any]) -> None:
         st.caption(f":material/broken_image: {esc(problem, 300)}")
 
 
-def verdict(scene: Scene, outputs: Mapping[str, Any]) -> tuple[str, bool | None]:
-    """A sentence, and whether the model reproduces what was recorded; None where this step cannot tell."""
+def verdict(scene: Scene, check: Mapping[str, Any]) -> tuple[str, bool | None]:
+    """A sentence, and whether the model reproduces what was recorded; None where these weights cannot tell.
+
+    `check` is the answer of the sandbox's request of that name.
+    """
     program = scene.model.program
     if not scene.model.outputs:
         return "The model's own outputs were not recorded, so nothing can be compared", None
-    if program.fingerprint is None or program.fingerprint != _fingerprint(scene):
+    largest, close = check["largest"], check["close"]
+    if largest is None and scene.file is not None:
+        return f"The weights are those of {scene.file.name}; the outputs were recorded with others", None
+    if largest is None:
         at = "another step" if program.step is None else f"step {program.step:,}"
         differences = [found for found in program.check.values() if found is not None]
         checked = f", where it was checked: largest difference {_number(max(differences))}" if differences else ""
         return f"The outputs were recorded with the weights of {at}{checked}", None
-    tolerance = HALF_TOLERANCE if scene.model.widened else TOLERANCE
-    largest, close = largest_difference(outputs, scene.model.outputs, tolerance)
     if close and scene.model.widened:
         return f"Agrees with the recorded output up to half precision (largest difference {_number(largest)})", True
     if close:
@@ -103,15 +96,6 @@ def sizes_taken(model: PlainModel) -> str:
         text = "; ".join(sizes) or "one number"
         told.append(text if len(tensors) == 1 else f"{input_name(found.path)} ({text})")
     return "takes " + ", ".join(told)
-
-
-@st.cache_data(show_spinner=False, max_entries=64)
-def _fingerprint_of(path: str, key: str, _scene: Scene) -> int:
-    return plain_fingerprint(plain_weights(_scene.model.program, _scene.run.snapshot(_scene.step)))
-
-
-def _fingerprint(scene: Scene) -> int:
-    return _fingerprint_of(str(scene.info.path), scene.key, scene)
 
 
 def _dim(symbols: Mapping[str, tuple[int, int | None]], dim: int | str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import streamlit as st
 
-from explorer.app import inference_empty, linked, links, shell, state
+from explorer.app import inference_empty, inference_session, inference_weights_file, linked, links, shell, state
 from explorer.app.inference_scene import Scene
 from explorer.app.inference_session import plain_model
 from explorer.app.names import esc, plain, run_labels
@@ -49,6 +49,7 @@ def choose() -> Scene | None:
     columns = st.columns([3, 4, 3, 2], vertical_alignment="bottom")
     with columns[0]:
         info = _run(with_program)
+    inference_session.prepare(_asked_device())
     run = open_run(info)
     version = _version(info)
     model = plain_model(str(info.path), version)
@@ -71,7 +72,8 @@ def choose() -> Scene | None:
         device = _device()
     snapshot = next(one for one in found if one.step == step and one.problem is None)
     made = f"{zlib.crc32(repr(version).encode()):08x}.{snapshot.attempt}.{snapshot.size_bytes}"
-    return Scene(info, run, model, step, steps, example, device, made, shown=state.get(links.INPUT) or "")
+    shown = state.get(links.INPUT) or ""
+    return inference_weights_file.choose(Scene(info, run, model, step, steps, example, device, made, shown=shown))
 
 
 def pick_step(steps: Sequence[int]) -> int:
@@ -133,13 +135,23 @@ def _example(model: PlainModel) -> int:
 
 
 def _device() -> str:
+    return linked.select("Runs on", links.DEVICE, _devices(), "cpu")
+
+
+def _asked_device() -> str:
+    """What `_device` will say, before it is drawn."""
+    asked = state.get(links.DEVICE)
+    return asked if asked in _devices() else "cpu"
+
+
+def _devices() -> dict[str, str]:
     """Devices are found without torch; one that PyTorch cannot use is told by the process that tries."""
     found = {"cpu": "CPU"}
     if os.path.exists("/proc/driver/nvidia/version"):
         found["cuda"] = "GPU (CUDA)"
     if sys.platform == "darwin" and platform.machine() == "arm64":
         found["mps"] = "GPU (Apple)"
-    return linked.select("Runs on", links.DEVICE, found, "cpu")
+    return found
 
 
 def _version(info: RunInfo) -> tuple[tuple[str, int, int], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from explorer.inference.plain_model import PlainModel
+    from explorer.inference.weights_file import WeightsFile
     from explorer.reading.catalogue import RunInfo
     from explorer.reading.runs import Run
 
@@ -30,6 +32,7 @@ class Scene:
         example: number of the recorded example, from 0; 0 when none was recorded.
         device: where it runs, as PyTorch names it.
         version: changes when the program or the snapshot is another one.
+        file: weights to use instead of those of the step; None as a rule.
         shown: path of the input that is shown; "" is the first tensor.
     """
 
@@ -41,12 +44,14 @@ class Scene:
     example: int
     device: str
     version: str
+    file: WeightsFile | None = None
     shown: str = ""
 
     @property
     def key(self) -> str:
         """The model with these weights, for whoever keeps it."""
-        return f"{self.info.run_id}@{self.step}@{self.version}"
+        source = self.step if self.file is None else zlib.crc32(repr(self.file).encode())
+        return f"{self.info.run_id}@{source}@{self.version}" + ("" if self.file is None else "@file")
 
     @property
     def path(self) -> str:

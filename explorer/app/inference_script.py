@@ -34,7 +34,7 @@ def python_script(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
 def script_text(scene: Scene, recipe: Recipe, drawn: Array | None) -> str:
     """The script of `explorer.inference.edits.script` for what is on the page; it leaves `before` and `after`."""
     example = scene.example if scene.model.runs_single else None
-    text = script(recipe, str(scene.info.path), scene.step, example=example)
+    text = script(recipe, str(scene.info.path), scene.step, example=example, weights=scene.file)
     return text if drawn is None else text + _with_drawing(scene, drawn)
 
 

@@ -9,27 +9,27 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import streamlit as st
 
-from explorer.errors import ExplorerError
+from explorer.app.inference_waiting import Progress, waited
+from explorer.errors import ExplorerError, RunCancelled, SandboxError
 from explorer.inference.edits.recipe import Recipe, to_list
-from explorer.inference.plain_model import PlainModel, plain_weights, read_plain_model
+from explorer.inference.plain_model import PlainModel, read_plain_model
 from explorer.inference.sandbox.session import Sandbox
-from explorer.reading.runs import open_run
 
 if TYPE_CHECKING:
     from explorer.app.inference_scene import Scene
-
-Where = tuple[str, int | None]
 
 _MAX_ANSWERS: Final = 64
 _MAX_ANSWER_BYTES: Final = 256 << 20
 _TIME_LIMIT_S: Final = 60.0
 _ANSWERS: Final = "inference.answers"
+_KNOWN: Final = "inference.known"
 
 
 class _Answers:
@@ -51,16 +51,17 @@ class _Answers:
         try:
             found = ask()
         except ExplorerError as error:
-            self._put(key, error)
+            self.put(key, error)
             raise
-        self._put(key, found)
+        self.put(key, found)
         return found
 
     def forget_failures(self) -> None:
         with self._lock:
             self._held = OrderedDict((k, v) for k, v in self._held.items() if not isinstance(v, ExplorerError))
 
-    def _put(self, key: str, found: object) -> None:
+    def put(self, key: str, found: object) -> None:
+        """Keep an answer or a failure."""
         with self._lock:
             self._held[key] = found
             sizes = {held: _num_bytes(value) for held, value in self._held.items()}
@@ -81,6 +82,13 @@ def sandbox(device: str) -> Sandbox:
     return Sandbox(device=device, time_limit_s=_TIME_LIMIT_S)
 
 
+def prepare(device: str) -> None:
+    """Start the process while the page is still being drawn: PyTorch takes a second to import."""
+    box = sandbox(device)
+    if box.pid is None:
+        threading.Thread(target=_start, args=(box,), daemon=True).start()
+
+
 def run_again() -> None:
     """Forget what failed, so that it is tried again; for a button."""
     _answers().forget_failures()
@@ -92,43 +100,64 @@ def ask(
     recipe: Recipe = (),
     *,
     inputs: Mapping[str, Any] | None = None,
-    snapshots: Sequence[int] = (),
     on_progress: Callable[[int, int | None], None] | None = None,
     **more: Any,  # noqa: ANN401 - plain data and arrays
 ) -> Any:  # noqa: ANN401
-    """Ask the child about the model of a scene.
+    """Ask the child about the model of a scene, and wait: with a button to stop where that takes long.
 
     Args:
         scene: model and step.
         kind: of the question, see `sandbox.requests`.
         recipe: edits.
         inputs: arrays by path; None is all recorded examples.
-        snapshots: steps that the question needs besides those that the recipe names.
         on_progress: called with (done, all or None) while it works.
         **more: of the question.
 
     Raises:
-        UsageError, ProgramError, SandboxError: as `Sandbox.request`; FileError: a snapshot cannot be read.
+        UsageError, ProgramError, SandboxError: as `Sandbox.request`; FileError: the weights cannot be read.
     """
     key = scene.key
     value = {"key": key, "recipe": to_list(recipe), "inputs": dict(inputs or {}), **more}
-    needed = _needed(recipe, scene)
-    for step in snapshots:
-        needed["", step] = _weights(scene, step)
+    question = f"{scene.device}/{kind}/{_digest(value)}"
+    answers = _answers()
 
     def make() -> Any:  # noqa: ANN401
         box = sandbox(scene.device)
-        known = st.session_state.setdefault("inference.known", {})
+        known = st.session_state.setdefault(_KNOWN, {})
         # A restarted session or another device has a sandbox that knows no model yet.
         if known.get("sandbox") is not box:
             known.clear()
             known["sandbox"] = box
         if key not in known:
-            box.add_model(key, lambda: _sent(scene))
+            opening = _opening(scene)
+            box.add_model(key, lambda: opening)
             known[key] = True
-        return box.request(kind, value, snapshots=needed, on_progress=on_progress)
 
-    return _answers().get(f"{scene.device}/{kind}/{_digest(value)}", make)
+        def job(told: Progress, is_wanted: Callable[[], bool]) -> Any:  # noqa: ANN401
+            return box.request(kind, value, on_progress=told, is_wanted=is_wanted)
+
+        return waited(
+            job,
+            box.cancel,
+            lambda: "Running the model" if box.is_ready else "Starting the process that runs the model",
+            on_stop=lambda: answers.put(question, RunCancelled("You stopped it.")),
+            key=question,
+            on_progress=on_progress,
+        )
+
+    return answers.get(question, make)
+
+
+def read_ahead(scene: Scene) -> None:
+    """Let the process read the weights of the neighbouring steps while nothing is asked."""
+    if scene.file is None:
+        place = scene.steps.index(scene.step)
+        sandbox(scene.device).hint(scene.key, [*scene.steps[place + 1 : place + 3], *scene.steps[:place][-1:]])
+
+
+def note(scene: Scene) -> str:
+    """What is to be known of where the model ran; "" when it is where it should be."""
+    return sandbox(scene.device).note
 
 
 def _answers() -> _Answers:
@@ -143,44 +172,18 @@ def _num_bytes(found: object) -> int:
     return found.nbytes if isinstance(found, np.ndarray) else 0
 
 
-def _sent(scene: Scene) -> dict[str, Any]:
-    model = scene.model
-    probe = model.inputs if model.num_examples else {}
-    return {
-        "program": dict(model.document),
-        "constants": dict(model.constants),
-        "weights": _weights(scene, scene.step)(),
-        "probe": dict(probe),
-    }
+def _start(box: Sandbox) -> None:
+    # Why it does not start is told by the first question, which tries again.
+    with suppress(SandboxError):
+        box.start()
 
 
-def _weights(scene: Scene, step: int) -> Callable[[], dict[str, Any]]:
-    return lambda: plain_weights(scene.model.program, scene.run.snapshot(step))
-
-
-def _needed(recipe: Recipe, scene: Scene) -> dict[Where, Callable[[], dict[str, Any]]]:
-    """The weights of other steps and runs that edits name."""
-    found: dict[Where, Callable[[], dict[str, Any]]] = {}
-    for edit in recipe:
-        step, run = getattr(edit, "step", None), getattr(edit, "run", "")
-        if edit.kind == "reset":
-            found["", None] = _weights(scene, scene.steps[0])
-        elif type(step) is int:
-            found[run, step] = _weights_of_run(scene, run, step) if run else _weights(scene, step)
-    return found
-
-
-def _weights_of_run(scene: Scene, run_id: str, step: int) -> Callable[[], dict[str, Any]]:
-    """Of another run of the same root; its id is looked up among those that are listed, never joined to a path."""
-    from explorer.app import shell
-
-    def read() -> dict[str, Any]:
-        info = next((info for info in shell.runs() if info.run_id == run_id), None)
-        if info is None:
-            raise ExplorerError(f"the edit takes weights of run {run_id!r}, which is not in this folder")
-        return plain_weights(scene.model.program, open_run(info).snapshot(step))
-
-    return read
+def _opening(scene: Scene) -> dict[str, Any]:
+    """How the child finds the model: it reads the run's files itself."""
+    where = {"run": str(scene.info.path), "version": scene.version.partition(".")[0]}
+    if scene.file is not None:
+        return {**where, "file": scene.file.path, "prefix": scene.file.prefix, "reading": scene.file.reading}
+    return {**where, "step": scene.step}
 
 
 def _digest(value: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Steps = npt.NDArray[np.int64]
 
-_AT_ONCE: Final = 6  # snapshots a question; the child holds eight
+_AT_ONCE: Final = 6  # snapshots a question
 _MAX_STEPS: Final = 60
 _MAX_LINES: Final = 6
 
@@ -79,11 +79,11 @@ def right_since(steps: Steps, right: npt.NDArray[np.bool_]) -> Steps:
 def _over_steps(
     scene: Scene, recipe: Recipe, chosen: list[int], inputs: dict[str, Any] | None, told: Callable[[int], None]
 ) -> Any:  # noqa: ANN401 - [S, N, ...]
-    """A few snapshots a question, so that the child never holds many, and each answer is kept."""
+    """A few snapshots a question, so that it can be stopped in between, and each answer is kept."""
     found = []
     for first in range(0, len(chosen), _AT_ONCE):
         some = chosen[first : first + _AT_ONCE]
-        answer = inference_session.ask(scene, "scrub", recipe, inputs=inputs, steps=some, snapshots=some)
+        answer = inference_session.ask(scene, "scrub", recipe, inputs=inputs, steps=some)
         found.append(answer["outputs"])
         told(first + len(some))
     return np.concatenate(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -17,7 +18,9 @@ from explorer.app import (
     inference_session,
 )
 from explorer.app.inference_refusal import refusal
-from explorer.app.inference_result import first_output
+from explorer.app.inference_result import first_output, output_kind
+from explorer.app.names import esc
+from explorer.errors import ExplorerError
 
 if TYPE_CHECKING:
     from explorer.app.inference_scene import Array, Scene
@@ -29,9 +32,7 @@ def view(scene: Scene) -> None:
     whole = inference_recipe.current()
     recipe = inference_recipe.switched_on(whole)
     with refusal("model"):
-        with st.spinner("Starting the process that runs the model …", show_time=True):
-            probe = inference_session.ask(scene, "run")
-        inference_banner.banner(scene, probe["before"])
+        head = st.container()
         drawn = inference_inputs.drawn(scene)
         left, right = st.columns([5, 6], gap="medium")
         with right:
@@ -39,8 +40,14 @@ def view(scene: Scene) -> None:
         with left:
             _input(scene, recipe, drawn, answer)
             _edits(scene, whole, recipe, drawn)
+        # What hinders the output hinders this too, and has been told there.
+        with head, suppress(ExplorerError) if answer is None else refusal("banner"):
+            inference_banner.banner(scene)
+            if moved := inference_session.note(scene):
+                st.caption(f":material/memory_alt: {esc(moved, 400)}")
         output = None if answer is None else first_output(answer["after"])
         inference_details.details(scene, recipe, drawn, None if output is None else output[1])
+        inference_session.read_ahead(scene)
 
 
 def _input(scene: Scene, recipe: Recipe, drawn: Array | None, answer: dict[str, Any] | None) -> None:
@@ -64,6 +71,12 @@ def _edits(scene: Scene, whole: Recipe, recipe: Recipe, drawn: Array | None) -> 
                 inference_forms.activation_form(scene, recipe, drawn)
 
 
+def _has_classes(scene: Scene, answer: dict[str, Any]) -> bool:
+    """Whether a control is drawn beside the output of this one example."""
+    found = first_output(answer["before"])
+    return found is not None and output_kind(scene.model, found[1]) == "classes"
+
+
 def _outcome(scene: Scene, recipe: Recipe, drawn: Array | None) -> dict[str, Any] | None:
     """Draw what comes out; returns it, or None when the edited model could not be run."""
     is_edited = bool(recipe) or drawn is not None
@@ -72,8 +85,14 @@ def _outcome(scene: Scene, recipe: Recipe, drawn: Array | None) -> dict[str, Any
         st.markdown("**Output**")
         found: dict[str, Any] = inference_session.ask(scene, "run", inputs=scene.inputs())
         if is_edited:
-            control = 0 if recipe else None
-            edited = inference_session.ask(scene, "run", recipe, inputs=scene.inputs(drawn), control=control)
+            edited = inference_session.ask(
+                scene,
+                "run",
+                recipe,
+                inputs=scene.inputs(drawn),
+                control=0 if recipe and _has_classes(scene, found) else None,
+                before=False,
+            )
             found = {**edited, "before": found["before"]}
         inference_output.output(scene, found, is_edited)
         answer = found

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
 
 TAB: Final = "tab"  # key of the address
-TABS: Final = ("Overview", "Update ratio", "Gradient flow", "Compare", "Weights", "Spectra", "Path", "CKA")
+# What each tab shows.
+TABS: Final[Mapping[str, str]] = {
+    "Overview": "Every tensor of the model with its last values and their courses; ticked ones are drawn below.",
+    "Update ratio": "How far one step moves each layer, relative to the size of its weights.",
+    "Gradient flow": "The size of the gradient in every weight, from the first layer to the last.",
+    "Compare": "One statistic of all layers: within a step, between two steps, or between two runs on one scale.",
+    "Weights": "The values of one tensor in a snapshot, as a picture.",
+    "Spectra": "The singular values of one weight matrix, against those of the first snapshot.",
+    "Path": "The way of the weights over all snapshots, on the two directions along which they spread most.",
+    "CKA": "How alike two layers represent the same batch: between layers, between steps, between runs.",
+}
 
 
 def pick_run(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> RunInfo:

@@ -50,8 +50,9 @@ class Side(NamedTuple):
     values: Sequence[npt.NDArray[np.floating]]
 
 
-def similarity(info: RunInfo, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
-    """Draw the comparison that the user asks for."""
+def similarity(run_id: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
+    """Draw the comparison that the user asks for; `run_id` is one of `infos`, the others are those to compare with."""
+    info = next(one for one in infos if one.run_id == run_id)
     found = _usable(info)
     if not found:
         st.info(_NO_PROBES, title="No probes", icon=":material/labs:")
@@ -61,7 +62,7 @@ def similarity(info: RunInfo, infos: Sequence[RunInfo], labels: Mapping[str, str
         if between == "layers":
             step = pick_step("Probe at step", links.STEP, [one.step for one in found])
             probe = _read(info, found, step)
-            side = layers_side(probe, f"layer, step {step:,}")
+            side = layers_side(probe, "layer")
             key = (info.run_id, _identity(found, step))
             _draw(side, side, f"CKA between layers, step {step:,}", ("layers", key), info, _notes(probe))
         elif between == "steps":
@@ -134,10 +135,11 @@ def _runs(info: RunInfo, found: Sequence[ProbeInfo], infos: Sequence[RunInfo], l
             icon=":material/link_off:",
         )
         return
-    one = layers_side(mine, f"{labels[info.run_id]}, step {step:,}")
-    other = layers_side(their, f"{labels[chosen]}, step {other_step:,}")
+    # Without the steps, which would draw a new chart of every step.
+    one, other = layers_side(mine, f"layer of {labels[info.run_id]}"), layers_side(their, f"layer of {labels[chosen]}")
     key = (info.run_id, chosen, _identity(found, step), _identity(theirs, other_step))
-    _draw(one, other, "CKA between the layers of two runs", ("runs", key), info, _notes(mine))
+    steps = f"step {step:,}" if step == other_step else f"steps {step:,} and {other_step:,}"
+    _draw(one, other, f"CKA between the layers of two runs, {steps}", ("runs", key), info, _notes(mine))
 
 
 def _read(info: RunInfo, found: Sequence[ProbeInfo], step: int) -> Probe:

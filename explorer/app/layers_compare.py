@@ -10,7 +10,7 @@ import numpy.typing as npt
 import streamlit as st
 
 from explorer.app import linked, links
-from explorer.app.layers_curves import pandas_lines
+from explorer.app.layers_code import Side, depth_lines, grid_lines
 from explorer.app.layers_data import STATISTICS
 from explorer.app.layers_flow import at_step, depth_card, pick_step
 from explorer.app.layers_grid import Grid, draw_grid, grid_ends, statistic_grid
@@ -34,8 +34,9 @@ _MODES: Final = {"step": "Within a step", "steps": "Two steps", "runs": "Two run
 _MAX_ROWS: Final = 300
 
 
-def compare(layers: Layers, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
-    """Draw the comparison that the user asks for; `infos` are the runs to compare with, `labels` those of all runs."""
+def compare(run_id: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
+    """Draw the comparison that the user asks for; `run_id` is one of `infos`, the others are those to compare with."""
+    layers = read_layers(next(info for info in infos if info.run_id == run_id), labels[run_id])
     recorded = layers.statistics.recorded()
     if not recorded:
         st.info("Nothing is recorded to compare: call `rec.watch(model, optimizer)`.", icon=":material/visibility_off:")
@@ -57,17 +58,15 @@ def compare(layers: Layers, infos: Sequence[RunInfo], labels: Mapping[str, str])
         step = pick_step("Step", links.STEP, grid.steps.tolist())
         title = f"{STATISTICS[key].title}, step {step:,}"
         series = [("value", grid.names, at_step(grid, step))]
-        _depth(title, layers, grid, key, series)
+        _depth(title, layers, key, series, [Side("value", str(layers.info.path), step, grid.names)])
 
 
 def _depth(
-    title: str, layers: Layers, grid: Grid, key: str, series: Sequence[tuple[str, Sequence[str], Floats]]
+    title: str, layers: Layers, key: str, series: Sequence[tuple[str, Sequence[str], Floats]], sides: Sequence[Side]
 ) -> None:
     what = STATISTICS[key]
-    code = pandas_lines(grid.names, key, {layers.label: str(layers.info.path)})
-    depth_card(
-        title, f"layers_depth_{layers.info.run_id}_{key}_{len(series)}", series, what.title, log=what.log, code=code
-    )
+    chart = f"layers_depth_{layers.info.run_id}_{key}_{len(series)}"
+    depth_card(title, chart, series, what.title, log=what.log, code=depth_lines(key, sides))
 
 
 def _steps(layers: Layers, grid: Grid, key: str) -> None:
@@ -84,7 +83,9 @@ def _steps(layers: Layers, grid: Grid, key: str) -> None:
         st.info("Both sides are the same step. Choose two.", icon=":material/compare_arrows:")
     chart, table = st.columns([3, 2])
     with chart:
-        _depth(f"{what.title}: from step {first:,} to {second:,}", layers, grid, key, series)
+        path = str(layers.info.path)
+        sides = [Side(f"step {step:,}", path, step, grid.names) for step in dict.fromkeys((first, second))]
+        _depth(f"{what.title}: from step {first:,} to {second:,}", layers, key, series, sides)
     with table:
         change_table(grid.names, before, after, (f"step {first:,}", f"step {second:,}"))
 
@@ -161,7 +162,7 @@ def _runs(layers: Layers, grid: Grid, key: str, infos: Sequence[RunInfo], labels
     ends = grid_ends(grids, what.log)
     for column, one, side in zip(st.columns(2), grids, (layers, other), strict=True):
         with column:
-            code = pandas_lines(one.names, key, {side.label: str(side.info.path)})
+            code = grid_lines(one.names, key, str(side.info.path))
             chart = f"layers_runs_{side.info.run_id}_{key}"
             draw_grid(one, key, chart, title=f"{what.title}: {side.label}", ends=ends, code=code, height=_height(grids))
     _at_equal_step(layers, other, dict(zip(theirs, mine, strict=True)), grids, key)
@@ -185,6 +186,7 @@ def _at_equal_step(layers: Layers, other: Layers, to_mine: Mapping[str, str], gr
     }
     names = [name for name in mine if name in theirs]
     before, after = np.array([mine[name] for name in names]), np.array([theirs[name] for name in names])
+    to_theirs = {name: other_name for other_name, name in to_mine.items()}
     what = STATISTICS[key]
     chart, table = st.columns([3, 2])
     first, second = plain(layers.label, 40), plain(other.label, 40)
@@ -196,6 +198,13 @@ def _at_equal_step(layers: Layers, other: Layers, to_mine: Mapping[str, str], gr
             [(first, names, before), (second, names, after)],
             what.title,
             log=what.log,
+            code=depth_lines(
+                key,
+                [
+                    Side(first, str(layers.info.path), step, names),
+                    Side(second, str(other.info.path), step, [to_theirs[name] for name in names]),
+                ],
+            ),
         )
     with table:
         change_table(names, before, after, (first, second))

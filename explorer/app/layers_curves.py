@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from explorer.app.curve_card import Card, curve_card
+from explorer.app.layers_code import curve_lines
 from explorer.app.layers_data import STATISTICS, LayerStatistics
 from explorer.app.metrics_tables import Curve
 from explorer.app.names import plain
@@ -62,24 +63,9 @@ def draw_statistic(
         height=height,
         note=told if missing else "",
         help=what.about or None,
-        code=pandas_lines(names, statistic, {label: str(info.path) for info, label, _ in runs}),
+        code=curve_lines(names, statistic, {label: str(info.path) for info, label, _ in runs}),
     )
     curve_card(curves, places, card)
-
-
-def pandas_lines(names: Sequence[str], statistic: str, runs: Mapping[str, str]) -> str:
-    """Return Python that draws a statistic of these layers again; names from files are quoted."""
-    what = STATISTICS[statistic]
-    value = f"one[{what.column!r}]" + (f" / one[{what.per!r}]" if what.per else "")
-    value = f"1 - {value}" if what.one_minus else value
-    lines = ["from explorer import open_run", "", "ax = None", "runs = {"]
-    lines += [f"    {label!r}: {path!r}," for label, path in runs.items()]
-    lines += ["}", "for label, path in runs.items():"]
-    lines += [f"    table = open_run(path).tensors({what.kind!r})"]
-    lines += [f"    for name in {list(names)!r}:"]
-    lines += ["        one = table[table['name'] == name].set_index('step')"]
-    lines += [f"        ax = ({value}).dropna().plot(ax=ax, label=f'{{name}} {{label}}', legend=True, logy={what.log})"]
-    return "\n".join(lines)
 
 
 def _digest(*texts: Sequence[str]) -> str:

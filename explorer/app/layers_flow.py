@@ -10,13 +10,15 @@ import numpy.typing as npt
 import streamlit as st
 
 from explorer.app import links, state
-from explorer.app.curve_card import export
-from explorer.app.layers_curves import pandas_lines
+from explorer.app.colours import LIGHT
+from explorer.app.export_menu import Export, card_head
+from explorer.app.layers_code import Side, depth_lines, grid_lines
 from explorer.app.layers_grid import Grid, draw_grid, statistic_grid
 from explorer.app.layers_table import count_text
-from explorer.app.names import esc, plain
+from explorer.app.names import plain
 from explorer.app.picture_card import grid_csv
 from explorer.app.run_text import value_text
+from explorer.charts.export import standalone
 from explorer.charts.layers import DepthLook, depth_spec, linear_ends, log_ends, points_table
 from explorer.charts.look import CurveLook, domain
 from explorer.charts.tables import view_table
@@ -28,6 +30,7 @@ Floats = npt.NDArray[np.float64]
 
 MAX_LAYERS: Final = 300
 _MAX_STOPS: Final = 500
+_HEAD_PX: Final = 80  # title and caption of an exported picture
 
 
 def flow(layers: Layers) -> None:
@@ -44,13 +47,18 @@ def flow(layers: Layers) -> None:
     step = pick_step("Step", links.STEP, grid.steps.tolist())
     place = int(np.searchsorted(grid.steps, step))
     values = np.ma.filled(grid.values[:, place], np.nan)
-    code = pandas_lines(grid.names, "grad_norm", {layers.label: str(layers.info.path)})
+    path = str(layers.info.path)
+    code = depth_lines("grad_norm", [Side("gradient norm", path, step, grid.names)])
     title = f"Gradient norm by depth, step {step:,}"
     series = [("gradient norm", grid.names, values)]
     depth_card(title, f"layers_flow_{layers.info.run_id}", series, "gradient norm (L2)", log=True, code=code)
     st.markdown(flow_text(values))
     draw_grid(
-        grid, "grad_norm", f"layers_flow_grid_{layers.info.run_id}", title="Gradient norm by layer and step", code=code
+        grid,
+        "grad_norm",
+        f"layers_flow_grid_{layers.info.run_id}",
+        title="Gradient norm by layer and step",
+        code=grid_lines(grid.names, "grad_norm", path),
     )
 
 
@@ -72,7 +80,7 @@ def pick_step(label: str, key: str, steps: Sequence[int], default: int | None = 
     at = at_default = min(steps, key=lambda step: abs(step - default))
     if asked is not None and asked.lstrip("-").isdigit() and len(asked) < 20:
         at = min(steps, key=lambda step: abs(step - int(asked)))
-    widget = f"slider.{key}.{len(steps)}.{label}"
+    widget = f"slider.{key}.{label}"
     st.session_state[widget] = at
     chosen = st.select_slider(
         label, steps, key=widget, format_func=lambda step: f"{step:,}", on_change=_write, args=(key, widget, at_default)
@@ -104,7 +112,7 @@ def depth_card(
             and float64 value of each.
         axis: title of the x axis.
         log: logarithmic x axis.
-        code: pandas lines, or None.
+        code: Python lines, or None.
         rule: a value marked by a line.
     """
     names = list(dict.fromkeys(name for _, layers, _ in series for name in layers))[:MAX_LAYERS]
@@ -136,17 +144,21 @@ def depth_card(
         ),
         "view": view_table(ends, (0.0, 1.0)),
     }
+    parts = [f"{count_text(len(names), 'layer')} in model order, first at the top"]
+    if log and (num := int((values <= 0).sum())):
+        parts.append(f"{num:,} at or below 0 not on the logarithmic axis")
+    if num := int((~np.isfinite(values)).sum()):
+        parts.append(f"{num:,} not recorded, NaN or Inf")
+    told = " · ".join(parts)
+    spec = depth_spec(look)
+    export = Export(
+        name=key, stem=title, table=lambda: _csv(series), code=code,
+        spec=lambda: standalone(spec, tables, LIGHT, (), title, told, int(spec["height"]) + _HEAD_PX),
+    )  # fmt: skip
     with st.container(border=True, gap=None):
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            st.markdown(f"**{esc(title, 160)}**", width="content")
-            export(key, title, lambda: _csv(series), code)
-        st.vega_lite_chart({**depth_spec(look), "datasets": tables}, key=key, alt=plain(axis, 200))
-        parts = [f"{count_text(len(names), 'layer')} in model order, first at the top"]
-        if log and (num := int((values <= 0).sum())):
-            parts.append(f"{num:,} at or below 0 not on the logarithmic axis")
-        if num := int((~np.isfinite(values)).sum()):
-            parts.append(f"{num:,} not recorded, NaN or Inf")
-        st.caption(" · ".join(parts))
+        card_head(title, export)
+        st.vega_lite_chart({**spec, "datasets": tables}, key=key, alt=plain(axis, 200))
+        st.caption(told)
 
 
 def _csv(series: Sequence[tuple[str, Sequence[str], Floats]]) -> bytes:

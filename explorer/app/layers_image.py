@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from explorer.app import linked, links, shell
-from explorer.app.layers_flow import pick_step
-from explorer.app.names import esc, plain
+from explorer.app import linked, shell
+from explorer.app.names import esc
 from explorer.app.picture_card import (
     PictureCard,
     grid_csv,
@@ -19,15 +18,13 @@ from explorer.app.picture_card import (
     picture_card,
     weight_cells,
 )
-from explorer.app.run_text import bytes_text, value_text
+from explorer.app.run_text import value_text
+from explorer.app.snapshot_choices import pick_tensor, too_large
 from explorer.app.snapshot_values import (
-    MAX_TENSOR_BYTES,
     derived,
     identity,
-    not_usable,
     open_cached,
     read_value,
-    usable,
 )
 from explorer.charts.pictures import Cells, PictureLook
 from explorer.charts.weights import MAX_TILES, Mosaic, Pixels, as_matrix, average_down, mosaic, reach
@@ -44,10 +41,6 @@ _MAX_WIDTH_PX: Final = 980
 _MAX_HEIGHT_PX: Final = 560
 _MIN_PX: Final = 48
 _AXIS_PX: Final = 76  # beside the picture
-NO_SNAPSHOTS: Final = (
-    "No snapshot of this run is recorded. Call `rec.snapshot(model, step)` in the training loop now and then, or "
-    "`rec.snapshots(model, every=500, after=optimizer)` once before it."
-)
 
 
 def image(info: RunInfo) -> None:
@@ -67,61 +60,6 @@ def image(info: RunInfo) -> None:
             _filters(info, step, name, entry)
         else:
             _matrix(info, step, name, entry)
-
-
-def pick_tensor(info: RunInfo, *, weights_only: bool = False) -> tuple[int, str, SnapshotEntry] | None:
-    """Draw the choice of a tensor and a snapshot; None, said on the page, when there are none.
-
-    Args:
-        info: the run.
-        weights_only: offer only tensors of at least two dimensions.
-    """
-    found = usable(info)
-    say_unusable([info])
-    if not found:
-        st.info(NO_SNAPSHOTS, title="No snapshots", icon=":material/photo_camera:")
-        return None
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        slot = st.container(width=340)
-        with st.container():
-            step = pick_step("Snapshot at step", links.STEP, [one.step for one in found])
-    entries = open_cached(info, step).entries
-    names = [name for name, one in entries.items() if not weights_only or len(one.shape) > 1]
-    if not names:
-        st.info("This snapshot holds no weights of two dimensions or more.", icon=":material/grid_off:")
-        return None
-    weights = [name for name in names if entries[name].role == "param" and len(entries[name].shape) > 1]
-    with slot:
-        asked = linked.unknown(links.TENSOR, names)
-        name = linked.select(
-            "Tensor", links.TENSOR, names, (weights or names)[0], format_func=lambda one: plain(one, 120)
-        )
-    if asked is not None:
-        st.warning(
-            f"The snapshot of step {step:,} has no tensor {esc(asked, 80)} that can be drawn here; {esc(name, 80)} is "
-            "shown.",
-            icon=":material/link_off:",
-        )
-    return step, name, entries[name]
-
-
-def say_unusable(infos: Sequence[RunInfo]) -> None:
-    """Say which snapshots of these runs are not shown, and why."""
-    told = [f"- {esc(info.name or info.run_id, 60)}, {esc(text, 300)}" for info in infos for text in not_usable(info)]
-    if told:
-        st.warning("\n".join(told[:6]), title="Some snapshots are not shown", icon=":material/broken_image:")
-
-
-def too_large(entry: SnapshotEntry) -> bool:
-    """Return whether a tensor is too large to be drawn, and say so."""
-    if entry.num_bytes <= MAX_TENSOR_BYTES:
-        return False
-    st.info(
-        f"{esc(entry.name, 80)} has {bytes_text(entry.num_bytes)}; tensors up to {bytes_text(MAX_TENSOR_BYTES)} are "
-        "drawn. Its statistics over steps are in the tab Overview.",
-        icon=":material/data_object:",
-    )
-    return True
 
 
 def _matrix(info: RunInfo, step: int, name: str, entry: SnapshotEntry) -> None:

@@ -11,21 +11,29 @@ import streamlit as st
 
 from explorer.analysis.trajectories import Trajectory, trajectory
 from explorer.app import linked, links, shell
-from explorer.app.curve_card import export
-from explorer.app.layers_image import NO_SNAPSHOTS, say_unusable
+from explorer.app.colours import LIGHT_RAMP
+from explorer.app.csv_text import csv_bytes
+from explorer.app.export_menu import Export, card_head
 from explorer.app.layers_table import count_text
+from explorer.app.live import held
 from explorer.app.names import esc, plain
 from explorer.app.run_text import bytes_text
+from explorer.app.snapshot_choices import NO_SNAPSHOTS, say_unusable
 from explorer.app.snapshot_values import as_real, derived, identity, open_cached, read_value, usable
+from explorer.charts.export import standalone
 from explorer.charts.layers import linear_ends
 from explorer.charts.spectra import path_spec, path_table
 from explorer.charts.tables import view_table
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from explorer.reading.catalogue import RunInfo
 
 MAX_SNAPSHOTS: Final = 100
 MAX_BYTES: Final = 2 << 30
+_CHEAP_BYTES: Final = 128 << 20  # of all snapshots: laid side by side again in half a second when one more is there
+_PICTURE_PX: Final = 560  # height of an exported picture
 _ALL: Final = "all parameters"
 
 
@@ -49,6 +57,7 @@ def path(info: RunInfo) -> None:
             chosen = linked.select("Of", links.TENSOR, options, _ALL, format_func=lambda one: plain(one, 120))
         wanted = names if chosen == _ALL else [chosen]
         size = sum(open_cached(info, steps[0]).entries[name].num_bytes for name in wanted)
+        steps = held("Path", steps, cheap=size * len(steps) <= _CHEAP_BYTES)
         if size * len(steps) > MAX_BYTES:
             keep = max(MAX_BYTES // max(size, 1), 0)
             if keep < 3:
@@ -60,8 +69,9 @@ def path(info: RunInfo) -> None:
                 return
             steps = [steps[place] for place in np.unique(np.linspace(0, len(steps) - 1, keep).astype(int))]
         key = ("path", tuple(identity(info, step) for step in steps), tuple(wanted))
+        bar = st.empty()  # always there, so that what stands below it keeps its place
         try:
-            made = derived(key, lambda: _work_out(info, steps, wanted))
+            made = derived(key, lambda: _work_out(info, steps, wanted, bar))
         except ValueError as error:
             st.info(f"{esc(error, 300)}.", title="No path to draw", icon=":material/timeline:")
             return
@@ -80,9 +90,8 @@ def common_parameters(info: RunInfo, steps: list[int]) -> list[str]:
     ]
 
 
-def _work_out(info: RunInfo, steps: list[int], names: list[str]) -> Trajectory:
+def _work_out(info: RunInfo, steps: list[int], names: list[str], bar: DeltaGenerator) -> Trajectory:
     """Tensor by tensor, so that all snapshots of the whole model are never in memory at once."""
-    bar = st.progress(0.0, "Reading snapshots")
 
     def tensors() -> Iterator[list[npt.NDArray[Any]]]:
         for place, name in enumerate(names):
@@ -99,24 +108,22 @@ def _draw(info: RunInfo, made: Trajectory, steps: npt.NDArray[np.int64], chosen:
     x, y = (np.ascontiguousarray(made.coordinates[:, axis], dtype=np.float64) for axis in (0, 1))
     shares = made.explained[:2]
     told = [f"step {step:,}" for step in steps.tolist()]
-    titles = [f"PC {axis + 1} ({100 * shares[axis]:.1f} % of the variance)" for axis in (0, 1)]
     tables = {"path": path_table(x, y, steps, told), "view": view_table(linear_ends(x), linear_ends(y))}
     title = f"Path of {plain(chosen, 80)}"
+    drawn = count_text(len(steps), "snapshot")
+    few = f" of {num_snapshots:,}, evenly chosen" if len(steps) < num_snapshots else ""
+    held, walked = (f"{100 * one[0]:.1f} % and {100 * one[1]:.1f} %" for one in (shares, made.random_walk))
+    caption = f"{drawn}{few} · joined in order, coloured by step · PC 1 and 2 hold {held} of the variance"
+    spec = path_spec("PC 1", "PC 2", "snapshot")
+    export = Export(
+        name=f"path_{info.run_id}", stem=title, table=lambda: _csv(x, y, steps), code=lambda: _code(info, chosen),
+        spec=lambda: standalone(spec, tables, (), LIGHT_RAMP, title, caption, _PICTURE_PX),
+        about_table="The coordinates of every snapshot, with every digit",
+    )  # fmt: skip
     with st.container(border=True, gap=None):
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            st.markdown(
-                f"**{esc(title, 120)}**", width="content", help="Principal components of the flattened weights."
-            )
-            export(f"path_{info.run_id}", title, lambda: _csv(x, y, steps), _code(info, chosen))
-        st.vega_lite_chart(
-            {**path_spec(*titles, "snapshot"), "datasets": tables}, key=f"layers_path_{info.run_id}", alt=title
-        )
-        drawn = count_text(len(steps), "snapshot")
-        st.caption(
-            f"{drawn}{f' of {num_snapshots:,}, evenly chosen' if len(steps) < num_snapshots else ''} · joined in order"
-        )
-    baseline = made.random_walk
-    held, walked = (f"{100 * one[0]:.1f} % and {100 * one[1]:.1f} %" for one in (shares, baseline))
+        card_head(title, export, help="Principal components of the flattened weights.")
+        st.vega_lite_chart({**spec, "datasets": tables}, key=f"layers_path_{info.run_id}", alt=title)
+        st.caption(caption)
     st.info(
         f"The two directions hold {held} of the variance. A random walk of {len(steps):,} snapshots, which learns "
         f"nothing, would give {walked}, and curves that look just as smooth. Read meaning only into what exceeds that.",
@@ -125,8 +132,7 @@ def _draw(info: RunInfo, made: Trajectory, steps: npt.NDArray[np.int64], chosen:
 
 
 def _csv(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], steps: npt.NDArray[np.int64]) -> bytes:
-    rows = zip(steps.tolist(), x.tolist(), y.tolist(), strict=True)
-    return ("step,pc1,pc2\n" + "".join(f"{step},{a!r},{b!r}\n" for step, a, b in rows)).encode()
+    return csv_bytes(["step", "pc1", "pc2"], zip(steps.tolist(), x.tolist(), y.tolist(), strict=True))
 
 
 def _code(info: RunInfo, chosen: str) -> str:

@@ -9,12 +9,14 @@ import numpy.typing as npt
 import streamlit as st
 
 from explorer.app import linked
-from explorer.app.curve_card import export
-from explorer.app.layers_curves import pandas_lines
+from explorer.app.colours import LIGHT_RAMP
+from explorer.app.export_menu import Export, card_head
+from explorer.app.layers_code import curve_lines, grid_lines
 from explorer.app.layers_grid import Grid, draw_grid, statistic_grid
 from explorer.app.layers_table import count_text, name_list
 from explorer.app.names import plain
 from explorer.app.picture_card import grid_csv
+from explorer.charts.export import standalone
 from explorer.charts.layers import MAX_LINE_ROWS, RATIO_BAND, LinesLook, lines_table, log_ends, many_lines_spec
 from explorer.charts.tables import view_table
 from explorer.reading.downsample import m4
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 BIASES: Final = "biases"  # key of the address
+_PICTURE_PX: Final = 460  # height of an exported picture
 _NOT_RECORDED: Final = (
     "The update ratio is not recorded for this run: call `rec.watch(model, optimizer)` once before the training loop."
 )
@@ -43,12 +46,12 @@ def ratio(layers: Layers) -> None:
     if not grid.names:
         st.info(_NOT_RECORDED, icon=":material/visibility_off:")
         return
-    code = pandas_lines(grid.names, "update_ratio", {layers.label: str(layers.info.path)})
-    _lines(grid, layers.info.run_id, code)
+    _lines(grid, layers.info.run_id, curve_lines(grid.names, "update_ratio", {layers.label: str(layers.info.path)}))
     st.markdown(outside_text(grid))
     if frozen:
         st.caption(f"{count_text(len(frozen), 'frozen tensor')} left out: {name_list(frozen)}")
     title = "Update ratio by layer and step"
+    code = grid_lines(grid.names, "update_ratio", str(layers.info.path))
     draw_grid(grid, "update_ratio", f"layers_ratio_{layers.info.run_id}", title=title, code=code)
 
 
@@ -64,24 +67,29 @@ def _lines(grid: Grid, run_id: str, code: str) -> None:
     }
     title = "Update ratio of every layer"
     key = f"layers_ratio_lines_{run_id}"
+    num_points = int(grid.values.count())
+    drawn = sum(len(x) for x in xs)
+    how = "every point" if drawn == num_points else "first, min, max, last of equal parts"
+    dropped = int((np.ma.filled(grid.values, 1.0) <= 0).sum())
+    parts = [count_text(len(grid.names), "layer"), f"{num_points:,} points", how]
+    parts += [f"{dropped:,} at or below 0 not on the logarithmic axis"] if dropped else []
+    told = " · ".join([*parts, "band: 3e-4 to 3e-3"])
+    spec = many_lines_spec(look)
+    filled = np.ma.filled(grid.values, np.nan)
+    export = Export(
+        name=key, stem=f"{title} {run_id}", code=code,
+        spec=lambda: standalone(spec, tables, (), LIGHT_RAMP, title, told, _PICTURE_PX),
+        table=lambda: grid_csv(grid.names, grid.steps.tolist(), filled, "layer"),
+    )  # fmt: skip
     with st.container(border=True, gap=None):
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            st.markdown(
-                f"**{title}**",
-                width="content",
-                help="Norm of the change of one step over the norm of the weights before it. The band is 3e-4 to 3e-3, "
-                "around the rule of thumb of 1e-3; warm-up and the end of a schedule leave it on purpose.",
-            )
-            filled = np.ma.filled(grid.values, np.nan)
-            export(key, title, lambda: grid_csv(grid.names, grid.steps.tolist(), filled, "layer"), code)
-        st.vega_lite_chart({**many_lines_spec(look), "datasets": tables}, key=key, alt=title)
-        num_points = int(grid.values.count())
-        drawn = sum(len(x) for x in xs)
-        how = "every point" if drawn == num_points else "first, min, max, last of equal parts"
-        dropped = int((np.ma.filled(grid.values, 1.0) <= 0).sum())
-        parts = [count_text(len(grid.names), "layer"), f"{num_points:,} points", how]
-        parts += [f"{dropped:,} at or below 0 not on the logarithmic axis"] if dropped else []
-        st.caption(" · ".join([*parts, "band: 3e-4 to 3e-3"]))
+        card_head(
+            title,
+            export,
+            help="Norm of the change of one step over the norm of the weights before it. The band is 3e-4 to 3e-3, "
+            "around the rule of thumb of 1e-3; warm-up and the end of a schedule leave it on purpose.",
+        )
+        st.vega_lite_chart({**spec, "datasets": tables}, key=key, alt=title)
+        st.caption(told)
 
 
 def drawn_points(grid: Grid) -> tuple[list[Floats], list[Floats]]:

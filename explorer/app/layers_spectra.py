@@ -12,10 +12,11 @@ import streamlit as st
 from explorer.analysis.spectra import MIN_TAIL, Spectrum, Tail, spectrum, weight_tail
 from explorer.app import linked, shell
 from explorer.app.curve_card import Card, curve_card
-from explorer.app.layers_image import code_lines, pick_tensor, too_large
+from explorer.app.layers_image import code_lines
 from explorer.app.metrics_tables import Curve
 from explorer.app.names import plain
 from explorer.app.run_text import value_text
+from explorer.app.snapshot_choices import pick_tensor, too_large
 from explorer.app.snapshot_values import derived, identity, open_cached, read_value, usable
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def spectra(info: RunInfo) -> None:
         every = linked.toggle(
             "All snapshots",
             ALL,
-            help=f"Work out up to {MAX_SNAPSHOTS} snapshots, evenly chosen, and draw them over steps",
+            help=f"Work out up to {MAX_SNAPSHOTS} snapshots at even distances, and draw them over steps",
         )
         steps = chosen_steps(having, step, every)
         found = _work_out(info, steps, name)
@@ -77,25 +78,28 @@ def spectra(info: RunInfo) -> None:
 
 
 def chosen_steps(having: Sequence[int], step: int, every: bool) -> list[int]:
-    """Return the steps whose spectra are worked out: the first and the chosen one, or up to 24 with them.
+    """Return the steps whose spectra are worked out: the first and the chosen one, or up to 25 at even distances.
 
     >>> chosen_steps([0, 10, 20], 20, False), chosen_steps([0, 10, 20], 20, True)
     ([0, 20], [0, 10, 20])
     """
-    places = np.unique(np.linspace(0, len(having) - 1, MAX_SNAPSHOTS).astype(int)) if every else [0]
-    return sorted({having[0], step, *(having[place] for place in places)})
+    gap = 1
+    while len(having) > gap * MAX_SNAPSHOTS:  # doubled, so that a new snapshot leaves the chosen ones as they are
+        gap *= 2
+    return sorted({having[0], step, *(having[::gap] if every else ())})
 
 
 def _work_out(info: RunInfo, steps: Sequence[int], name: str) -> list[Measured | None]:
-    bar = st.progress(0.0, "Singular values") if len(steps) > 4 else None
-    found = []
+    bar, found = st.empty(), []
     for place, step in enumerate(steps):
         key = ("spectrum", identity(info, step), name)
-        found.append(derived(key, lambda step=step: _measure(info, step, name)))  # type: ignore[misc]
-        if bar is not None:
-            bar.progress((place + 1) / len(steps), f"Singular values, step {step:,}")
-    if bar is not None:
-        bar.empty()
+
+        def make(step: int = step, done: float = place / len(steps)) -> Measured | None:
+            bar.progress(done, f"Singular values, step {step:,}")
+            return _measure(info, step, name)
+
+        found.append(derived(key, make))
+    bar.empty()
     return found
 
 
@@ -112,13 +116,15 @@ def _draw(info: RunInfo, step: int, name: str, found: dict[int, Measured]) -> No
     curves, places = [], {}
     for place, at in enumerate(shown):
         values = found[at].spectrum.singular_values
-        label = f"step {at:,}"
+        # Without the steps, which would draw a new chart of every snapshot.
+        label = "first snapshot" if place == 0 and len(shown) > 1 else "this snapshot"
         places[label] = 7 if place == 0 and len(shown) > 1 else 0
         curves.append(Curve(label, np.arange(1, len(values) + 1), np.asarray(values, dtype=np.float64)))
     left, right = st.columns([3, 2])
     with left:
+        of = " and ".join(f"step {at:,}" for at in shown)
         card = Card(
-            title=f"Singular values of {plain(name, 80)}", key=f"layers_spectrum_{info.run_id}_{len(shown)}",
+            title=f"Singular values of {plain(name, 80)}", when=of, key=f"layers_spectrum_{info.run_id}_{len(shown)}",
             log_y=True, x_title="number, largest first", height=300, code=_code(info, step, name),
             help="Of the matrix with one row per output; of a convolution, each output's filters are one row.",
         )  # fmt: skip
@@ -145,13 +151,16 @@ def _table(shown: Sequence[tuple[int, Measured]]) -> None:
     import pandas as pd
 
     frame = pd.DataFrame({"measure": list(_MEASURES)})
-    for at, one in shown:
+    config: dict[str, Any] = {"change": st.column_config.Column(alignment="right")}
+    for place, (at, one) in enumerate(shown):
         told = measures(one)
-        frame[f"step {at:,}"] = [_told(key, told[key], one) for key in _MEASURES]
+        # The step is a label: a column of another name would draw another table of every snapshot.
+        column = "first" if place == 0 and len(shown) > 1 else "this"
+        config[column] = st.column_config.Column(f"step {at:,}", alignment="right")
+        frame[column] = [_told(key, told[key], one) for key in _MEASURES]
     if len(shown) > 1:
         before, after = (measures(one) for _, one in shown)
         frame["change"] = [value_text(after[key] - before[key], digits=3, sign=True) for key in _MEASURES]
-    config: dict[str, Any] = {column: st.column_config.Column(alignment="right") for column in frame.columns[1:]}
     st.dataframe(frame, hide_index=True, column_config=config, alt="What sums the spectrum up")
     few = [at for at, one in shown if one.tail.num_tail < MIN_TAIL]
     notes = [f"{key}: {about}." for key, about in _MEASURES.items()]

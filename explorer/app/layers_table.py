@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -12,8 +10,8 @@ import pyarrow as pa
 import streamlit as st
 
 from explorer.app import linked, links, state
-from explorer.app.csv_text import harmless
-from explorer.app.curve_card import export
+from explorer.app.csv_text import csv_bytes
+from explorer.app.export_menu import Export, export_menu
 from explorer.app.layers_curves import MAX_LAYERS
 from explorer.app.layers_data import STATISTICS, LayerStatistics
 from explorer.app.names import esc, matching, plain, unique_labels
@@ -83,7 +81,15 @@ def choose(layers: Layers) -> list[str]:
     parts.append(f"courses: finite values over steps · tick up to {MAX_LAYERS} to draw them, a header sorts")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(" · ".join(parts), width="stretch")
-        export("layers_table", f"layers {layers.info.run_id}", lambda: write_csv(rows, kind), _code(layers))
+        export_menu(
+            Export(
+                name="layers_table",
+                stem=f"layers {layers.info.run_id}",
+                table=lambda: write_csv(rows, kind),
+                about_table="The table without its courses, with every digit",
+                code=lambda: _code(layers),
+            )
+        )
     return picked
 
 
@@ -223,16 +229,16 @@ def _config(columns: Sequence[str]) -> Any:  # noqa: ANN401 - Streamlit's own ma
 
 def write_csv(rows: Sequence[Row], kind: str) -> bytes:
     """Return the table without its courses: every digit, one line per tensor."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     columns = list(_COLUMNS[kind])
-    writer.writerow(["tensor", "module", "shape", "dtype", "values", "trainable", *(f"last {one}" for one in columns)])
-    for row in rows:
-        layer = row.layer
-        texts = [harmless(text) for text in (layer.name, layer.type, layer.shape_text, layer.dtype)]
-        numbers = ["" if (value := row.last[column]) is None else repr(value) for column in columns]
-        writer.writerow([*texts, layer.num_values, layer.trainable, *numbers])
-    return out.getvalue().encode()
+    header = ["tensor", "module", "shape", "dtype", "values", "trainable", *(f"last {one}" for one in columns)]
+    facts = ((row.layer, [row.last[column] for column in columns]) for row in rows)
+    return csv_bytes(
+        header,
+        (
+            [one.name, one.type, one.shape_text, one.dtype, one.num_values, one.trainable, *numbers]
+            for one, numbers in facts
+        ),
+    )
 
 
 def _code(layers: Layers) -> str:

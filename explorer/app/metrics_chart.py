@@ -12,6 +12,7 @@ import streamlit as st
 
 from explorer.app import metrics_export
 from explorer.app.caching import series_store
+from explorer.app.export_menu import tables
 from explorer.app.metrics_caption import caption
 from explorer.app.metrics_hover import hover
 from explorer.app.metrics_memo import Memo
@@ -65,17 +66,12 @@ class Picture:
     @property
     def tables(self) -> dict[str, pa.Table]:
         """The tables that are drawn, by name."""
-        return {name: pa.ipc.open_stream(data).read_all() for name, data in self.datasets.items()}
+        return tables(self.datasets)
 
     @property
     def name(self) -> str:
         """A short name for the keys of widgets, whatever the metric is called."""
         return hashlib.sha256(self.metric.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-
-    @property
-    def file_name(self) -> str:
-        """A name for exported files, without ending."""
-        return metrics_export.file_name(self.metric)
 
 
 _Sent = tuple[Drawn, dict[str, bytes]]

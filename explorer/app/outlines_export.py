@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from explorer.app.colours import LIGHT
-from explorer.app.csv_text import harmless
+from explorer.app.csv_text import csv_bytes
 from explorer.app.distributions_choices import Choices
-from explorer.app.distributions_export import export_menu, tables
-from explorer.app.metrics_export import file_name
+from explorer.app.export_menu import Export, export_menu, tables
 from explorer.charts.export import standalone
 from explorer.charts.value_axis import ValueAxis
 
@@ -30,7 +27,7 @@ def menu(
     chart: tuple[Mapping[str, Any], Mapping[str, bytes]],
     axis: ValueAxis,
 ) -> None:
-    """Draw the button that opens the exports; nothing is made before it is opened.
+    """Draw the button that opens the exports.
 
     Args:
         key: of the chart.
@@ -42,12 +39,14 @@ def menu(
     spec, data = chart
     told = ", ".join(outline.name for outline in drawn)
     export_menu(
-        f"{key}_outlines",
-        file_name(f"{choices.tensor}-{choices.kind}-{drawn[0].step}"),
-        lambda: standalone(spec, tables(data), LIGHT, (), choices.tensor, told, _HEIGHT),
-        lambda: to_csv(data, axis),
-        "The share of values in each bar; exact zeros are a line of their own",
-        lambda: lines(choices, drawn, bar_edges(data, axis)),
+        Export(
+            name=f"{key}_outlines",
+            stem=f"{choices.tensor}-{choices.kind}-{drawn[0].step}",
+            spec=lambda: standalone(spec, tables(data), LIGHT, (), choices.tensor, told, _HEIGHT),
+            table=lambda: to_csv(data, axis),
+            about_table="The share of values in each bar; exact zeros are a line of their own",
+            code=lambda: lines(choices, drawn, bar_edges(data, axis)),
+        )
     )
 
 
@@ -64,21 +63,20 @@ def to_csv(data: Mapping[str, bytes], axis: ValueAxis) -> bytes:
     Columns: run, which (`now`, or `then` for what it is compared with), low, high, share of the finite values.
     """
     found = tables(data)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["run", "which", "low", "high", "share"])
-    ends = np.interp(found["bars"]["x"].to_numpy(), np.arange(len(axis.edges)), axis.edges).tolist()
-    rows = found["bars"].to_pylist()
-    for k, row in enumerate(rows[:-1]):
-        if (row["series"], row["when"]) == (rows[k + 1]["series"], rows[k + 1]["when"]):
-            writer.writerow([harmless(row["series"]), row["when"], repr(ends[k]), repr(ends[k + 1]), repr(row["y"])])
+    places = np.arange(len(axis.edges))
+    ends = np.interp(found["bars"]["x"].to_numpy(), places, axis.edges).tolist()
+    bars = found["bars"].to_pylist()
+    rows: list[list[object]] = [
+        [row["series"], row["when"], ends[k], ends[k + 1], row["y"]]
+        for k, row in enumerate(bars[:-1])
+        if (row["series"], row["when"]) == (bars[k + 1]["series"], bars[k + 1]["when"])
+    ]
     high = found["view"]["y_high"][0].as_py()
     for atom in found["atoms"].to_pylist():
-        value = float(np.interp(atom["x"], np.arange(len(axis.edges)), axis.edges))
         zero = atom["text"].endswith("exactly 0")
-        at = repr(0.0 if zero else value)
-        writer.writerow([harmless(atom["series"]), atom["when"], at, at, repr(atom["y"] / high)])
-    return out.getvalue().encode()
+        at = 0.0 if zero else float(np.interp(atom["x"], places, axis.edges))
+        rows.append([atom["series"], atom["when"], at, at, atom["y"] / high])
+    return csv_bytes(["run", "which", "low", "high", "share"], rows)
 
 
 def lines(choices: Choices, drawn: Sequence[Outline], edges: Sequence[float]) -> str:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import streamlit as st
 
 from explorer.app.colours import DARK_DIVERGING, DARK_RAMP, LIGHT_DIVERGING, LIGHT_RAMP
-from explorer.app.csv_text import harmless
-from explorer.app.curve_card import export
+from explorer.app.csv_text import csv_bytes
+from explorer.app.export_menu import Export, card_head
 from explorer.app.names import esc, plain
 from explorer.app.run_text import value_text
+from explorer.charts.export import WIDTH, standalone
 from explorer.charts.pictures import MAX_PIXELS, Cells, PictureLook, blocks_of_cells, picture_spec, picture_tables
 from explorer.charts.weights import Pixels
 
@@ -25,6 +25,9 @@ Ticks = Sequence[tuple[float, str]]
 
 _LABEL_PX: Final = 14
 _MAX_COLUMNS: Final = 600
+# Of an exported picture: room for its title and for what is drawn, and what a line of these needs.
+_HEAD_PX: Final = 110
+_MIN_WIDTH: Final = 480
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +40,9 @@ class PictureCard:
         caption: exactly what is drawn, plain text.
         look: of the picture.
         help: of the title, Markdown.
-        make_csv: returns the CSV, or None for a picture without one.
+        make_csv: returns the CSV, or None for what is too long for one.
         width: of the chart in pixels; that of the page when None.
-        code: pandas lines, or None.
+        code: Python lines, or None.
     """
 
     title: str
@@ -57,17 +60,28 @@ def picture_card(
 ) -> None:
     """Draw the values (`[rows, columns]`, row 0 at the top) in the colours of the theme."""
     light, dark = (LIGHT_DIVERGING, DARK_DIVERGING) if card.look.scheme == "diverging" else (LIGHT_RAMP, DARK_RAMP)
-    colours = dark if st.context.theme.type == "dark" else light
-    with st.container(border=True, gap=None):
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            st.markdown(f"**{esc(card.title, 160)}**", width="content", help=card.help)
-            if card.make_csv is not None:
-                export(card.key, card.title, card.make_csv, card.code)
-        tables = picture_tables(values, colours, ends, cells, x_ticks, y_ticks)
-        alt = plain(f"{card.title}; its tooltip tells the numbers", 300)
-        st.vega_lite_chart(
-            {**picture_spec(card.look), "datasets": tables}, key=card.key, alt=alt, width=card.width or "stretch"
+    spec = picture_spec(card.look)
+
+    def tables(colours: Sequence[str]) -> dict[str, pa.Table]:
+        return picture_tables(values, colours, ends, cells, x_ticks, y_ticks)
+
+    def alone() -> dict[str, Any]:
+        width, height = card.width or WIDTH, int(spec["height"]) + _HEAD_PX
+        title = card.title
+        return standalone(
+            spec, tables(light), (), light, title, card.caption, height, width=max(width, _MIN_WIDTH), pointer="cells"
         )
+
+    export = Export(
+        name=card.key, stem=card.title, spec=alone, table=card.make_csv, about_table="Every value, with every digit",
+        code=card.code,
+    )  # fmt: skip
+    with st.container(border=True, gap=None):
+        card_head(card.title, export, help=card.help)
+        # Part of the specification: a text with the step in it would draw a new chart of every step.
+        alt = plain(f"Picture of {card.look.legend}; its tooltip tells the numbers", 300)
+        datasets = tables(dark if st.context.theme.type == "dark" else light)
+        st.vega_lite_chart({**spec, "datasets": datasets}, key=card.key, alt=alt, width=card.width or "stretch")
         st.caption(esc(card.caption, 600))
 
 
@@ -125,9 +139,8 @@ def step_columns(num_layers: int, steps: npt.NDArray[np.int64]) -> list[npt.NDAr
 
 def grid_csv(names: Sequence[str], columns: Sequence[object], values: Floats, corner: str) -> bytes:
     """Return a matrix with its names as CSV, every digit; empty where there is no value."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([harmless(corner), *(harmless(str(column)) for column in columns)])
-    for name, row in zip(names, values.tolist(), strict=True):
-        writer.writerow([harmless(name), *("" if value != value else repr(value) for value in row)])
-    return out.getvalue().encode()
+    rows = (
+        [name, *(None if value != value else value for value in row)]
+        for name, row in zip(names, values.tolist(), strict=True)
+    )
+    return csv_bytes([corner, *(str(column) for column in columns)], rows)

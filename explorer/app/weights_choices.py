@@ -9,9 +9,10 @@ import streamlit as st
 
 from explorer.app import linked, links, shell
 from explorer.app.layers_flow import pick_step
-from explorer.app.layers_image import say_unusable
+from explorer.app.live import held
 from explorer.app.names import esc
 from explorer.app.run_text import bytes_text
+from explorer.app.snapshot_choices import say_unusable
 from explorer.app.snapshot_values import open_cached, usable
 from explorer.app.weights_export import downloads
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
     from explorer.reading.snapshots import Snapshot, SnapshotInfo
 
+WHAT: Final = "Weights"  # names the page to `live`
+_CHEAP_BYTES: Final = 64 << 20  # of a snapshot: two of them are compared in half a second
 NOT_RECORDED: Final = (
     "No snapshot of these runs is recorded. Call `rec.snapshot(model, step)` in the training loop now and then, or "
     "`rec.snapshots(model, every=500, after=optimizer)` once before it."
@@ -76,6 +79,8 @@ def _side(
         run_id = linked.select(title, run_key, ids, ids[0], format_func=lambda one: labels[one])
         found = having[run_id]
         steps = sorted(one.step for one in found)
+        size = next(one.size_bytes for one in found if one.step == steps[-1])
+        steps = held(WHAT, steps, cheap=size <= _CHEAP_BYTES, part=title) if last else steps
         step = pick_step("Step", step_key, steps, default=steps[-1 if last else 0])
         one = next(one for one in found if one.step == step)
         chosen = None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +14,8 @@ import streamlit as st
 from explorer.analysis.layer_alignment import align
 from explorer.analysis.movement import Movement, movement
 from explorer.app import linked, links, state
-from explorer.app.csv_text import harmless
-from explorer.app.curve_card import export
+from explorer.app.csv_text import csv_bytes
+from explorer.app.export_menu import Export, export_menu
 from explorer.app.layers_mapping import mismatch_texts
 from explorer.app.layers_table import count_text, name_list
 from explorer.app.names import esc, matching, plain, unique_labels
@@ -27,6 +25,8 @@ from explorer.charts import arrow
 from explorer.errors import ExplorerError
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from explorer.app.weights_choices import Chosen
 
 MAX_ROWS: Final = 1_000
@@ -85,10 +85,11 @@ class Diff:
 def compare(before: Chosen, after: Chosen) -> Diff:
     """Return how the two snapshots differ, worked out once for these files; shows how far it is while it works."""
     key = ("diff", identity(before.info, before.snapshot.step), identity(after.info, after.snapshot.step))
-    return derived(key, lambda: _compare(before, after), lambda diff: 400 * len(diff.moved) + 1_000)
+    bar = st.empty()  # always there, so that what stands below it keeps its place
+    return derived(key, lambda: _compare(before, after, bar), lambda diff: 400 * len(diff.moved) + 1_000)
 
 
-def _compare(before: Chosen, after: Chosen) -> Diff:
+def _compare(before: Chosen, after: Chosen, bar: DeltaGenerator) -> Diff:
     one, other = before.snapshot.entries, after.snapshot.entries
     alignment = align(
         {name: tuple(entry.shape) for name, entry in one.items()},
@@ -96,7 +97,6 @@ def _compare(before: Chosen, after: Chosen) -> Diff:
     )
     moved, skipped, dtypes = [], [], []
     total = sum(one[name].num_bytes for name, _ in alignment.pairs) or 1
-    bar = st.progress(0.0, "Comparing tensors") if total > _LARGE_BYTES else None
     done = 0
     for name, counterpart in alignment.pairs:
         if max(one[name].num_bytes, other[counterpart].num_bytes) > MAX_TENSOR_BYTES:
@@ -112,10 +112,9 @@ def _compare(before: Chosen, after: Chosen) -> Diff:
         if one[name].dtype != other[counterpart].dtype:
             dtypes.append(name)
         done += one[name].num_bytes
-        if bar is not None:
+        if total > _LARGE_BYTES:
             bar.progress(min(done / total, 1.0), f"Comparing tensors: {plain(name, 60)}")
-    if bar is not None:
-        bar.empty()
+    bar.empty()
     reasons = tuple(mismatch_texts(alignment))
     return Diff(tuple(moved), tuple(dtypes), tuple(alignment.only_a), tuple(alignment.only_b), reasons, tuple(skipped))
 
@@ -152,7 +151,15 @@ def draw(diff: Diff, before: Chosen, after: Chosen) -> tuple[str, str] | None:
         with st.container(width=300):
             text = linked.search("Filter", links.SEARCH, "part of a name")
         rows = ranked(diff, text)
-        export("weights_diff", "difference", lambda: write_csv(rows, before, after), code_lines(before, after))
+        export_menu(
+            Export(
+                name="weights_diff",
+                stem=f"{before.title} {after.title}",
+                table=lambda: write_csv(rows, before, after),
+                about_table="The table, with every digit",
+                code=lambda: code_lines(before, after),
+            )
+        )
     if not rows:
         st.info("No tensor matches the filter.", icon=":material/search_off:")
         return None
@@ -230,14 +237,14 @@ def _take_click() -> None:
 
 def write_csv(rows: Sequence[tuple[str, str, Moved]], before: Chosen, after: Chosen) -> bytes:
     """Return the table as CSV, every digit."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["tensor", "before", "after", *(field for field, _, _ in _NUMBERS.values())])
-    titles = [harmless(side.title) for side in (before, after)]
-    for name, _, moved in rows:
-        numbers = [repr(float(getattr(moved, field))) for field, _, _ in _NUMBERS.values()]
-        writer.writerow([harmless(name), *titles, *numbers])
-    return out.getvalue().encode()
+    fields = [field for field, _, _ in _NUMBERS.values()]
+    return csv_bytes(
+        ["tensor", "before", "after", *fields],
+        (
+            [name, before.title, after.title, *(float(getattr(moved, field)) for field in fields)]
+            for name, _, moved in rows
+        ),
+    )
 
 
 def code_lines(before: Chosen, after: Chosen) -> str:

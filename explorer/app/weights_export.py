@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 import explorer
-from explorer.app.metrics_export import file_name
+from explorer.app.export_menu import file_name
 from explorer.app.run_text import bytes_text
 from explorer.errors import ExplorerError
 from explorer.reading.snapshots import open_snapshot, write_safetensors

@@ -11,13 +11,17 @@ import streamlit as st
 from explorer.analysis.densities import density
 from explorer.analysis.movement import Movement, movement
 from explorer.app import linked, shell
-from explorer.app.curve_card import Card, curve_card, export
+from explorer.app.colours import LIGHT
+from explorer.app.csv_text import csv_bytes
+from explorer.app.curve_card import Card, curve_card
+from explorer.app.export_menu import Export, card_head
 from explorer.app.layers_image import columns_title, draw_weights, picture_height
 from explorer.app.metrics_tables import Curve
 from explorer.app.names import esc, plain
 from explorer.app.picture_card import grid_csv
 from explorer.app.run_text import value_text
 from explorer.app.snapshot_values import as_real, derived, identity, read_value
+from explorer.charts.export import standalone
 from explorer.charts.pictures import PictureLook
 from explorer.charts.spectra import bars_spec, bars_table
 from explorer.charts.tables import view_table
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
 SHOW: Final = "show"  # key of the address
 _SHOWS: Final = {"difference": "Difference", "before": "Before", "after": "After"}
+_PICTURE_PX: Final = 400  # height of an exported picture
 _MAX_CSV: Final = 1_000_000  # values
 
 
@@ -36,6 +41,7 @@ def draw(before: Chosen, after: Chosen, name: str, counterpart: str) -> None:
     st.subheader(esc(name, 160), anchor=False)
     with shell.guard(f"The tensor {name}"):
         left, right = st.columns(2)
+        code = code_lines(before, after, name, counterpart)
         key = (
             "moved",
             identity(before.info, before.snapshot.step),
@@ -45,10 +51,10 @@ def draw(before: Chosen, after: Chosen, name: str, counterpart: str) -> None:
         )
         found = _movement(before, after, name, counterpart, key)
         with left:
-            _histogram(found, name)
+            _histogram(found, name, code)
         with right:
-            _rows(found, name)
-        _picture(before, after, name, counterpart, key)
+            _rows(found, name, code)
+        _picture(before, after, name, counterpart, key, code)
 
 
 def _values(before: Chosen, after: Chosen, name: str, counterpart: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -66,7 +72,7 @@ def _movement(before: Chosen, after: Chosen, name: str, counterpart: str, key: t
     return derived((*key, "movement"), make, lambda found: found.row_change.nbytes * 2 + found.difference.num_bytes)
 
 
-def _histogram(found: Movement, name: str) -> None:
+def _histogram(found: Movement, name: str, code: str) -> None:
     row = found.difference
     shown = density(row)
     edges = np.append(shown.low, shown.high[-1:])
@@ -74,36 +80,68 @@ def _histogram(found: Movement, name: str) -> None:
         width = abs(float(edges[0])) * 0.5 or 0.5
         edges = edges + np.array([-width, width])
     title = "Change of each element"
+    if not len(shown.low):
+        st.info("No element has a finite change.", icon=":material/data_object:")
+        return
+    told = [
+        f"{value_text(low, digits=3)} to {value_text(high, digits=3)}: {share:.3%}"
+        for low, high, share in zip(edges[:-1].tolist(), edges[1:].tolist(), shown.share.tolist(), strict=True)
+    ]
+    tables = {
+        "bars": bars_table(edges, shown.share, told),
+        "view": view_table((float(edges[0]), float(edges[-1])), (0.0, float(shown.share.max()) * 1.05)),
+    }
+    spec = bars_spec("change (after − before)", "share of elements", "elements", 220)
+    parts = [f"{int(row.n[0]):,} elements in {len(told):,} bins of equal width"]
+    parts += [f"{zeros:,} did not change"] if (zeros := int(row.zeros[0])) else []
+    parts += [f"{found.num_left_out:,} NaN or Inf left out"] if found.num_left_out else []
+    parts.append(f"mean {value_text(float(row.mean[0]), digits=3)}, sd {value_text(float(row.std[0]), digits=3)}")
+    caption = " · ".join(parts)
+    export = Export(
+        name="weights_histogram",
+        stem=f"{title} {name}",
+        spec=lambda: standalone(spec, tables, LIGHT, (), f"{title}: {name}", caption, _PICTURE_PX),
+        table=lambda: csv_bytes(
+            ["low", "high", "share"],
+            zip(edges[:-1].tolist(), edges[1:].tolist(), shown.share.tolist(), strict=True),
+        ),
+        about_table="The share of elements in each bin",
+        code=histogram_code(code, edges),
+    )
     with st.container(border=True, gap=None):
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            st.markdown(f"**{title}**", width="content", help="After minus before, element by element.")
-            export("weights_histogram", f"{title} {name}", lambda: _histogram_csv(edges, shown.share), None)
-        if not len(shown.low):
-            st.info("No element has a finite change.", icon=":material/data_object:")
-            return
-        told = [
-            f"{value_text(low, digits=3)} to {value_text(high, digits=3)}: {share:.3%}"
-            for low, high, share in zip(edges[:-1].tolist(), edges[1:].tolist(), shown.share.tolist(), strict=True)
+        card_head(title, export, help="After minus before, element by element.")
+        st.vega_lite_chart({**spec, "datasets": tables}, key="weights_histogram", alt=title)
+        st.caption(caption)
+
+
+def histogram_code(code: str, edges: npt.NDArray[np.float64]) -> str:
+    """Return Python that counts the elements in the same bins; `code` leaves their changes in `difference`."""
+    low, high, num = float(edges[0]), float(edges[-1]), len(edges)
+    return "\n".join(
+        [
+            code,
+            "elements = difference.ravel().view(difference.real.dtype)",
+            "finite = elements[np.isfinite(elements)]",
+            f"edges = np.linspace({low!r}, {high!r}, {num})",
+            "counts, _ = np.histogram(finite.clip(edges[0], edges[-1]), bins=edges)",
+            "shares = counts / finite.size",
         ]
-        tables = {
-            "bars": bars_table(edges, shown.share, told),
-            "view": view_table((float(edges[0]), float(edges[-1])), (0.0, float(shown.share.max()) * 1.05)),
-        }
-        spec = {**bars_spec("change (after − before)", "share of elements", "elements", 220), "datasets": tables}
-        st.vega_lite_chart(spec, key="weights_histogram", alt=title)
-        parts = [f"{int(row.n[0]):,} elements in {len(told):,} bins of equal width"]
-        parts += [f"{zeros:,} did not change"] if (zeros := int(row.zeros[0])) else []
-        parts += [f"{found.num_left_out:,} NaN or Inf left out"] if found.num_left_out else []
-        parts.append(f"mean {value_text(float(row.mean[0]), digits=3)}, sd {value_text(float(row.std[0]), digits=3)}")
-        st.caption(" · ".join(parts))
+    )
 
 
-def _histogram_csv(edges: npt.NDArray[np.float64], shares: npt.NDArray[np.float64]) -> bytes:
-    rows = zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist(), strict=True)
-    return ("low,high,share\n" + "".join(f"{low!r},{high!r},{share!r}\n" for low, high, share in rows)).encode()
+def rows_code(code: str) -> str:
+    """Return Python that leaves the relative change of each row in `change`."""
+    return "\n".join(
+        [
+            code,
+            "rows = [np.atleast_1d(part) for part in (difference, before)]",
+            "moved, size = (np.linalg.norm(part.reshape(len(part), -1), axis=1) for part in rows)",
+            "change = moved / size",
+        ]
+    )
 
 
-def _rows(found: Movement, name: str) -> None:
+def _rows(found: Movement, name: str, code: str) -> None:
     changes = found.row_change
     label = plain(name, 60)
     card = Card(
@@ -114,11 +152,12 @@ def _rows(found: Movement, name: str) -> None:
         note=f"the largest is row {int(np.nanargmax(changes)):,}" if np.isfinite(changes).any() else "",
         help="Norm of the row's difference over its norm before. A row is what belongs to one output; all sizes behind "
         "the first are its elements.",
+        code=rows_code(code),
     )
     curve_card([Curve(label, np.arange(len(changes)), changes)], {label: 0}, card)
 
 
-def _picture(before: Chosen, after: Chosen, name: str, counterpart: str, key: tuple[object, ...]) -> None:
+def _picture(before: Chosen, after: Chosen, name: str, counterpart: str, key: tuple[object, ...], code: str) -> None:
     show = linked.segments("Picture of", SHOW, list(_SHOWS), "difference", format_func=_SHOWS.__getitem__)
 
     def make() -> Pixels:
@@ -141,7 +180,7 @@ def _picture(before: Chosen, after: Chosen, name: str, counterpart: str, key: tu
         "weights_picture",
         look,
         entry,
-        _code(before, after, name, counterpart),
+        code,
         _csv(before, after, name, counterpart),
     )
 
@@ -169,13 +208,15 @@ def _csv(before: Chosen, after: Chosen, name: str, counterpart: str) -> Any:  # 
     return make
 
 
-def _code(before: Chosen, after: Chosen, name: str, counterpart: str) -> str:
+def code_lines(before: Chosen, after: Chosen, name: str, counterpart: str) -> str:
+    """Return Python that reads the same tensor on both sides and leaves what changed in `difference`."""
     return "\n".join(
         [
+            "import numpy as np",
             "from explorer import open_run",
             "",
             f"before = open_run({str(before.info.path)!r}).snapshot({before.snapshot.step}).read({name!r})",
             f"after = open_run({str(after.info.path)!r}).snapshot({after.snapshot.step}).read({counterpart!r})",
-            "difference = after.astype(float) - before.astype(float)",
+            "difference = np.subtract(after, before, dtype=np.result_type(before, after, np.float64))",
         ]
     )

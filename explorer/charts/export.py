@@ -13,7 +13,7 @@ from explorer.charts.curves import TABLES, curves_spec
 from explorer.charts.look import CurveLook
 
 _LIGHT: Final = {"text": "#1b2430", "quiet": "#5b6675", "grid": "#e3e8ee", "page": "#ffffff"}
-_WIDTH: Final = 900
+WIDTH: Final = 900
 _HEIGHT: Final = 460
 # A picture has no tooltip and no list of runs beside it.
 _MAX_LEGEND: Final = 40
@@ -31,7 +31,7 @@ def export_spec(
         palette: colours by place.
         caption: what is drawn, under the title.
     """
-    spec = curves_spec(replace(look, max_legend=_MAX_LEGEND, legend_px=_WIDTH - 80))
+    spec = curves_spec(replace(look, max_legend=_MAX_LEGEND, legend_px=WIDTH - 80))
     return standalone(spec, {name: tables[name] for name in TABLES}, palette, (), look.title, caption, _HEIGHT)
 
 
@@ -43,33 +43,38 @@ def standalone(
     title: str,
     caption: str,
     height: int,
+    *,
+    width: int = WIDTH,
+    pointer: str = "hover",
 ) -> dict[str, Any]:
     """Return a specification that draws a picture: what the app's theme would bring is in it, and nothing answers.
 
     Args:
         spec: of the chart, whose layers read tables by name.
-        tables: the data; a table `hover` is left out.
+        tables: the data.
         palette: colours of series by place.
-        ramp: colours of a scale of numbers, faintest first; empty for the drawing program's own.
+        ramp: colours of a scale of numbers, lowest first; empty for the drawing program's own.
         title: of the picture.
         caption: what is drawn, under the title.
-        height: of the plot in units of the picture.
+        height: of the whole picture, in units of it.
+        width: of it.
+        pointer: the table of the layer that answers to the pointer alone; it is left out.
     """
     made: dict[str, Any] = dict(spec)
     # A picture has no pointer: what answers to one is left out.
-    made["layer"] = [layer for layer in made["layer"] if layer["data"]["name"] != "hover"]
+    made["layer"] = [layer for layer in made["layer"] if layer["data"].get("name") != pointer]
     left = {layer.get("name") for layer in made["layer"]}
     params = [param for param in made.get("params", []) if set(param.get("views", [])) <= left]
     made["params"] = [param for param in params if param.get("bind") != "scales"]
-    made["datasets"] = {name: found.to_pylist() for name, found in tables.items() if name != "hover"}
-    made.update(width=_WIDTH, height=height, padding=16, background=_LIGHT["page"])
+    made["datasets"] = {name: found.to_pylist() for name, found in tables.items() if name != pointer}
+    made.update(width=width, height=height, padding=16, background=_LIGHT["page"])
     made["autosize"] = {"type": "fit", "contains": "padding"}
     made["title"] = {
         "text": title,
-        "subtitle": textwrap.wrap(caption, _CAPTION_CHARS),
+        "subtitle": textwrap.wrap(caption, width * _CAPTION_CHARS // WIDTH),
         "anchor": "start",
         "offset": 14,
-        "limit": _WIDTH - 60,
+        "limit": width - 60,
     }
     made["config"] = _config(palette, ramp)
     made.pop("usermeta", None)
@@ -79,7 +84,7 @@ def standalone(
 def _config(palette: Sequence[str], ramp: Sequence[str]) -> dict[str, Any]:
     colours: dict[str, Any] = {"category": list(palette)}
     if ramp:
-        colours |= {"ramp": list(ramp), "heatmap": list(ramp)}
+        colours |= {"ramp": list(ramp), "heatmap": list(ramp), "diverging": list(ramp)}
     return {
         # The family that the drawing program brings its own fonts for: any other name may be drawn as nothing at all.
         "font": "sans-serif",

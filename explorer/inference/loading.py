@@ -123,6 +123,7 @@ def load_model(
     *,
     weights: str | Path | Mapping[str, Tensor] | None = None,
     upcast: bool = False,
+    prefix: str = "",
 ) -> LoadedModel:
     """A run's model, ready to run; no code of whoever recorded it is needed, and none of theirs runs.
 
@@ -132,6 +133,7 @@ def load_model(
         device: where to run; by default the fastest that is there.
         weights: take them from here instead: a safetensors file, a checkpoint, tensors by name; see `weights.bind`.
         upcast: compute in float32 whatever the weights were in.
+        prefix: left out of the names of `weights` that begin with it, such as "model.".
 
     Raises:
         ProgramError: no model was captured (the message says why), or the weights do not fit.
@@ -147,7 +149,8 @@ def load_model(
         raise ProgramError(f"run {run.info.run_id} has no program: {why}")
     chosen = torch.device(device) if isinstance(device, torch.device) else pick_device(device)
     if weights is not None:
-        return LoadedModel(recorded, bind(recorded.program, weights, device=chosen, upcast=upcast), chosen, None)
+        bound = bind(recorded.program, weights, device=chosen, upcast=upcast, prefix=prefix)
+        return LoadedModel(recorded, bound, chosen, None)
     steps = sorted({info.step for info in run.snapshots if info.problem is None})
     if not steps:
         what = "it has a program, but no weights to run with. Pass weights="

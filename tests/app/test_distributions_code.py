@@ -20,7 +20,7 @@ from explorer.app.drift_choices import DriftChoices
 from explorer.app.drift_data import drifted
 from explorer.app.drift_export import lines as drift_lines, picture_spec as drift_picture, to_csv as drift_csv
 from explorer.app.drift_map import datasets
-from explorer.app.metrics_export import to_svg
+from explorer.app.export_menu import to_svg
 from explorer.app.outlines_export import bar_edges, lines as slice_lines, to_csv
 from explorer.reading.info import RunInfo
 from explorer.reading.tensors import TensorStore

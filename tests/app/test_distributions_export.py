@@ -17,7 +17,7 @@ from explorer.app.distributions_choices import Choices
 from explorer.app.distributions_data import Sampled
 from explorer.app.distributions_export import bins_csv, picture_spec, quantiles_csv, to_csv
 from explorer.app.distributions_pictures import Picture, pictures
-from explorer.app.metrics_export import to_png, to_svg
+from explorer.app.export_menu import to_png, to_svg
 from explorer.reading.info import RunInfo
 from explorer.reading.tensors import TensorStore
 from tests.app.tensor_page import STEPS, odd, training

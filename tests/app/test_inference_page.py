@@ -258,7 +258,7 @@ def test_a_process_that_was_stopped_is_told_and_runs_again(
     assert "The process that runs the model was stopped" in said(app)
     app.run()
     assert "it took more than 60 s" in said(app)  # not tried again by itself
-    app.button(key="inference.again.model").click().run()
+    app.button(key="inference.again.output").click().run()
     assert_drawn(app)
     assert metric(app, "Original predicts")
 

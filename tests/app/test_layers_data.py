@@ -7,7 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from explorer.app.layers_curves import layer_curves, pandas_lines
+from explorer.app.layers_code import Side, curve_lines, depth_lines, grid_lines
+from explorer.app.layers_curves import layer_curves
 from explorer.app.layers_data import STATISTICS, from_table
 from explorer.app.layers_grid import column_means, grid_ends, statistic_grid
 from explorer.app.layers_ratio import drawn_points, outside_text
@@ -148,11 +149,12 @@ def test_layers_outside_the_band_are_named_with_their_ratio():
     assert "calm" not in text
 
 
-def test_the_pandas_lines_quote_what_comes_from_files():
+def test_the_lines_quote_what_comes_from_files():
     name = "a'); import os; os.system('x"
-    code = pandas_lines([name], "drift", {"run": "/logs/x"})
-    compile(code, "lines", "exec")
-    assert repr([name]) in code
+    codes = [curve_lines([name], "drift", {name: "/logs/x"}), grid_lines([name], "drift", name)]
+    for code in [*codes, depth_lines("dead", [Side(name, "/logs/x", 3, [name])])]:
+        compile(code, "lines", "exec")
+        assert repr([name]) in code
 
 
 def test_every_statistic_says_what_it_is():

@@ -15,9 +15,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from explorer.app.export_menu import file_name, to_png, to_svg
 from explorer.app.metrics_chart import Picture, Shown, picture
 from explorer.app.metrics_code import pandas_lines
-from explorer.app.metrics_export import file_name, picture_spec, to_csv, to_png, to_svg
+from explorer.app.metrics_export import picture_spec, to_csv
 from explorer.app.metrics_options import Options
 from explorer.reading.catalogue import Catalogue
 

@@ -28,11 +28,12 @@ elif not infos:
 else:
     labels = run_labels(infos)
     info = pick_run(infos, labels)
-    tabs = st.tabs(TABS, key=TAB, bind="query-params")
+    tabs = st.tabs(list(TABS), key=TAB, bind="query-params")
     for name, tab in zip(TABS, tabs, strict=True):
         if not tab.open:
             continue
         with tab, shell.guard(name):
+            st.caption(TABS[name])
             match name:
                 case "Overview":
                     live.follow(infos, lambda now: layers_overview.overview(info.run_id, now, labels), "The layers")
@@ -41,12 +42,12 @@ else:
                 case "Gradient flow":
                     live.follow([info], lambda now: layers_flow.flow(read_layers(now[0], labels[info.run_id])), name)
                 case "Compare":
-                    layers_compare.compare(read_layers(info, labels[info.run_id]), infos, labels)
+                    live.follow(infos, lambda now: layers_compare.compare(info.run_id, now, labels), name)
                 case "Weights":
-                    layers_image.image(info)
+                    live.follow([info], lambda now: layers_image.image(now[0]), name)
                 case "Spectra":
-                    layers_spectra.spectra(info)
+                    live.follow([info], lambda now: layers_spectra.spectra(now[0]), name)
                 case "Path":
-                    layers_path.path(info)
+                    live.follow([info], lambda now: layers_path.path(now[0]), name)
                 case "CKA":
-                    layers_cka.similarity(info, infos, labels)
+                    live.follow(infos, lambda now: layers_cka.similarity(info.run_id, now, labels), name)

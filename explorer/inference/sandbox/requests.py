@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -17,12 +18,17 @@ from explorer.inference.divergence import node_differences
 from explorer.inference.edits.apply import Edited, Subject, apply
 from explorer.inference.edits.recipe import Recipe, parse_recipe
 from explorer.inference.generation import generate
-from explorer.inference.sandbox.models import Models, tensors, text
+from explorer.inference.plain_model import HALF_TOLERANCE, TOLERANCE, largest_difference
+from explorer.inference.sandbox.models import Models, tensors, text, weights_file
 from explorer.inference.units import unit_activity
+from explorer.inference.weights import compare_weights, limit_file
+from explorer.programs.fingerprint import fingerprint
 
 Request = Mapping[str, Any]
 Answer = dict[str, Any]
 MAX_SWEEP: Final = 2_000
+MAX_NAMED: Final = 200
+MAX_NAME: Final = 200  # letters of a name
 
 
 class Ticker(Protocol):
@@ -38,18 +44,20 @@ def run(models: Models, request: Request, tick: Ticker) -> Answer:
 
     Answers before and after (outputs by path), inputs (edited); with `nodes` the table of node differences; with
     `control` (a seed) the outputs of a control, or why there is none; with `controls` (how many) the first output of so
-    many controls, [seeds, ...]; with `keep` the edited values of nodes.
+    many controls, [seeds, ...]; with `keep` the edited values of nodes. With `before` false, who asks knows it already;
+    an empty recipe runs once.
     """
     subject, recipe, inputs = _asked(models, request)
     edited = apply(recipe, subject, inputs)
     keep = request.get("keep") or []
     if not isinstance(keep, list) or not all(isinstance(name, str) for name in keep):
         raise UsageError("a request's keep should be names of nodes")
-    before = edited.original().outputs
+    wanted = request.get("before") is not False
+    original = models.original(text(request, "key"), edited) if wanted or not recipe else None
     tick(1, 2)
-    result = edited.run(keep=set(keep))
+    result = original if original is not None and not recipe and not keep else edited.run(keep=set(keep))
     answer: Answer = {
-        "before": _plain(before),
+        "before": _plain(original.outputs) if original is not None else {},
         "after": _plain(result.outputs),
         "inputs": _plain(edited.inputs),
         "kept": _plain(result.kept),
@@ -69,6 +77,40 @@ def run(models: Models, request: Request, tick: Ticker) -> Answer:
             answer["no_control"] = str(error)
     tick(2, 2)
     return answer
+
+
+def check(models: Models, request: Request, tick: Ticker) -> Answer:
+    """Whether the model of a run still gives for its recorded examples what it gave when it was captured.
+
+    Answers `largest`, the largest absolute difference, and `close`, whether all are within rounding; both None where
+    the weights are not those of the capture, or no outputs were recorded.
+    """
+    subject, opened = models.get(request), models.opened(request)
+    wanted = opened.model.outputs
+    if not wanted or subject.probe is None or fingerprint(subject.weights) != opened.program.fingerprint:
+        return {"largest": None, "close": None}
+    result = models.original(text(request, "key"), apply((), subject, subject.probe))
+    tick(1, 1)
+    tolerance = HALF_TOLERANCE if opened.model.widened else TOLERANCE
+    largest, close = largest_difference(_plain(result.outputs), wanted, tolerance)
+    return {"largest": largest, "close": close}
+
+
+def fit(models: Models, request: Request, tick: Ticker) -> Answer:
+    """How a file of weights (`file`, a path; `prefix` of its names is left out) fits the model of a run."""
+    file = weights_file(request)
+    limit_file(Path(file.path))
+    found = compare_weights(models.opened(request).program, file.path, prefix=file.prefix)
+    tick(1, 1)
+    return {
+        "complete": found.is_complete,
+        "prefix": found.prefix[:MAX_NAME],
+        "missing": [name[:MAX_NAME] for name in found.missing[:MAX_NAMED]],
+        "mismatched": {name[:MAX_NAME]: what for name, what in list(found.mismatched.items())[:MAX_NAMED]},
+        "unused": [name[:MAX_NAME] for name in found.unused[:MAX_NAMED]],
+        "counts": {"missing": len(found.missing), "mismatched": len(found.mismatched), "unused": len(found.unused)},
+        "num_cast": len(found.cast),
+    }
 
 
 def sweep(models: Models, request: Request, tick: Ticker) -> Answer:
@@ -191,6 +233,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "load": lambda models, request, _: models.load(request),
     "snapshot": lambda models, request, _: models.snapshot(request),
     "run": run,
+    "check": check,
+    "fit": fit,
     "sweep": sweep,
     "scrub": scrub_steps,
     "generate": continue_text,
