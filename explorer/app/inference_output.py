@@ -21,18 +21,21 @@ if TYPE_CHECKING:
     from explorer.app.inference_scene import Scene
     from explorer.inference.plain_model import PlainModel
 
+Labelled = tuple[bool, bool]
+
 _MAX_VALUES: Final = 500
 _MAX_NAMES: Final = 20_000
 _NUMBER: Final = st.column_config.NumberColumn(format="%.4g")
 
 
-def output(scene: Scene, answer: Mapping[str, Any], is_edited: bool) -> None:
+def output(scene: Scene, answer: Mapping[str, Any], is_edited: bool, labelled: Labelled = (True, True)) -> None:
     """Draw the output of the example.
 
     Args:
         scene: what was run.
         answer: of the sandbox's `run`: before, after, and control or no_control.
         is_edited: whether there is anything to compare.
+        labelled: whether the original and the edited side see the recorded example, whose label is known.
     """
     found, then = first_output(answer["before"]), first_output(answer["after"])
     if found is None or then is None:
@@ -42,8 +45,12 @@ def output(scene: Scene, answer: Mapping[str, Any], is_edited: bool) -> None:
     kind = output_kind(scene.model, before)
     control = first_output(answer.get("control") or {}) if path == found[0] else None
     row = scene.row
+    if labelled != (True, True):
+        both = "Both sides see the drawing." if not labelled[0] else "Edited is the drawing, original the example."
+        st.caption(both)
     if kind == "classes":
-        _classes(scene, before[row], after[row], None if control is None else control[1][row], is_edited)
+        sides = None if control is None else control[1][row]
+        _classes(scene, before[row], after[row], sides, is_edited, labelled)
     elif kind == "tokens":
         _tokens(scene.model, before[row], after[row], is_edited)
     elif is_image(before) and is_image(after):
@@ -72,7 +79,14 @@ def _is_floating(value: object) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim > 0
 
 
-def _classes(scene: Scene, before: Any, after: Any, control: Any, is_edited: bool) -> None:  # noqa: ANN401 - arrays
+def _classes(
+    scene: Scene,
+    before: Any,  # noqa: ANN401 - arrays
+    after: Any,  # noqa: ANN401
+    control: Any,  # noqa: ANN401
+    is_edited: bool,
+    labelled: Labelled,
+) -> None:
     model = scene.model
     original, likely = as_logits(before)
     edited = as_logits(after)[0]
@@ -84,9 +98,9 @@ def _classes(scene: Scene, before: Any, after: Any, control: Any, is_edited: boo
         if control is not None:
             drawn.append((CONTROL, np.exp(log_probabilities(as_logits(control)[0]))))
     with st.container(horizontal=True, gap="large"):
-        _prediction("Original predicts", model, change.predicted_before, drawn[0][1], right)
+        _prediction("Original predicts", model, change.predicted_before, drawn[0][1], right if labelled[0] else None)
         if is_edited:
-            _prediction("Edited predicts", model, change.predicted_after, drawn[1][1], right)
+            _prediction("Edited predicts", model, change.predicted_after, drawn[1][1], right if labelled[1] else None)
             st.metric("KL divergence", f"{change.kl:.3g} nats", help="Of the edited from the original probabilities")
     classes = shown_classes(original, edited)
     names = unique([class_name(model, int(index)) for index in classes])

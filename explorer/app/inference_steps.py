@@ -37,15 +37,14 @@ def steps(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
     if len(scene.steps) < 2:
         st.caption("There is only one snapshot. `rec.snapshots(model, log_spaced=True)` keeps more of them.")
         return
-    places = np.unique(np.linspace(0, len(scene.steps) - 1, min(len(scene.steps), _MAX_STEPS)).astype(int))
-    chosen = [scene.steps[place] for place in places]
+    chosen = chosen_steps(scene)
     bar = st.empty()
 
     def told(done: int) -> None:
         bar.progress(done / (2 * len(chosen)), text="Running every snapshot …")
 
-    found = _over_steps(scene, kept, chosen, scene.inputs(drawn), lambda done: told(done))
-    everything = _over_steps(scene, (), chosen, None, lambda done: told(len(chosen) + done))
+    found = over_steps(scene, kept, chosen, scene.inputs(drawn), lambda done: told(done))
+    everything = over_steps(scene, (), chosen, None, lambda done: told(len(chosen) + done))
     bar.empty()
     if len(kept) < len(recipe):
         st.caption("Edits of weights belong to one step and are left out here; those of input and activations stay.")
@@ -55,14 +54,23 @@ def steps(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
     at = np.asarray(chosen, dtype=np.int64)
     example = found[:, scene.row]
     if kind == "classes":
-        _lines(scene, at, as_logits(example)[0], [class_name(scene.model, i) for i in range(example.shape[-1])])
+        names = [class_name(scene.model, i) for i in range(example.shape[-1])]
+        # Nobody has said what a drawing shows.
+        label = None if drawn is not None or scene.label is None or scene.label.ndim else int(scene.label)
+        _lines(scene, at, as_logits(example)[0], names, label)
         _learned(scene, at, everything.argmax(axis=-1))
     elif kind == "tokens":
-        _lines(scene, at, as_logits(example[:, -1])[0], token_names(scene.model, example.shape[-1]))
+        _lines(scene, at, as_logits(example[:, -1])[0], token_names(scene.model, example.shape[-1]), None)
         st.caption("The token that follows the end of the text.")
     else:
         values = example.reshape(len(at), -1)[:, :_MAX_LINES].astype(np.float64)
         _chart(at, unique([f"output {place}" for place in range(values.shape[1])]), values, "output", False)
+
+
+def chosen_steps(scene: Scene) -> list[int]:
+    """The steps that are run: all with a snapshot, or evenly spread ones of them."""
+    places = np.unique(np.linspace(0, len(scene.steps) - 1, min(len(scene.steps), _MAX_STEPS)).astype(int))
+    return [scene.steps[place] for place in places]
 
 
 def first_right(steps: Steps, right: npt.NDArray[np.bool_]) -> Steps:
@@ -76,7 +84,7 @@ def right_since(steps: Steps, right: npt.NDArray[np.bool_]) -> Steps:
     return np.where(since < len(right), steps[np.minimum(since, len(right) - 1)], -1).astype(np.int64)
 
 
-def _over_steps(
+def over_steps(
     scene: Scene, recipe: Recipe, chosen: list[int], inputs: dict[str, Any] | None, told: Callable[[int], None]
 ) -> Any:  # noqa: ANN401 - [S, N, ...]
     """A few snapshots a question, so that it can be stopped in between, and each answer is kept."""
@@ -89,15 +97,15 @@ def _over_steps(
     return np.concatenate(found)
 
 
-def _lines(scene: Scene, steps: Steps, logits: npt.NDArray[np.float64], names: list[str]) -> None:
+def _lines(scene: Scene, steps: Steps, logits: npt.NDArray[np.float64], names: list[str], label: int | None) -> None:
     probabilities = np.exp(log_probabilities(logits))
     best = np.sort(shown_classes(probabilities.max(axis=0), most=_MAX_LINES))
-    if scene.label is not None and np.ndim(scene.label) == 0 and int(scene.label) not in best:
-        best = np.sort(np.append(best[: _MAX_LINES - 1], int(scene.label)))
+    if label is not None and label not in best:
+        best = np.sort(np.append(best[: _MAX_LINES - 1], label))
     marks: tuple[list[float], list[str]] = ([float(scene.step)], ["this step"])
     first = -1
-    if scene.label is not None and np.ndim(scene.label) == 0:
-        right = logits.argmax(axis=-1)[:, None] == int(scene.label)
+    if label is not None:
+        right = logits.argmax(axis=-1)[:, None] == label
         first = int(first_right(steps, right)[0])
         if first >= 0 and first != scene.step:
             marks[0].append(float(first))
@@ -110,7 +118,7 @@ def _lines(scene: Scene, steps: Steps, logits: npt.NDArray[np.float64], names: l
     )
     started = f"It began as {esc(names[int(predictions[0])], 60)} at step {int(steps[0]):,}"
     ended = f"ended as {esc(names[int(predictions[-1])], 60)}"
-    rights = "" if scene.label is None else f" First right at step {first:,}." if first >= 0 else " It was never right."
+    rights = "" if label is None else f" First right at step {first:,}." if first >= 0 else " It was never right."
     st.caption(f"The prediction for this example {told} from one snapshot to the next. {started} and {ended}.{rights}")
     if len(turns):
         rows = {

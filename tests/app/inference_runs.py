@@ -96,6 +96,20 @@ def record_images(root: Path, name: str = "images", steps: tuple[int, ...] = (0,
     return rec.run_id
 
 
+def record_digits(root: Path) -> str:
+    """A model of images 8 x 8 in ten classes with three snapshots of different weights."""
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10))
+    images = torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with Recorder("digits", root=root, quiet=True, system_every_s=None) as rec:
+        for step in (0, 3, 9):
+            torch.manual_seed(step)
+            for part in (model[0], model[3]):
+                part.reset_parameters()
+            rec.snapshot(model, step=step)
+        rec.program(model, images, labels=torch.arange(10), kind="image")
+    return rec.run_id
+
+
 def record_texts(root: Path) -> str:
     """A model of texts over five characters."""
     torch.manual_seed(0)
