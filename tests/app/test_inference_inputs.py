@@ -97,6 +97,30 @@ def test_an_output_that_is_an_image_is_shown_as_one(root: Path, open_app: OpenAp
     assert other.selectbox(key="linked.output").value == "[1]"
 
 
+def test_a_layer_is_taken_from_another_run(root: Path, open_app: OpenApp) -> None:
+    first = record_images(root, "first", steps=(0,))
+    other = record_images(root, "other", steps=(0, 5, 7))
+    app = open_app("inference", run=first)
+    app.selectbox(key="inference.weight_edit").select("take").run()
+    app.selectbox(key="inference.weight_target").select("3").run()
+    app.selectbox(key="inference.w.run").select(other).run()
+    app.selectbox(key=f"inference.w.step.{other}").select(7).run()
+    app.button(key="inference.add.weights").click().run()
+    assert_drawn(app)
+    assert recipe_of(app) == [{"edit": "take", "target": "3", "step": 7, "run": other}]
+    assert metric(app, "KL divergence") != "0 nats"
+
+
+def test_a_value_is_patched_from_another_run(root: Path, open_app: OpenApp) -> None:
+    first = record_images(root, "first", steps=(0,))
+    other = record_images(root, "other", steps=(0, 5, 7))
+    edit = {"edit": "patch", "node": "relu", "example": 1, "step": 7, "run": other}
+    shown = open_app("inference", run=first, recipe=to_text(parse_recipe([edit])))
+    assert_drawn(shown)
+    assert f"patch relu from example 1, step 7, run {other}" in said(shown)
+    assert metric(shown, "KL divergence") != "0 nats"
+
+
 def test_the_curve_of_a_feature_is_what_the_model_gives(root: Path, open_app: OpenApp) -> None:
     record_table(root)
     app = open_app("inference", look="Sweep", sweep="feature.1")
