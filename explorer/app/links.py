@@ -21,6 +21,7 @@ PAGES: Final = {
     "compare": "compare",
     "layers": "layers",
     "weights": "weights",
+    "model": "model",
     "distributions": "distributions",
     "drift": "drift",
     "inference": "inference",
@@ -65,6 +66,10 @@ CONTINUE: Final = "continue"  # whether the text is continued (Inference)
 NODE: Final = "node"  # the value between operators that is looked at (Inference)
 METHOD: Final = "method"  # of attribution (Inference)
 TARGET: Final = "target"  # class that is attributed (Inference)
+MODULE: Final = "module"  # path of the module that is looked at (Model)
+NODE: Final = "node"  # the operator, input or output that is looked at (Model)
+OPENED: Final = "opened"  # paths of the modules that are drawn opened (Model)
+PAINT: Final = "paint"  # what the colours of modules say (Model)
 ARCHIVED: Final = "archived"  # whether archived runs are listed
 
 NO_RUNS: Final = "none"

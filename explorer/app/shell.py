@@ -134,6 +134,7 @@ def pages() -> dict[str, list[StreamlitPage]]:
             _page("weights", "Weights", "difference"),
             _page("distributions", "Distributions", "bar_chart"),
             _page("drift", "Drift", "grid_on"),
+            _page("model", "Model", "account_tree"),
             _page("inference", "Inference", "tune"),
         ],
     }

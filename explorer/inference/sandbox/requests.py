@@ -20,6 +20,7 @@ from explorer.inference.edits.recipe import Recipe, parse_recipe
 from explorer.inference.generation import generate
 from explorer.inference.plain_model import HALF_TOLERANCE, TOLERANCE, largest_difference
 from explorer.inference.sandbox.models import Models, tensors, text, weights_file
+from explorer.inference.timing import measure
 from explorer.inference.units import unit_activity
 from explorer.inference.weights import compare_weights, limit_file
 from explorer.programs.fingerprint import fingerprint
@@ -227,6 +228,12 @@ def picture(models: Models, request: Request, tick: Ticker) -> Answer:
     return found
 
 
+def times(models: Models, request: Request, tick: Ticker) -> Answer:
+    """How long each module takes for the inputs, see `timing.ModuleTimes`."""
+    subject, recipe, inputs = _asked(models, request)
+    return asdict(measure(apply(recipe, subject, inputs), tick))
+
+
 Handler = Callable[[Models, Request, Ticker], Answer]
 HANDLERS: Final[Mapping[str, Handler]] = {
     "open": lambda models, request, _: models.open(request),
@@ -241,6 +248,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "units": units,
     "attribute": attribution,
     "picture": picture,
+    "times": times,
 }
 
 

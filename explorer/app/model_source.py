@@ -1,0 +1,288 @@
+"""What is known of a run's architecture: from its captured program, from `watch`, or from the names in a snapshot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING, Final, Literal
+
+import streamlit as st
+
+from explorer.app.model_shapes import size_names
+from explorer.errors import ExplorerError
+from explorer.inference.modules import Module, Program, module_tree, outwards, parent_of
+from explorer.reading.model_record import ModelRecord, TensorRecord, read_model
+from explorer.reading.programs import program_problems, read_program_of
+from explorer.reading.runs import open_run
+
+if TYPE_CHECKING:
+    from explorer.reading.catalogue import RunInfo
+
+Origin = Literal["program", "watch", "snapshot", "nothing"]
+Version = tuple[tuple[str, int, int], ...]
+_FOLDERS: Final = ("program", "model")
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A parameter or buffer.
+
+    Attributes:
+        name: fully qualified.
+        is_buffer: whether it is no parameter.
+        dtype, shape: of its values.
+        is_frozen: whether it is a parameter without a gradient; None when that was not recorded.
+        tied: other names of the same tensor.
+    """
+
+    name: str
+    is_buffer: bool
+    dtype: str
+    shape: tuple[int, ...]
+    is_frozen: bool | None
+    tied: tuple[str, ...]
+
+    @property
+    def num_values(self) -> int:
+        """Its elements."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class ModuleRow:
+    """A module of a model.
+
+    Attributes:
+        path: "" is the model.
+        type: its class; "" when unknown.
+        depth: how many modules it is inside of.
+        children: paths of the modules right below it.
+        num_calls: how often one run of the model calls it; None when that was not captured.
+        num_nodes: operators in it and below; None likewise.
+        outputs: nodes in which its output is; () when unknown.
+        dtypes, shapes: of its outputs.
+        weights: its own parameters and buffers.
+        num_parameters, num_buffers: elements in it and below.
+        num_frozen: of the parameters, those without a gradient; None when that was not recorded.
+    """
+
+    path: str
+    type: str
+    depth: int
+    children: tuple[str, ...]
+    num_calls: int | None
+    num_nodes: int | None
+    outputs: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    shapes: tuple[tuple[int | str, ...], ...]
+    weights: tuple[Weight, ...]
+    num_parameters: int
+    num_buffers: int
+    num_frozen: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """A run's model.
+
+    Attributes:
+        origin: where it is known from.
+        program: the captured computation; None when there is none.
+        rows: every module by its path, each followed by what is in it, in the order in which they run.
+        sizes: a letter for each size that may vary.
+        problems: why no program is there, or why it cannot be read.
+    """
+
+    origin: Origin
+    program: Program | None
+    rows: Mapping[str, ModuleRow]
+    sizes: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @cached_property
+    def facts(self) -> Mapping[str, tuple[str, tuple[int | str, ...] | None]]:
+        """Dtype and shape of every input and operator by name; "" and None where it is no single tensor."""
+        program = self.program
+        if program is None:
+            return {}
+        found = {node.name: (node.dtype, node.shape) for node in program.graph.nodes}
+        return found | {one.name: (one.dtype, one.shape) for one in program.inputs}
+
+    @property
+    def root(self) -> ModuleRow:
+        """The model itself."""
+        return self.rows[""]
+
+
+def architecture(info: RunInfo) -> Architecture:
+    """Return what is known of a run's model, read again when its files change."""
+    return _read(str(info.path), file_version(str(info.path), _FOLDERS), _num_snapshots(str(info.path)))
+
+
+def file_version(run_path: str, folders: Sequence[str]) -> Version:
+    """Return what changes when a file right in one of these folders of a run does."""
+    found = []
+    for folder in folders:
+        path = os.path.join(run_path, folder)
+        if os.path.isdir(path):
+            for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+                stat = entry.stat(follow_symlinks=False)
+                found.append((f"{folder}/{entry.name}", stat.st_size, stat.st_mtime_ns))
+    return tuple(found)
+
+
+def _num_snapshots(run_path: str) -> int:
+    """Whether there is one, as far as that decides what is known."""
+    path = os.path.join(run_path, "params")
+    return min(len(os.listdir(path)), 1) if os.path.isdir(path) else 0
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _read(run_path: str, version: Version, num_snapshots: int) -> Architecture:
+    program, record = read_program_of(run_path), read_model(run_path)
+    problems = () if program is not None else program_problems(run_path)
+    if program is not None:
+        return Architecture("program", program, program_rows(program, record), size_names(program), problems)
+    if record is not None:
+        return Architecture("watch", None, record_rows(record), problems=problems)
+    weights = _snapshot_weights(run_path) if num_snapshots else {}
+    return Architecture("snapshot" if weights else "nothing", None, _rows({}, weights, {}), problems=problems)
+
+
+def program_rows(program: Program, record: ModelRecord | None) -> dict[str, ModuleRow]:
+    """Return the modules of a program, with those that `watch` saw and the program never calls."""
+    tree = module_tree(program)
+    watched = {} if record is None else record.by_name
+    tied = {name: tuple(other for other in names if other != name) for names in program.ties for name in names}
+    weights: dict[str, list[Weight]] = {}
+    for path, module in tree.items():
+        for found in module.parameters:
+            seen = watched.get(found.name)
+            weights.setdefault(path, []).append(
+                Weight(
+                    found.name,
+                    found.role != "param",
+                    found.dtype,
+                    found.shape,
+                    None if seen is None or found.role != "param" else not seen.trainable,
+                    tied.get(found.name, ()),
+                )
+            )
+    types = {path: module.type for path, module in tree.items()}
+    dtypes = {node.name: node.dtype for node in program.graph.nodes}
+    if record is not None:
+        for path, kind in _types(record).items():
+            types[path] = types.get(path) or kind
+        for path, own in _weights(record).items():
+            named = {weight.name for weight in weights.get(path, ())}
+            known = {name for names in program.ties for name in names if named & {*names}} | named
+            weights.setdefault(path, []).extend(weight for weight in own if weight.name not in known)
+    return _rows(types, weights, tree, dtypes)
+
+
+def record_rows(record: ModelRecord) -> dict[str, ModuleRow]:
+    """Return the modules that `watch` saw."""
+    return _rows(_types(record), _weights(record), {})
+
+
+def _types(record: ModelRecord) -> dict[str, str]:
+    types = {module.name: module.type for module in record.modules}
+    for tensor in record.tensors:
+        types.setdefault(tensor.module, tensor.module_type)
+    return types
+
+
+def _weights(record: ModelRecord) -> dict[str, list[Weight]]:
+    weights: dict[str, list[Weight]] = {}
+    for tensor in record.tensors:
+        if not _is_activation(tensor):
+            tied = () if tensor.tied_to is None else (tensor.tied_to,)
+            found = Weight(tensor.name, False, tensor.dtype, tensor.shape, not tensor.trainable, tied)
+            weights.setdefault(tensor.module, []).append(found)
+    return weights
+
+
+def _is_activation(tensor: TensorRecord) -> bool:
+    return bool(tensor.kinds) and set(tensor.kinds) <= {"activation", "labels"}
+
+
+def _snapshot_weights(run_path: str) -> dict[str, list[Weight]]:
+    """Of the first snapshot that can be read: names, shapes and dtypes, and nothing of the modules' classes."""
+    run = open_run(run_path)
+    for info in run.snapshots:
+        if info.problem is not None:
+            continue
+        try:
+            entries = run.snapshot(info.step).entries
+        except (ExplorerError, OSError):
+            continue
+        weights: dict[str, list[Weight]] = {}
+        for name, entry in entries.items():
+            if entry.role in ("param", "buffer"):
+                found = Weight(name, entry.role == "buffer", entry.dtype, tuple(entry.shape), None, ())
+                weights.setdefault(parent_of(name), []).append(found)
+        return weights
+    return {}
+
+
+def _rows(
+    types: Mapping[str, str],
+    weights: Mapping[str, Sequence[Weight]],
+    tree: Mapping[str, Module],
+    dtypes: Mapping[str, str] | None = None,
+) -> dict[str, ModuleRow]:
+    children: dict[str, dict[str, None]] = {"": {}}
+    for path in (*tree, *types, *weights):
+        for outer in outwards(path):
+            children.setdefault(outer, {})
+            children[parent_of(outer)].setdefault(outer)
+    totals: dict[str, list[int]] = {path: [0, 0, 0, 0] for path in children}
+    for path, own in weights.items():
+        counted = [
+            sum(weight.num_values for weight in own if is_counted(weight))
+            for is_counted in (_is_parameter, _is_buffer, _is_frozen, _is_unknown)
+        ]
+        for outer in ("", *outwards(path)):
+            totals[outer] = [one + other for one, other in zip(totals[outer], counted, strict=True)]
+    rows: dict[str, ModuleRow] = {}
+    waiting = [""]
+    while waiting:
+        path = waiting.pop()
+        waiting.extend(reversed(children[path]))
+        module = tree.get(path)
+        num_parameters, num_buffers, num_frozen, num_unknown = totals[path]
+        rows[path] = ModuleRow(
+            path=path,
+            type=types.get(path, ""),
+            depth=path.count(".") + bool(path),
+            children=tuple(children[path]),
+            num_calls=module.num_calls if module else 0 if tree else None,
+            num_nodes=module.num_nodes if module else 0 if tree else None,
+            outputs=module.outputs if module else (),
+            dtypes=tuple(dict.fromkeys((dtypes or {})[name] for name in module.outputs)) if module else (),
+            shapes=module.output_shapes if module else (),
+            weights=tuple(weights.get(path, ())),
+            num_parameters=num_parameters,
+            num_buffers=num_buffers,
+            num_frozen=None if num_unknown else num_frozen,
+        )
+    return rows
+
+
+def _is_parameter(weight: Weight) -> bool:
+    return not weight.is_buffer
+
+
+def _is_buffer(weight: Weight) -> bool:
+    return weight.is_buffer
+
+
+def _is_frozen(weight: Weight) -> bool:
+    return not weight.is_buffer and weight.is_frozen is True
+
+
+def _is_unknown(weight: Weight) -> bool:
+    return not weight.is_buffer and weight.is_frozen is None
