@@ -159,9 +159,11 @@ def _target(scene: Scene, output: Any) -> int | list[int] | None:  # noqa: ANN40
         return int(linked.select("Explain", links.TARGET, titles, default))
     if kind == "tokens":
         names = token_names(scene.model, row.shape[-1])
-        token = int(row[-1].argmax())
-        st.text_input("Explain", f"{names[token]} after the end", disabled=True)
-        return [len(row) - 1, token]
+        best, last = row.argmax(axis=-1), len(row) - 1
+        titles = {str(last): f"{names[int(best[last])]} after the end"}
+        titles |= {str(at): f"{names[int(best[at])]} after position {at}" for at in range(last - 1, -1, -1)}
+        at = int(linked.select("Explain", links.TARGET, titles, str(last)))
+        return [at, int(best[at])]
     size = int(np.prod(row.shape))
     if size == 1:
         st.text_input("Explain", "the output", disabled=True)

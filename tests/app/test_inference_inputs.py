@@ -177,7 +177,7 @@ def test_an_uploaded_image_is_run_and_told(root: Path, open_app: OpenApp, monkey
     Image.fromarray(pixels).save(file, "PNG")
     app = uploaded_in(root, open_app, monkeypatch, file.getvalue())
     assert_drawn(app)
-    assert "PNG of 12 x 12 pixels, cut to the middle, made 6 x 6 in grey" in said(app)
+    assert "PNG, 12 pixels high and 12 wide, cut to the middle, made 6 x 6 in grey" in said(app)
     found: dict[str, Any] = {}
     exec(app.code[-1].value, found)
     model = explorer.load_model(explorer.open_run(next(root.iterdir())), 5)

@@ -20,6 +20,7 @@ from streamlit.testing.v1 import AppTest
 from torch import nn
 
 from explorer import Recorder
+from explorer.app.inference_nodes import by_module
 from explorer.app.inference_pad import ink_text
 from explorer.app.inference_steps import first_right, right_since
 from explorer.app.inference_tokens import edited_tokens, token_edits
@@ -325,3 +326,14 @@ def test_the_script_of_the_page_gives_what_the_page_shows(root: Path, open_app: 
         best = int(logits[name].argmax())
         share = float(logits[name].softmax(0)[best])
         assert metric(app, label) == f"{CLASSES[best]} {percent(share)}"
+
+
+def test_where_edits_matter_is_told_by_module_and_by_operator(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    recipe = to_text(parse_recipe([{"edit": "scale", "target": "0", "factor": 0.5}]))
+    app = open_app("inference", recipe=recipe, look="Where it matters")
+    assert_drawn(app)
+    table = next(frame.value for frame in app.dataframe if "relative_l2" in frame.value)
+    assert list(by_module(table)["module"]) == list(dict.fromkeys(table["module"]))
+    app.segmented_control(key=f"inference.nodes.by.{len(table)}").set_value("Each module").run()
+    assert_drawn(app)

@@ -64,6 +64,14 @@ def test_tokens_have_integrated_gradients_through_their_embedding(root: Path, op
     assert abs(float(gap)) < 1e-3
 
 
+def test_what_a_text_predicts_in_the_middle_is_explained(root: Path, open_app: OpenApp) -> None:
+    record_texts(root)
+    app = open_app("inference", look="Attribution", method="integrated_gradients", target="1")
+    assert_drawn(app)
+    assert len(options(app, "Explain")) == 4
+    assert app.selectbox(key="linked.target").value == "1"
+
+
 def test_a_table_has_no_maps_and_all_else(root: Path, open_app: OpenApp) -> None:
     record_table(root)
     app = open_app("inference", look="Attribution", method="layer_conductance")
