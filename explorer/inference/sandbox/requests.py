@@ -67,7 +67,10 @@ def run(models: Models, request: Request, tick: Ticker) -> Answer:
 
 
 def sweep(models: Models, request: Request, tick: Ticker) -> Answer:
-    """Each of `edits` in turn on top of the recipe: the first output for each, [edits, ...], and without any."""
+    """Each of `edits` in turn on top of the recipe: the first output for each, [edits, ...], and without any.
+
+    With `at` each stands at that place of the recipe, before the edits that are there and behind.
+    """
     subject, recipe, inputs = _asked(models, request)
     edits = request.get("edits")
     if not isinstance(edits, list) or not 1 <= len(edits) <= MAX_SWEEP:
@@ -77,8 +80,10 @@ def sweep(models: Models, request: Request, tick: Ticker) -> Answer:
     if path is None:
         raise UsageError("the model should give a tensor")
     found = []
+    at = min(max(_int(request, "at", len(recipe)), 0), len(recipe))
     for edit in edits:
-        found.append(as_array(apply((*recipe, *parse_recipe([edit])), subject, inputs).run().outputs[path]))
+        one = (*recipe[:at], *parse_recipe([edit]), *recipe[at:])
+        found.append(as_array(apply(one, subject, inputs).run().outputs[path]))
         if found[-1].shape != found[0].shape:
             raise UsageError("the edits of a sweep should leave the output's shape as it is")
         tick(len(found), len(edits))
