@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,8 +50,8 @@ class Scene:
     @property
     def key(self) -> str:
         """The model with these weights, for whoever keeps it."""
-        source = self.step if self.file is None else zlib.crc32(repr(self.file).encode())
-        return f"{self.info.run_id}@{source}@{self.version}" + ("" if self.file is None else "@file")
+        source = self.step if self.file is None else f"file{zlib.crc32(repr(self.file).encode())}"
+        return f"{self.info.run_id}@{source}@{self.version}" + ("@own" if self.model.factory else "")
 
     @property
     def path(self) -> str:
@@ -98,3 +99,16 @@ class Scene:
         """What is right for the example; None when not recorded."""
         labels = self.model.labels
         return None if labels is None or len(labels) <= self.example else labels[self.example]
+
+
+def input_name(path: str) -> str:
+    """An input as its author's call has it.
+
+    >>> input_name("args[0]"), input_name("kwargs['mask']")
+    ('input 1', 'mask')
+    """
+    found = re.fullmatch(r"args\[(\d{1,9})\]", path)
+    if found:
+        return f"input {int(found[1]) + 1}"
+    named = re.fullmatch(r"kwargs\['([^']+)'\]", path)
+    return named[1] if named else path

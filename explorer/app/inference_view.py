@@ -16,6 +16,7 @@ from explorer.app import (
     inference_output,
     inference_recipe,
     inference_session,
+    inference_story,
 )
 from explorer.app.inference_refusal import refusal
 from explorer.app.inference_result import first_output, output_kind
@@ -32,7 +33,7 @@ def view(scene: Scene) -> None:
     whole = inference_recipe.current()
     recipe = inference_recipe.switched_on(whole)
     with refusal("model"):
-        head = st.container()
+        head, guide = st.container(), st.container()
         drawn = inference_inputs.drawn(scene)
         left, right = st.columns([5, 6], gap="medium")
         with right:
@@ -45,6 +46,8 @@ def view(scene: Scene) -> None:
             inference_banner.banner(scene)
             if moved := inference_session.note(scene):
                 st.caption(f":material/memory_alt: {esc(moved, 400)}")
+        with guide:
+            inference_story.story(scene, recipe, drawn, answer)
         output = None if answer is None else first_output(answer["after"])
         inference_details.details(scene, recipe, drawn, None if output is None else output[1])
         inference_session.read_ahead(scene)
@@ -83,7 +86,9 @@ def _outcome(scene: Scene, recipe: Recipe, drawn: Array | None) -> dict[str, Any
     answer: dict[str, Any] | None = None
     with st.container(border=True), refusal("output"):
         st.markdown("**Output**")
-        found: dict[str, Any] = inference_session.ask(scene, "run", inputs=scene.inputs())
+        # With edits both sides see the drawing, so that the difference is what the edits do.
+        given = scene.inputs(drawn if recipe else None)
+        found: dict[str, Any] = inference_session.ask(scene, "run", inputs=given)
         if is_edited:
             edited = inference_session.ask(
                 scene,
@@ -94,7 +99,7 @@ def _outcome(scene: Scene, recipe: Recipe, drawn: Array | None) -> dict[str, Any
                 before=False,
             )
             found = {**edited, "before": found["before"]}
-        inference_output.output(scene, found, is_edited)
+        inference_output.output(scene, found, is_edited, (drawn is None or not recipe, drawn is None))
         answer = found
     if recipe and answer is not None:
         with st.container(border=True), refusal("effect"):
