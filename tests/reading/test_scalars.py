@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from explorer import Recorder
 from explorer.reading.runs import open_run
 from explorer.reading.scalars import SeriesStore
 from explorer.storage.layout import SegmentName
@@ -193,6 +194,25 @@ def test_a_resumed_run_that_is_followed_live_goes_on_from_where_it_was_resumed(r
         assert series.num_replaced == 3
         assert len(series.wall_us) == step + 1
     assert before.value.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_run_that_a_recorder_is_writing_is_read_on_from_where_it_was_left(tmp_path, store):
+    with Recorder("live", root=tmp_path, run_id="live", quiet=True, system_every_s=None) as rec:
+        rec.log({"loss": 0.0}, step=0)
+        first = wait_for(lambda: store.series(tmp_path / "live", "loss"), 1)
+        for step in range(1, 4):
+            rec.log({"loss": float(step)}, step=step)
+            series = wait_for(lambda: store.series(tmp_path / "live", "loss"), step + 1)
+            assert series._generation == first._generation, "everything was read again for one more row"
+        assert len(list((tmp_path / "live" / "scalars").glob("*.journal"))) > 1, "no empty journal stood ready"
+
+
+def wait_for(look, num):
+    for _ in range(200):
+        if len(series := look()) == num:
+            return series
+        time.sleep(0.02)
+    raise AssertionError(f"{len(series)} points instead of {num} after 4 s")
 
 
 def test_series_never_change_and_cannot_be_written(run, store):
