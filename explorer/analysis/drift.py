@@ -232,14 +232,14 @@ def _drift(
     """Distance of each row from row `index` (int64[n], -1 for none) of the reference."""
     if measure not in MEASURES:
         raise ValueError(f"the measure is one of {', '.join(MEASURES)}, got {measure!r}")
-    num, num_reference = finite_counts(rows), finite_counts(reference)
     left = np.flatnonzero(index >= 0)
-    left = left[(num[left] > 0) & (num_reference[index[left]] > 0)]
     right = index[left]
+    size, other_size = _sizes(rows, left), _sizes(reference, right)
+    some = np.flatnonzero((size > 0) & (other_size > 0))
+    left, right, size, other_size = left[some], right[some], size[some], other_size[some]
     value, groups = np.zeros(len(left)), np.zeros(len(left), np.int64)
     for block in shared_pairs(rows, reference, left, right, scratch):
         value[block.pairs], groups[block.pairs] = _distances(block, measure)
-    size, other_size = num[left], num_reference[right]
     constant = np.zeros(len(left), bool)
     if measure == "wasserstein":
         value = _with_exact_parts(rows, reference, left, right, value)
@@ -260,6 +260,12 @@ def _drift(
     if levels:
         found.null[left] = null
     return found
+
+
+def _sizes(h: Histograms, rows: Ints) -> Ints:
+    """Finite values of some rows: int64, as long as `rows`."""
+    start, stop = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
+    return finite_counts(h, start, stop)[rows - start]
 
 
 def _spreads(reference: Histograms, rows: Ints) -> Floats:

@@ -41,7 +41,10 @@ class GrowingDrift:
         tensors: Mapping[str, Histograms],
         reference: Literal["first", "previous"] | int | Mapping[str, Histograms],
     ) -> DriftMatrix:
-        """Return the same as `drift_matrix`, but for rounding; only what is new or compared with something else is computed."""
+        """Return the same as `drift_matrix`, but for rounding.
+
+        Only what is new, or is compared with something else than before, is computed.
+        """
         rows = {name: _marks(h) for name, h in tensors.items()}
         others = {name: _marks(h) for name, h in reference.items()} if isinstance(reference, Mapping) else rows
         with self._lock:
