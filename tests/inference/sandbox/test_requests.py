@@ -31,15 +31,15 @@ def snapshots_of(case, *steps):
 
 
 def test_a_run_gives_original_and_edited_outputs(sandbox, digits):
-    image = digits.inputs[:1]
+    image, node = digits.inputs[:1], digits.node("relu", 1)
     answer = asked(
-        sandbox, "run", recipe=SCALE, inputs={digits.path: image.numpy()}, nodes=True, control=0, keep=["view"]
+        sandbox, "run", recipe=SCALE, inputs={digits.path: image.numpy()}, nodes=True, control=0, keep=[node]
     )
     edited = apply(parse_recipe(SCALE), digits.subject(), {digits.path: image})
-    result = edited.run(keep={"view"})
+    result = edited.run(keep={node})
     assert np.array_equal(answer["before"][""], digits.eager(image).numpy())
     assert np.array_equal(answer["after"][""], result.outputs[""].numpy())
-    assert np.array_equal(answer["kept"]["view"], result.kept["view"].numpy())
+    assert np.array_equal(answer["kept"][node], result.kept[node].numpy())
     assert not np.array_equal(answer["control"][""], answer["after"][""])
     ours = node_differences(edited)
     assert answer["nodes"].to_dict("list") == ours.to_dict("list")
