@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from explorer.app import inference_pad, inference_recipe
+from explorer.app.inference_gallery import gallery
 from explorer.app.inference_picker import Box, picker
 from explorer.app.inference_upload import Upload, upload_form, uploaded
 from explorer.charts.pixels import grey, picture, value_range
@@ -90,6 +91,7 @@ def image(scene: Scene, drawn: Array | None, edited: Any) -> None:  # noqa: ANN4
         if edited is not None and not np.array_equal(seen, drawn if drawn is not None else value):
             with right:
                 st.image(picture(edited, ends, side=110), caption="What the edited model sees")
+    gallery(scene)
     upload_form(scene, upload)
     with st.expander("Boxes and shifts by numbers", icon=":material/crop_free:"):
         _box_form(scene, height, width)

@@ -144,3 +144,9 @@ def record_autoencoder(root: Path) -> str:
     """A model whose output is an image."""
     torch.manual_seed(0)
     return record(root, "autoencoder", Autoencoder(), torch.rand(4, 1, 8, 8), kind="image")
+
+
+def record_segmentation(root: Path) -> str:
+    """A model that gives five scores for every pixel."""
+    torch.manual_seed(0)
+    return record(root, "segmentation", nn.Conv2d(1, 5, 3, padding=1), torch.rand(4, 1, 8, 8), kind="image")
