@@ -74,6 +74,8 @@ def verdict(scene: Scene, check: Mapping[str, Any]) -> tuple[str, bool | None]:
 
 def how_captured(model: PlainModel) -> str:
     """Route and the sizes that may vary, in one line."""
+    if model.factory:
+        return f"runs your own code, {model.factory}, as given on the command line; evaluation mode"
     program = model.program
     reasons = f" · other routes failed: {program.why[0][1]}" if program.why and program.route == "tape" else ""
     route = f"{_ROUTES[program.route]} with PyTorch {program.torch}, evaluation mode"

@@ -50,8 +50,8 @@ class Scene:
     @property
     def key(self) -> str:
         """The model with these weights, for whoever keeps it."""
-        source = self.step if self.file is None else zlib.crc32(repr(self.file).encode())
-        return f"{self.info.run_id}@{source}@{self.version}" + ("" if self.file is None else "@file")
+        source = self.step if self.file is None else f"file{zlib.crc32(repr(self.file).encode())}"
+        return f"{self.info.run_id}@{source}@{self.version}" + ("@own" if self.model.factory else "")
 
     @property
     def path(self) -> str:

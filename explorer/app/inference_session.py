@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import streamlit as st
 
+from explorer.app import shell
 from explorer.app.inference_waiting import Progress, waited
-from explorer.errors import ExplorerError, RunCancelled, SandboxError
+from explorer.errors import ExplorerError, RunCancelled, SandboxError, UsageError
 from explorer.inference.edits.recipe import Recipe, to_list
-from explorer.inference.plain_model import PlainModel, read_plain_model
+from explorer.inference.factory import Factory
+from explorer.inference.plain_model import PlainModel, own_plain_model, read_plain_model
 from explorer.inference.sandbox.session import Sandbox
 
 if TYPE_CHECKING:
@@ -76,10 +78,15 @@ def plain_model(path: str, version: tuple[tuple[str, int, int], ...]) -> PlainMo
     return read_plain_model(path)
 
 
-@st.cache_resource(scope="session", show_spinner=False, max_entries=1, on_release=lambda sandbox: sandbox.close())
 def sandbox(device: str) -> Sandbox:
     """The session's process that runs models; it starts with the first question and ends with the session."""
-    return Sandbox(device=device, time_limit_s=_TIME_LIMIT_S)
+    factory = shell.factory()
+    return _sandbox(device, *(("", "") if factory is None else (factory.name, factory.folder)))
+
+
+@st.cache_resource(scope="session", show_spinner=False, max_entries=1, on_release=lambda sandbox: sandbox.close())
+def _sandbox(device: str, factory: str, folder: str) -> Sandbox:
+    return Sandbox(device=device, time_limit_s=_TIME_LIMIT_S, factory=Factory(factory, folder) if factory else None)
 
 
 def prepare(device: str) -> None:
@@ -116,20 +123,48 @@ def ask(
     Raises:
         UsageError, ProgramError, SandboxError: as `Sandbox.request`; FileError: the weights cannot be read.
     """
-    key = scene.key
-    value = {"key": key, "recipe": to_list(recipe), "inputs": dict(inputs or {}), **more}
-    question = f"{scene.device}/{kind}/{_digest(value)}"
+    value = {"recipe": to_list(recipe), "inputs": dict(inputs or {}), **more}
+    return _ask(scene.device, scene.key, _opening(scene), kind, value, on_progress)
+
+
+def own_model(path: str, version: str, device: str, recorded: PlainModel | None) -> PlainModel:
+    """A run's model as the factory of the command line makes it. Raises as `ask`: it fails, or its weights do not fit.
+
+    Args:
+        path: of the run's folder.
+        version: changes when the recorded program does.
+        device: where it runs.
+        recorded: what was captured of it, whose examples and names are used; None when nothing was.
+    """
+    factory = shell.factory()
+    if factory is None:
+        raise UsageError("no factory was given on the command line")
+    opening = {"run": path, "version": version, "factory": True}
+    answer = _ask(device, f"{path}@own@{version}", opening, "describe", {}, None)
+    inputs = None if answer["recorded"] else answer["inputs"]
+    return own_plain_model(factory.name, json.loads(answer["document"]), inputs, recorded)
+
+
+def _ask(
+    device: str,
+    key: str,
+    opening: Mapping[str, Any],
+    kind: str,
+    value: Mapping[str, Any],
+    on_progress: Progress | None,
+) -> Any:  # noqa: ANN401 - what the sandbox answers
+    value = {"key": key, **value}
+    question = f"{device}/{kind}/{_digest(value)}"
     answers = _answers()
 
     def make() -> Any:  # noqa: ANN401
-        box = sandbox(scene.device)
+        box = sandbox(device)
         known = st.session_state.setdefault(_KNOWN, {})
         # A restarted session or another device has a sandbox that knows no model yet.
         if known.get("sandbox") is not box:
             known.clear()
             known["sandbox"] = box
         if key not in known:
-            opening = _opening(scene)
             box.add_model(key, lambda: opening)
             known[key] = True
 
@@ -180,7 +215,11 @@ def _start(box: Sandbox) -> None:
 
 def _opening(scene: Scene) -> dict[str, Any]:
     """How the child finds the model: it reads the run's files itself."""
-    where = {"run": str(scene.info.path), "version": scene.version.partition(".")[0]}
+    where = {
+        "run": str(scene.info.path),
+        "version": scene.version.partition(".")[0],
+        "factory": bool(scene.model.factory),
+    }
     if scene.file is not None:
         return {**where, "file": scene.file.path, "prefix": scene.file.prefix, "reading": scene.file.reading}
     return {**where, "step": scene.step}

@@ -59,6 +59,7 @@ class Layers:
         rows: one for each tensor; a parameter and its gradient are one.
         statistics: what was recorded of them.
         problems: what could not be read.
+        skipped: name, kind and reason of what the recorder did not watch.
     """
 
     info: RunInfo
@@ -66,6 +67,7 @@ class Layers:
     rows: tuple[Layer, ...]
     statistics: LayerStatistics
     problems: tuple[str, ...]
+    skipped: tuple[tuple[str, str, str], ...] = ()
 
 
 def read_layers(info: RunInfo, label: str) -> Layers:
@@ -78,7 +80,8 @@ def read_layers(info: RunInfo, label: str) -> Layers:
         statistics = from_table(table)
         known = _Made(table, record, statistics, tuple(_rows(statistics, record)))
         _known()[str(info.path)] = known
-    return Layers(info, label, known.rows, known.statistics, tuple(store.problems(info.path)))
+    skipped = () if record is None else record.skipped
+    return Layers(info, label, known.rows, known.statistics, tuple(store.problems(info.path)), skipped)
 
 
 @st.cache_resource(show_spinner=False)

@@ -10,7 +10,7 @@ import streamlit as st
 from explorer.app import model_drawing, model_export, model_opened
 from explorer.app.distributions_data import kept
 from explorer.app.model_opened import Picked
-from explorer.app.model_paint import NOTHING, Painting
+from explorer.app.model_paint import NOTHING, TIME, Painting
 from explorer.app.names import esc, plain
 from explorer.charts.graph import CLICK, OPEN
 from explorer.inference.folding import MAX_BOXES, FoldedGraph, fold
@@ -79,7 +79,9 @@ def caption(graph: FoldedGraph, painted: Painting) -> str:
         )
     parts.append("▸ holds modules, rounded boxes are single operators")
     if painted.key != NOTHING:
-        parts.append("grey: not recorded" if painted.key != "time" else "grey: not measured")
+        parts.append(
+            "grey: no such value, as in modules without parameters" if painted.key != TIME else "grey: no time"
+        )
         if painted.about:
             parts.append(painted.about.rstrip("."))
     return " · ".join(parts) + "."

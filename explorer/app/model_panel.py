@@ -216,9 +216,9 @@ def _node_table(model: Architecture, nodes: Sequence[Node], times: Times | None)
     paths = [path_of(program, node) if program else "" for node in nodes]
     columns = {
         "operator": arrow.texts([plain(operator_of(node.op), 60) for node in nodes]),
+        "source": arrow.texts([plain(node.source, 80) for node in nodes]),
         "output": arrow.texts([shape_text(node.shape, model.sizes) for node in nodes]),
         "dtype": arrow.texts([plain(node.dtype, 20) for node in nodes]),
-        "source": arrow.texts([plain(node.source, 80) for node in nodes]),
         "module": arrow.texts([plain(path, 80) for path in paths]),
     }
     if times is not None:

@@ -64,10 +64,6 @@ def view(info: RunInfo, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> 
     model_capture.about(info, model)
     if model.origin == "nothing":
         return
-    if model_timing.is_wanted(info):
-        from explorer.app.model_measure import measure  # brings what starts processes, which the page can do without
-
-        measure(info)
     names = [GRAPH, TREE, DIFFERENCES] if model.program is not None else [TREE, DIFFERENCES]
     for name, tab in zip(names, st.tabs(names, key=TAB, bind="query-params"), strict=True):
         if tab.open:
@@ -88,6 +84,10 @@ def _part(info: RunInfo, model: Architecture, label: str, name: str) -> None:
     def part() -> None:
         if slider.playing != playing:
             st.rerun()  # with another interval
+        if model_timing.is_wanted(info):
+            from explorer.app.model_measure import measure  # brings pandas, which the page can do without
+
+            measure(info)
         statistics = read_layers(info, label).statistics
         times = model_timing.held(info)
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):

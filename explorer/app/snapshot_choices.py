@@ -50,7 +50,11 @@ def pick_tensor(info: RunInfo, *, weights_only: bool = False) -> tuple[int, str,
     if not names:
         st.info("This snapshot holds no weights of two dimensions or more.", icon=":material/grid_off:")
         return None
-    weights = [name for name in names if entries[name].role == "param" and len(entries[name].shape) > 1]
+    weights = [
+        name
+        for name in names
+        if entries[name].role == "param" and len(entries[name].shape) > 1 and entries[name].num_bytes
+    ]
     with slot:
         asked = linked.unknown(links.TENSOR, names)
         name = linked.select(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MAX_ROWS: Final = 1_000
 _LARGE_BYTES: Final = 64 << 20  # from here on it is shown how far the comparison is
 _TABLE: Final = "weights_table"
+_LEFT_OUT: Final = "snapshots leave out "  # how the recorder begins to say it
 _DRAWN: Final = "weights_drawn"
 _NUMBERS: Final[Mapping[str, tuple[str, str, str]]] = {
     "relative change": ("relative_change", "%.4f", "Norm of the difference over the norm before"),
@@ -197,10 +198,19 @@ def _notes(diff: Diff, before: Chosen, after: Chosen) -> None:
             lines.append(f"- only in {esc(side.title, 80)}: {name_list(list(names))}")
     lines += [f"- {esc(reason, 200)}" for reason in diff.mismatched[:6]]
     lines += [f"- {esc(name, 80)}: {esc(reason, 200)}" for name, reason in diff.skipped[:6]]
+    for side in (before,) if before.info.run_id == after.info.run_id else (before, after):
+        lines += [f"- {esc(side.label, 60)}: {esc(text, 200)}" for text in left_out(side)]
     if diff.dtypes:
         lines.append(f"- another dtype, compared by value: {name_list(list(diff.dtypes))}")
     if lines:
-        st.info("\n".join(lines), title="Not everything has a counterpart", icon=":material/link_off:")
+        st.info("\n".join(lines), title="Not everything is compared", icon=":material/link_off:")
+
+
+def left_out(side: Chosen, most: int = 4) -> list[str]:
+    """Return what the recorder said of tensors that the snapshots of a run do not hold, and where the rest is told."""
+    told = [text for text in side.info.warnings if text.startswith(_LEFT_OUT)]
+    more = len(told) - most
+    return told[:most] + ([f"and {more:,} more, see the tab Recorder of the page Run"] if more > 0 else [])
 
 
 def _draw_table(rows: Sequence[tuple[str, str, Moved]], names: Sequence[str], opened: str) -> None:

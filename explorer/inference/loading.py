@@ -12,8 +12,9 @@ from torch import Tensor
 
 from explorer.errors import ProgramError, SnapshotNotFound
 from explorer.inference.devices import pick_device
+from explorer.inference.edited_module import EditedModule
+from explorer.inference.edits.apply import Subject, apply
 from explorer.inference.tensors import tensor_from
-from explorer.inference.torch_module import ProgramModule, as_module
 from explorer.inference.weights import bind
 from explorer.programs.comparing import TOLERANCE, difference, is_close
 from explorer.programs.fingerprint import fingerprint
@@ -93,9 +94,19 @@ class LoadedModel:
                 **options,
             )
 
-    def as_module(self, output: str | None = None, taps: Sequence[str] = ()) -> ProgramModule:
-        """The model as a `torch.nn.Module` with gradients; see `torch_module.as_module`."""
-        return as_module(self.interpreter, self.weights, output, taps)
+    def as_module(self, output: str | None = None, taps: Sequence[str] = ()) -> EditedModule:
+        """The model as a `torch.nn.Module` of its tensor inputs in order, with gradients.
+
+        Args:
+            output: path of the output to give; by default the first that is a tensor of floating numbers.
+            taps: nodes whose values hooks on `module.taps[node]` shall see, and may change.
+
+        Raises:
+            UsageError: there is no such node, or (when it runs) no such output.
+        """
+        edited = apply((), Subject(self.interpreter, self.weights, self.device), self.inputs)
+        paths = [found.path for found in self.program.inputs if found.dtype]
+        return EditedModule(edited, paths=paths, output=output, taps=taps)
 
     def check(self) -> Check:
         """Whether it reproduces the recorded outputs. Only weights that are those of the capture can tell."""

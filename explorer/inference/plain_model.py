@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from explorer.reading.dtypes import decode
 from explorer.reading.programs import RawTensor, read_recorded_program
 from explorer.storage.layout import RunPaths
 from explorer.storage.program import Program
+from explorer.storage.program_document import parse_program
 from explorer.storage.program_file import read_program
 
 Array = npt.NDArray[Any]
@@ -45,6 +46,7 @@ class PlainModel:
         kind: `image`, `tokens`, `table` or "".
         class_names, vocabulary, feature_names: () when not recorded.
         problems: what could not be read.
+        factory: the user's own function that makes the model, which then runs instead of a program; "" as a rule.
     """
 
     program: Program
@@ -59,6 +61,7 @@ class PlainModel:
     vocabulary: tuple[str, ...]
     feature_names: tuple[str, ...]
     problems: tuple[str, ...]
+    factory: str = ""
 
     @property
     def num_examples(self) -> int:
@@ -98,6 +101,28 @@ def read_plain_model(run_path: str | Path) -> PlainModel | None:
         tuple(about.get("vocabulary", ())),
         tuple(about.get("feature_names", ())),
         recorded.problems,
+    )
+
+
+def own_plain_model(
+    factory: str, document: Mapping[str, Any], inputs: Mapping[str, Array] | None, recorded: PlainModel | None
+) -> PlainModel:
+    """A model that the user's own code makes.
+
+    Args:
+        factory: its name.
+        document: of its modules, see `hooked_model`.
+        inputs: what it is run on; None: the recorded examples, with labels and the model's own outputs.
+        recorded: what was captured of it, whose names are used; None when nothing was.
+    """
+    program = parse_program(document)
+    if recorded is not None and inputs is None:
+        return replace(recorded, program=program, document=document, widened=False, constants={}, factory=factory)
+    named = {} if recorded is None else {"class_names": recorded.class_names, "vocabulary": recorded.vocabulary}
+    names = {"class_names": (), "vocabulary": (), "feature_names": (), **named}
+    kind = "" if recorded is None else recorded.kind
+    return PlainModel(
+        program, document, False, {}, dict(inputs or {}), {}, None, kind, problems=(), factory=factory, **names
     )
 
 

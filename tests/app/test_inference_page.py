@@ -328,6 +328,16 @@ def test_the_script_of_the_page_gives_what_the_page_shows(root: Path, open_app: 
         assert metric(app, label) == f"{CLASSES[best]} {percent(share)}"
 
 
+def test_other_pages_lead_to_the_model_of_a_run_that_has_one(root: Path, make_run: MakeRun, open_app: OpenApp) -> None:
+    with_model, without = record_images(root), make_run()
+    app = open_app("run", run=with_model)
+    assert "Inference" in [button.label for button in app.button]
+    assert "Inference" not in [button.label for button in open_app("run", run=without).button]
+    assert open_app("runs").button(key="runs_inference").disabled
+    assert not open_app("runs", runs=with_model).button(key="runs_inference").disabled
+    assert open_app("runs", runs=without).button(key="runs_inference").disabled
+
+
 def test_where_edits_matter_is_told_by_module_and_by_operator(root: Path, open_app: OpenApp) -> None:
     record_images(root)
     recipe = to_text(parse_recipe([{"edit": "scale", "target": "0", "factor": 0.5}]))

@@ -1,10 +1,8 @@
 """The Distributions page: the values of one tensor over the steps and at one step, in one run or several."""
 
-import functools
-
 import streamlit as st
 
-from explorer.app import distributions_choices, distributions_over_steps, distributions_slice, live, shell
+from explorer.app import distributions_choices, distributions_view, shell
 from explorer.app.run_empty import nothing_recorded
 from explorer.app.tensor_kinds import not_recorded
 
@@ -19,6 +17,4 @@ else:
     if choices is None:
         not_recorded(infos, "Distributions")
     else:
-        draw = functools.partial(distributions_over_steps.over_steps, choices=choices)
-        live.follow(infos, draw, "The tensor over the steps")
-        distributions_slice.at_a_step(infos, choices)
+        distributions_view.distributions(infos, choices)

@@ -31,6 +31,7 @@ def main() -> None:
     first = receive(requests)
     if first is None or first.kind != "start":
         raise SystemExit("the sandbox expects its limits first")
+    from explorer.inference.factory import Factory
     from explorer.inference.sandbox.models import Models
     from explorer.inference.sandbox.requests import HANDLERS
     from explorer.inference.sandbox.serving import answered, next_request
@@ -40,7 +41,9 @@ def main() -> None:
     waiting: queue.SimpleQueue[Message] = queue.SimpleQueue()
     cancelled: set[int] = set()
     threading.Thread(target=_listen, args=(requests, waiting, cancelled), daemon=True).start()
-    models = Models(str(first.value.get("device")), first.value.get("memory_bytes"))
+    given = first.value.get("factory")
+    factory = None if given is None else Factory(given["name"], given["folder"])
+    models = Models(str(first.value.get("device")), first.value.get("memory_bytes"), factory)
     while True:
         message = next_request(waiting, models)
         number = message.value["number"]

@@ -17,6 +17,7 @@ from explorer.errors import UsageError
 from explorer.inference.devices import pick_device
 from explorer.inference.edits.apply import Edited, Subject
 from explorer.inference.edits.weight_edits import Weights
+from explorer.inference.factory import Factory
 from explorer.inference.sandbox.opened_run import OpenedRun
 from explorer.inference.sandbox.weight_store import WeightStore
 from explorer.inference.weights_file import WeightsFile
@@ -32,7 +33,7 @@ OUTPUT_BYTES: Final = 256 * 2**20
 AHEAD_BYTES: Final = 128 * 2**20
 """Nobody should wait for long for weights that were read on suspicion."""
 
-Opening = tuple[str, str, int | WeightsFile | None]
+Opening = tuple[tuple[str, str, bool], int | WeightsFile | None]
 
 
 class HeldSnapshots:
@@ -64,16 +65,18 @@ class Models:
     Args:
         device: where they run, as PyTorch names it.
         memory_bytes: what this process may take; a quarter of it is for weights of steps that were read before.
+        factory: the user's own code, as the command line named it.
 
     Attributes:
         note: what the user should know of where they run; "" when it is where it should be.
     """
 
-    def __init__(self, device: str = "cpu", memory_bytes: int | None = None) -> None:
+    def __init__(self, device: str = "cpu", memory_bytes: int | None = None, factory: Factory | None = None) -> None:
         self.note = ""
+        self._factory = factory
         self._asked = device
         self._store = WeightStore(WEIGHT_BYTES if memory_bytes is None else min(WEIGHT_BYTES, memory_bytes // 4))
-        self._runs: OrderedDict[tuple[str, str], OpenedRun] = OrderedDict()
+        self._runs: OrderedDict[tuple[str, str, bool], OpenedRun] = OrderedDict()
         self._openings: OrderedDict[str, Opening] = OrderedDict()
         self._sent: OrderedDict[str, Subject] = OrderedDict()
         self._outputs: OrderedDict[tuple[str, str], Result] = OrderedDict()
@@ -95,14 +98,16 @@ class Models:
         """Name a model of a recorded run, which is read here; keep it by its key.
 
         Request: run (its folder), version (changes when its program does), step (None: the last) or file (a path) with
-        prefix (of its names, left out).
+        prefix (of its names, left out); with factory true, the user's own code runs instead of the program.
         """
         key = text(request, "key")
         file = request.get("file")
         source = _step(request) if file is None else weights_file(request)
-        opening = (text(request, "run"), str(request.get("version", "")), source)
+        own = request.get("factory") is True
+        if own and self._factory is None:
+            raise UsageError("no factory was given on the command line")
         self._forget(key)
-        self._openings[key] = opening
+        self._openings[key] = ((text(request, "run"), str(request.get("version", "")), own), source)
         try:
             self.get(request)
         except BaseException:
@@ -125,7 +130,7 @@ class Models:
         if key in self._sent:
             self._sent.move_to_end(key)
             return self._sent[key]
-        return self.opened(request).subject(self._openings[key][2], self.device)
+        return self.opened(request).subject(self._openings[key][1], self.device)
 
     def opened(self, request: Mapping[str, Any]) -> OpenedRun:
         """The run of the model that a request names. Raises UsageError."""
@@ -133,13 +138,14 @@ class Models:
         if key not in self._openings:
             raise UsageError(f"the sandbox holds no model {key!r}; it should be loaded first")
         self._openings.move_to_end(key)
-        folder, version, _ = self._openings[key]
-        if (folder, version) not in self._runs:
-            self._runs[folder, version] = OpenedRun(folder, self._store)
+        which = self._openings[key][0]
+        if which not in self._runs:
+            folder, _, own = which
+            self._runs[which] = OpenedRun(folder, self._store, self._factory if own else None)
             while len(self._runs) > MAX_RUNS:
                 self._runs.popitem(last=False)
-        self._runs.move_to_end((folder, version))
-        return self._runs[folder, version]
+        self._runs.move_to_end(which)
+        return self._runs[which]
 
     def original(self, key: str, edited: Edited) -> Result:
         """What the unedited model gives for the unedited inputs; run once for each input."""
@@ -159,7 +165,7 @@ class Models:
     def read_ahead(self, key: str, step: int) -> None:
         """Read the weights of a step of a model's run, if that is soon done and there is room. Raises as reading."""
         opened = self._openings.get(key)
-        run = None if opened is None else self._runs.get(opened[:2])
+        run = None if opened is None else self._runs.get(opened[0])
         if run is not None and run.num_bytes <= min(AHEAD_BYTES, self._store.num_free_bytes):
             run.of_step(step, self.device)
 

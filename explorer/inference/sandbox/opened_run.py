@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from explorer.errors import ProgramError, SnapshotNotFound
+from explorer.errors import FileError, ProgramError, SnapshotNotFound
 from explorer.inference.edits.apply import Subject
 from explorer.inference.edits.weight_edits import Weights
-from explorer.inference.plain_model import Array, PlainModel, read_plain_model
+from explorer.inference.factory import Factory
+from explorer.inference.hooked_model import HookedModel
+from explorer.inference.plain_model import Array, PlainModel, own_plain_model, read_plain_model
 from explorer.inference.sandbox.weight_store import WeightStore
 from explorer.inference.weights import bind, limit_file
 from explorer.inference.weights_file import WeightsFile
@@ -30,21 +33,27 @@ class OpenedRun:
     Args:
         folder: the run's.
         store: keeps the weights of all runs of this process.
+        factory: the user's own code, which then makes the model; None: the captured program runs.
 
     Raises:
         ProgramError: the run has no program, or this PyTorch cannot run it.
         FileError: what belongs to the program is damaged.
     """
 
-    def __init__(self, folder: str, store: WeightStore) -> None:
-        model = read_plain_model(folder)
-        if model is None:
-            raise ProgramError(f"the run {Path(folder).name} has no captured model")
-        self.model: PlainModel = model
-        self.program: Program = parse_program(dict(model.document))
-        self.interpreter = Interpreter(self.program, _tensors(model.constants))
-        self.probe = _tensors(model.inputs) if model.num_examples else None
+    def __init__(self, folder: str, store: WeightStore, factory: Factory | None = None) -> None:
         self._folder, self._store = folder, store
+        self.model: PlainModel
+        self.interpreter: Interpreter | HookedModel
+        if factory is not None:
+            self.model, self.interpreter = _own(self.run, factory)
+        else:
+            model = read_plain_model(folder)
+            if model is None:
+                raise ProgramError(f"the run {Path(folder).name} has no captured model")
+            self.model = model
+            self.interpreter = Interpreter(parse_program(dict(model.document)), _tensors(model.constants))
+        self.program: Program = self.interpreter.program
+        self.probe = _tensors(self.model.inputs) if self.model.num_examples else None
 
     @cached_property
     def run(self) -> Run:
@@ -92,6 +101,28 @@ class _Steps:
         # Looked up among those that are there: a name from a link is never joined to a path.
         other = open_run(Catalogue(self._opened.run.path.parent).look(run)) if run else None
         return self._opened.of_step(step, self._device, other, first=True)
+
+
+def _own(run: Run, factory: Factory) -> tuple[PlainModel, HookedModel]:
+    """The user's own model, on the examples that it brings along or that were recorded."""
+    recorded: PlainModel | None = None
+    # Without a program that can be read there is nothing recorded to compare with; that is what a factory is for.
+    with suppress(FileError, ProgramError):
+        recorded = read_plain_model(run.path)
+    module, examples = factory.make(run.config)
+    as_recorded = not examples and recorded is not None
+    if as_recorded and recorded is not None:
+        examples = {found.path: found.value for found in recorded.program.inputs} | _tensors(recorded.inputs)
+    inputs = {path: value.numpy() for path, value in examples.items() if isinstance(value, torch.Tensor)}
+    if not inputs:
+        raise ProgramError(
+            f"there is nothing to run the model on: no examples were recorded. Let {factory.name} return "
+            "(module, example_inputs)"
+        )
+    hooked = HookedModel(module, examples)
+    if as_recorded and recorded is not None:
+        hooked.identify(recorded.program.fingerprint, recorded.program.step)
+    return own_plain_model(factory.name, hooked.document, None if as_recorded else inputs, recorded), hooked
 
 
 def _tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -18,26 +17,13 @@ from explorer.inference.divergence import node_differences
 from explorer.inference.edits.apply import Edited, Subject, apply
 from explorer.inference.edits.recipe import Recipe, parse_recipe
 from explorer.inference.generation import generate
-from explorer.inference.plain_model import HALF_TOLERANCE, TOLERANCE, largest_difference
-from explorer.inference.sandbox.models import Models, tensors, text, weights_file
+from explorer.inference.sandbox.answers import Answer, Request, Ticker, plain
+from explorer.inference.sandbox.models import Models, tensors, text
+from explorer.inference.sandbox.run_requests import check, describe, fit
 from explorer.inference.timing import measure
 from explorer.inference.units import unit_activity
-from explorer.inference.weights import compare_weights, limit_file
-from explorer.programs.fingerprint import fingerprint
 
-Request = Mapping[str, Any]
-Answer = dict[str, Any]
 MAX_SWEEP: Final = 2_000
-MAX_NAMED: Final = 200
-MAX_NAME: Final = 200  # letters of a name
-
-
-class Ticker(Protocol):
-    """Tells how far the work is, and stops it when it was cancelled."""
-
-    def __call__(self, done: int, total: int | None = None) -> None:
-        """Tell; raises where the work should stop."""
-        ...
 
 
 def run(models: Models, request: Request, tick: Ticker) -> Answer:
@@ -58,17 +44,17 @@ def run(models: Models, request: Request, tick: Ticker) -> Answer:
     tick(1, 2)
     result = original if original is not None and not recipe and not keep else edited.run(keep=set(keep))
     answer: Answer = {
-        "before": _plain(original.outputs) if original is not None else {},
-        "after": _plain(result.outputs),
-        "inputs": _plain(edited.inputs),
-        "kept": _plain(result.kept),
+        "before": plain(original.outputs) if original is not None else {},
+        "after": plain(result.outputs),
+        "inputs": plain(edited.inputs),
+        "kept": plain(result.kept),
     }
     if request.get("nodes"):
         answer["nodes"] = node_differences(edited)
     if request.get("control") is not None:
         seed = _int(request, "control")
         try:
-            answer["control"] = _plain(control(edited, recipe, seed=seed).run().outputs)
+            answer["control"] = plain(control(edited, recipe, seed=seed).run().outputs)
         except UsageError as error:
             answer["no_control"] = str(error)
     if request.get("controls") is not None:
@@ -78,40 +64,6 @@ def run(models: Models, request: Request, tick: Ticker) -> Answer:
             answer["no_control"] = str(error)
     tick(2, 2)
     return answer
-
-
-def check(models: Models, request: Request, tick: Ticker) -> Answer:
-    """Whether the model of a run still gives for its recorded examples what it gave when it was captured.
-
-    Answers `largest`, the largest absolute difference, and `close`, whether all are within rounding; both None where
-    the weights are not those of the capture, or no outputs were recorded.
-    """
-    subject, opened = models.get(request), models.opened(request)
-    wanted = opened.model.outputs
-    if not wanted or subject.probe is None or fingerprint(subject.weights) != opened.program.fingerprint:
-        return {"largest": None, "close": None}
-    result = models.original(text(request, "key"), apply((), subject, subject.probe))
-    tick(1, 1)
-    tolerance = HALF_TOLERANCE if opened.model.widened else TOLERANCE
-    largest, close = largest_difference(_plain(result.outputs), wanted, tolerance)
-    return {"largest": largest, "close": close}
-
-
-def fit(models: Models, request: Request, tick: Ticker) -> Answer:
-    """How a file of weights (`file`, a path; `prefix` of its names is left out) fits the model of a run."""
-    file = weights_file(request)
-    limit_file(Path(file.path))
-    found = compare_weights(models.opened(request).program, file.path, prefix=file.prefix)
-    tick(1, 1)
-    return {
-        "complete": found.is_complete,
-        "prefix": found.prefix[:MAX_NAME],
-        "missing": [name[:MAX_NAME] for name in found.missing[:MAX_NAMED]],
-        "mismatched": {name[:MAX_NAME]: what for name, what in list(found.mismatched.items())[:MAX_NAMED]},
-        "unused": [name[:MAX_NAME] for name in found.unused[:MAX_NAMED]],
-        "counts": {"missing": len(found.missing), "mismatched": len(found.mismatched), "unused": len(found.unused)},
-        "num_cast": len(found.cast),
-    }
 
 
 def sweep(models: Models, request: Request, tick: Ticker) -> Answer:
@@ -241,6 +193,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "snapshot": lambda models, request, _: models.snapshot(request),
     "run": run,
     "check": check,
+    "describe": describe,
     "fit": fit,
     "sweep": sweep,
     "scrub": scrub_steps,
@@ -258,18 +211,6 @@ def _asked(models: Models, request: Request) -> tuple[Subject, Recipe, dict[str,
     if not inputs:
         raise UsageError("a request should have inputs, since the model has no recorded examples")
     return subject, parse_recipe(request.get("recipe") or []), inputs
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: as_array(value) if isinstance(value, Tensor) else _other(value) for name, value in values.items()}
-
-
-def _other(value: Any) -> Any:  # noqa: ANN401 - what a node or a model gives
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        return [as_array(part) if isinstance(part, Tensor) else _other(part) for part in value]
-    raise UsageError(f"the model gives a {type(value).__name__}, which cannot be shown")
 
 
 def _int(request: Request, name: str, default: int | None = None) -> int:

@@ -10,8 +10,9 @@ import torch
 
 from explorer.errors import ExplorerError, OutOfMemory
 from explorer.inference.devices import run_or_fall_back
+from explorer.inference.sandbox.answers import Request, Ticker
 from explorer.inference.sandbox.models import Models
-from explorer.inference.sandbox.requests import Handler, Request, Ticker
+from explorer.inference.sandbox.requests import Handler
 from explorer.inference.sandbox.wire import Message
 from explorer.programs.interpreter import is_out_of_memory
 

@@ -15,11 +15,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, cast
 
 from explorer.errors import OutOfMemory, ProgramError, RunCancelled, SandboxError, UsageError
+from explorer.inference.factory import Factory
 from explorer.inference.sandbox.wire import Message, receive, send
 
 Progress = Callable[[int, int | None], None]
@@ -67,19 +68,27 @@ class Sandbox:
             the system can (Linux), and only for the CPU: drivers of GPUs reserve far more than they use.
         time_limit_s: of one request, after which the child is killed.
         device: where models run, as PyTorch names it.
+        factory: the user's own code, which requests may then ask to be run; of the command line only.
 
     Attributes:
         note: what the last answer says of where it ran, such as on the CPU for want of memory; "" as a rule.
     """
 
-    def __init__(self, *, memory_bytes: int | None = None, time_limit_s: float = 60.0, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        *,
+        memory_bytes: int | None = None,
+        time_limit_s: float = 60.0,
+        device: str = "cpu",
+        factory: Factory | None = None,
+    ) -> None:
         if not 0 < time_limit_s <= 24 * 3600:
             raise UsageError(f"the time limit should be from 0 to 86,400 seconds; found {time_limit_s}")
         if memory_bytes is not None and memory_bytes < 2**26:
             raise UsageError(f"the memory limit should be at least 64 MiB; found {memory_bytes:,} bytes")
         self.memory_bytes = memory_bytes or _default_memory_bytes()
         self.time_limit_s = time_limit_s
-        self.device = device
+        self.device, self.factory = device, factory
         self.note = ""
         self._lock = threading.Lock()
         self._child: _Child | None = None
@@ -222,7 +231,11 @@ class Sandbox:
             raise SandboxError(f"no child process could be started ({error.strerror})") from error
         child = self._child = _Child(process, errors)
         self._finalizer = weakref.finalize(self, _finish, process, errors)
-        limits = {"memory_bytes": self.memory_bytes if self.device == "cpu" else None, "device": self.device}
+        limits = {
+            "memory_bytes": self.memory_bytes if self.device == "cpu" else None,
+            "device": self.device,
+            "factory": self.factory and asdict(self.factory),
+        }
         self._exchange(child, Message("start", limits), None, _START_S)
         child.is_ready = True
         return child
