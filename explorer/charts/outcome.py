@@ -90,7 +90,7 @@ def bars_table(
         probabilities: (condition, float64[n]).
         ends: least and most of a condition that was repeated, float64[n] each, by condition.
     """
-    known = dict(ends or {})
+    known: dict[str, tuple[Floats, Floats]] = {**ends} if ends else {}
     none = np.full(len(names), np.nan)
     low = [known.get(condition, (none, none))[0] for condition, _ in probabilities]
     high = [known.get(condition, (none, none))[1] for condition, _ in probabilities]
