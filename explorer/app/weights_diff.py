@@ -17,8 +17,7 @@ from explorer.app import linked, links, state
 from explorer.app.csv_text import csv_bytes
 from explorer.app.export_menu import Export, export_menu
 from explorer.app.layers_mapping import mismatch_texts
-from explorer.app.layers_table import count_text, name_list
-from explorer.app.names import esc, matching, plain, unique_labels
+from explorer.app.names import count_text, esc, matching, name_list, plain, unique_labels
 from explorer.app.run_text import bytes_text
 from explorer.app.snapshot_values import MAX_TENSOR_BYTES, as_real, derived, identity, read_value
 from explorer.charts import arrow
