@@ -76,7 +76,7 @@ def say_skipped(layers: Layers) -> None:
         for name, kind, reason in layers.skipped[:_MAX_SKIPPED]
     ]
     more = len(layers.skipped) - len(lines)
-    title = f"{count_text(len(layers.skipped), 'tensor')} not recorded, and why"
+    title = f"Not recorded, and why ({len(layers.skipped):,})"
     with st.expander(title, key="layers_skipped", icon=":material/visibility_off:", type="compact"):
         st.markdown("\n".join([*lines, *([f"- and {more:,} more"] if more > 0 else [])]))
 

@@ -19,6 +19,7 @@ from explorer.app.export_menu import Export, export_menu
 from explorer.app.layers_mapping import mismatch_texts
 from explorer.app.names import count_text, esc, matching, name_list, plain, unique_labels
 from explorer.app.run_text import bytes_text
+from explorer.app.snapshot_choices import NO_TENSORS
 from explorer.app.snapshot_values import MAX_TENSOR_BYTES, as_real, derived, identity, read_value
 from explorer.charts import arrow
 from explorer.errors import ExplorerError
@@ -144,7 +145,9 @@ def draw(diff: Diff, before: Chosen, after: Chosen) -> tuple[str, str] | None:
     """Draw the table and what is not in it; return the names (before and after) of the tensor that is opened."""
     _notes(diff, before, after)
     if not diff.moved:
-        st.info("The two snapshots have no tensor of one name and shape in common.", icon=":material/link_off:")
+        empty = not (before.snapshot.entries and after.snapshot.entries)
+        none = "The two snapshots have no tensor of one name and shape in common."
+        st.info(NO_TENSORS if empty else none, icon=":material/link_off:")
         return None
     _take_click()
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
