@@ -10,6 +10,7 @@ import streamlit as st
 
 from explorer.app import links, model_opened, shell
 from explorer.app.model_boxes import outputs_text
+from explorer.app.model_code import source_line
 from explorer.app.model_opened import Picked
 from explorer.app.model_paint import NOTHING, Painting, told
 from explorer.app.model_shapes import shape_text
@@ -263,7 +264,7 @@ def _operator(info: RunInfo, model: Architecture, node: Node) -> None:
         facts["Output"] = f"{shape_text(node.shape, model.sizes)} {node.dtype}"
     _list(facts)
     if node.source:
-        st.caption("The run keeps the line's number and not its text: the code itself is not recorded.")
+        source_line(info, node.source)
     if "float" in node.dtype:
         _edit_menu(info, _edits_of(node.name, "its value"))
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
+from explorer.app.file_versions import Version, folder_version
 from explorer.app.model_shapes import size_names
 from explorer.errors import ExplorerError
 from explorer.inference.modules import Module, Program, module_tree, outwards, parent_of
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
 
 Origin = Literal["program", "watch", "snapshot", "nothing"]
-Version = tuple[tuple[str, int, int], ...]
-_FOLDERS: Final = ("program", "model")
 
 
 @dataclass(frozen=True)
@@ -111,6 +110,11 @@ class Architecture:
         found = {node.name: (node.dtype, node.shape) for node in program.graph.nodes}
         return found | {one.name: (one.dtype, one.shape) for one in program.inputs}
 
+    @cached_property
+    def tied(self) -> Mapping[str, tuple[str, ...]]:
+        """The other names of every tensor that has several."""
+        return {weight.name: weight.tied for row in self.rows.values() for weight in row.weights if weight.tied}
+
     @property
     def root(self) -> ModuleRow:
         """The model itself."""
@@ -119,19 +123,7 @@ class Architecture:
 
 def architecture(info: RunInfo) -> Architecture:
     """Return what is known of a run's model, read again when its files change."""
-    return _read(str(info.path), file_version(str(info.path), _FOLDERS), _num_snapshots(str(info.path)))
-
-
-def file_version(run_path: str, folders: Sequence[str]) -> Version:
-    """Return what changes when a file right in one of these folders of a run does."""
-    found = []
-    for folder in folders:
-        path = os.path.join(run_path, folder)
-        if os.path.isdir(path):
-            for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-                stat = entry.stat(follow_symlinks=False)
-                found.append((f"{folder}/{entry.name}", stat.st_size, stat.st_mtime_ns))
-    return tuple(found)
+    return _read(str(info.path), folder_version(str(info.path), "program", "model"), _num_snapshots(str(info.path)))
 
 
 def _num_snapshots(run_path: str) -> int:
