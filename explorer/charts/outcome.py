@@ -74,7 +74,7 @@ def bars_spec(conditions: tuple[str, ...], num_rows: int, title: str = "probabil
     kept: Spec = {name: bars[name] for name in ("y", "yOffset") if name in bars}
     # Rows without ends have a rule of no length at 0.
     rule: Spec = {"mark": {"type": "rule", "color": "#808080", "strokeWidth": 1.5, "tooltip": None}}
-    layers = [{"mark": {"type": "bar"}, "encoding": bars}, {**rule, "encoding": {**kept, **ends}}]
+    layers: list[Spec] = [{"mark": {"type": "bar"}, "encoding": bars}, {**rule, "encoding": {**kept, **ends}}]
     return {**_BASE, "height": height, "data": {"name": "bars"}, "layer": layers}
 
 
