@@ -25,6 +25,7 @@ from benchmarks.trials import NOT_INSTALLED, REPOSITORY, Place, environment
 
 NUM_ROWS, NUM_METRICS = 1_000_000, 10
 COMPARED = (8, 5_000, 50)  # runs, rows, metrics
+WATCHED = (1_000, 100_000)  # steps, values of a tensor
 RERUNS = 20
 LIMIT_S = 600.0
 APP = REPOSITORY / "streamlit_app.py"
@@ -47,6 +48,10 @@ NOTE_RERUN = (
     "the page Metrics with {charts} charts drawn again, mean of {reruns} reruns, collections of garbage included."
 )
 NOTE_COMPARE = "the page Compare with {runs} runs x {metrics} metrics drawn again, in the same way."
+NOTE_HEAT = (
+    "the page Distributions with one tensor of {values:,} values at {steps:,} steps, {bins:.0f} recorded bins each: "
+    "heat map, distribution at a step, numbers; drawn again in the same way."
+)
 NOTE_MEMORY = (
     "resident memory of the server after the page Metrics and its reruns, less that of a Streamlit server with one "
     "title; with a search that leaves one chart, and with all {charts}. Each series of {rows:,} values is kept, 8 MiB. "
@@ -71,6 +76,7 @@ def measure(place: Place) -> list[Row]:
     """Rows of the table."""
     root, _ = data_sets.long_run(place.work, NUM_ROWS, NUM_METRICS)
     compared, _ = data_sets.many_runs(place.work, *COMPARED)
+    watched = data_sets.watched_run(place.work, *WATCHED)
     idle_script, small_script = place.work / "idle_app.py", place.work / "small_app.py"
     idle_script.write_text(IDLE, encoding="utf-8")
     small_script.write_text(SMALL, encoding="utf-8")
@@ -80,6 +86,7 @@ def measure(place: Place) -> list[Row]:
         "one chart": partial(_visit, place, APP, "metrics", root, ONE_CHART),
         "runs": partial(_visit, place, APP, "", root),
         "compare": partial(_visit, place, APP, "compare", compared),
+        "heat": partial(_visit, place, APP, "distributions", watched),
         "idle": partial(_visit, place, idle_script, "", root),
     }
     seen: dict[str, list[Visit]] = {kind: [] for kind in kinds}
@@ -99,6 +106,8 @@ def measure(place: Place) -> list[Row]:
     note_page = NOTE_PAGE.format(torch="yes" if any(visit.torch for visit in pages + charts) else "no")
     note_rerun = NOTE_RERUN.format(charts=len(charts[0].charts), reruns=RERUNS)
     note_compare = NOTE_COMPARE.format(runs=COMPARED[0], metrics=COMPARED[2])
+    heat = seen["heat"]
+    note_heat = NOTE_HEAT.format(steps=WATCHED[0], values=WATCHED[1], bins=data_sets.num_bins(watched))
     small_mib = _added_mib([_visit(place, small_script, "", root)], idle[:1])[0]
     note_memory = NOTE_MEMORY.format(charts=len(charts[0].charts), small=small_mib, rows=NUM_ROWS)
     return [
@@ -107,6 +116,21 @@ def measure(place: Place) -> list[Row]:
         Row("start to first page, server CPU s", [v.page_s for v in pages], {}, [Target(1.2)], note_page),
         Row("a rerun of the charts, server CPU ms", [v.rerun_ms for v in charts], {}, [Target(60)], note_rerun),
         Row("a rerun of Compare, server CPU ms", [v.rerun_ms for v in seen["compare"]], {}, [Target(60)], note_compare),
+        Row("a rerun of a heat map, server CPU ms", [v.rerun_ms for v in heat], {}, [Target(60)], note_heat),
+        Row(
+            "chart of a heat map, rows",
+            [max(c.num_rows for c in v.charts) for v in heat],
+            {},
+            [Target(4_000)],
+            note_heat,
+        ),
+        Row(
+            "chart of a heat map, kB",
+            [max(c.num_bytes for c in v.charts) / 1e3 for v in heat],
+            {},
+            [Target(100)],
+            note_heat,
+        ),
         Row("largest chart, rows", [max(chart.num_rows for chart in drawn)], {}, [Target(4_000)], note_rerun),
         Row("largest chart, kB", [max(chart.num_bytes for chart in drawn) / 1e3], {}, [Target(100)], note_rerun),
         Row("memory above an idle Streamlit, one chart, MiB", _added_mib(single, idle), {}, [Target(100)], note_memory),

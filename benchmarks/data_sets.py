@@ -13,14 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import workload
+from explorer import open_run
 from explorer.recording.journal_file import JOURNAL_BYTES
 from explorer.storage import columns
+from explorer.storage.bins import histogram_of
 from explorer.storage.columns import STEP, WALL_TIME, WALL_TYPE
 from explorer.storage.disk import Disk
 from explorer.storage.journal import HEADER_BYTES, MARK_BYTES, ROW_HEAD_BYTES
 from explorer.storage.layout import FORMAT_VERSION, RunPaths, SegmentName
 from explorer.storage.records import write_json
 from explorer.storage.segments import write_segment
+from explorer.storage.tensors import TensorRow, TensorSegments
 
 FIRST_WALL_US = 1_760_000_000_000_000
 STEP_US = 5_000
@@ -160,3 +163,39 @@ def many_runs(work: Path, num_runs: int, num_rows: int, num_metrics: int) -> tup
 
     folder = once(work, f"many-{num_runs}x{num_rows}x{num_metrics}", make)
     return folder / "root", folder / "ideal.parquet"
+
+
+def watched_run(work: Path, num_steps: int, num_values: int) -> Path:
+    """A root with one run and one of its tensors at every step: a distribution that grows and shifts, as in a training.
+
+    Values with heavy tails, in nearly as many bins as a row may have (512).
+    """
+
+    def make(folder: Path) -> None:
+        write_run(folder, "watched-0", 0, num_steps, 1)
+        rng = np.random.default_rng(0)
+        values = (rng.normal(size=num_values) * np.exp(0.5 * rng.normal(size=num_values))).astype(np.float32)
+        segments = TensorSegments(folder / "watched-0", 1, 0, QuickDisk())
+        for step in range(num_steps):
+            moved = values * (0.02 * (1 + step / num_steps)) + 1e-5 * step
+            segments.add([_tensor_row(step, moved)])
+        segments.finish()
+
+    return once(work, f"watched-{num_steps}x{num_values}", make)
+
+
+def _tensor_row(step: int, values: np.ndarray) -> TensorRow:
+    found = histogram_of(values, step)
+    counts = {field: int(getattr(found, field)[0]) for field in ("n", "zeros", "nans", "infs")}
+    moments = {field: float(getattr(found, field)[0]) for field in ("mean", "std", "min", "max")}
+    norm = float(np.linalg.norm(values))
+    return TensorRow(
+        step, FIRST_WALL_US + step * STEP_US, "layer.weight", "param", **counts, **moments, underflow=0, norm=norm,
+        m=int(found.m[0]), bins=found.bins, counts=found.counts,
+    )  # fmt: skip
+
+
+def num_bins(root: Path) -> float:
+    """How many bins a row of the first run's tensor has, on average."""
+    rows = open_run(next(path for path in root.iterdir() if path.is_dir())).histogram("layer.weight")
+    return len(rows.bins) / len(rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -48,12 +50,14 @@ def histogram_quantiles(h: Histograms, q: npt.ArrayLike) -> Floats:
     return np.clip(low * (1 - fraction) + high * fraction, low, high)
 
 
-def finite_counts(h: Histograms) -> Ints:
-    """How many finite values each row holds: int64[n]."""
-    num = np.zeros(len(h), np.int64)
-    some = np.flatnonzero(np.diff(h.offsets))
+def finite_counts(h: Histograms, start: int = 0, stop: int | None = None) -> Ints:
+    """How many finite values each row holds, or each from `start` to before `stop`: int64[n]."""
+    begins = h.offsets[start : len(h) if stop is None else stop]
+    ends = h.offsets[start + 1 : start + 1 + len(begins)]
+    num = np.zeros(len(begins), np.int64)
+    some = np.flatnonzero(ends > begins)
     if len(some):
-        num[some] = np.add.reduceat(h.counts, h.offsets[some])
+        num[some] = np.add.reduceat(h.counts[: ends[-1]], begins[some])
     return num
 
 
@@ -67,21 +71,25 @@ def order_statistics(h: Histograms, rank: Ints) -> Floats:
     Returns:
         float64[n, k]; NaN in rows without a finite value.
     """
-    total = _running(h.counts)
-    before = total[h.offsets[:-1], None]
-    num = total[h.offsets[1:], None] - before
-    empty = np.broadcast_to(num == 0, rank.shape)
     if not len(h.bins):
         return np.full(rank.shape, np.nan)
-    entry = np.searchsorted(total[1:], (before + rank).ravel(), side="right").reshape(rank.shape)
-    entry = np.where(empty, 0, entry)
+    total = _running(h.counts)
+    ends = total[h.offsets]
+    num = np.diff(ends)[:, None]
+    wanted = ends[:-1, None] + rank
+    entry = np.searchsorted(total[1:], wanted.ravel(), side="right").reshape(rank.shape)
+    if ends[-1] in ends[:-1]:  # the last rows are empty
+        np.minimum(entry, len(h.bins) - 1, out=entry)
     low, high = _clipped_at(h, entry)
-    share = (before + rank - total[entry] + 0.5) / h.counts[entry]
+    share = (wanted - total[entry] + 0.5) / h.counts[entry]
     inside = places(share, *_end_densities(h, entry, low, high))
     value = low * (1 - inside) + high * inside
     least, most = h.min[:, None], h.max[:, None]
-    value = np.where(rank == 0, least, np.where(rank == num - 1, most, value))
-    return np.where(empty, np.nan, np.clip(value, least, most))
+    np.copyto(value, least, where=rank == 0)
+    np.copyto(value, most, where=(rank == num - 1) & (rank > 0))
+    np.clip(value, least, most, out=value)
+    value[num[:, 0] == 0] = np.nan
+    return value
 
 
 def _end_densities(h: Histograms, entry: Ints, low: Floats, high: Floats) -> tuple[Floats, Floats]:
@@ -107,7 +115,8 @@ def _end_densities(h: Histograms, entry: Ints, low: Floats, high: Floats) -> tup
 
 def _clipped_at(h: Histograms, entry: Ints) -> tuple[Floats, Floats]:
     """Ends of the bins at some entries of each row, int64[n, k], cut to the row's smallest and largest value."""
-    low, high = bin_bounds(h.bins[entry], np.broadcast_to(h.m[:, None], entry.shape))
+    m = int(h.m[0])
+    low, high = bin_bounds(h.bins[entry], m if (h.m == m).all() else h.m[:, None])
     low = np.clip(low, h.min[:, None], h.max[:, None])
     return low, np.clip(high, low, h.max[:, None])
 
@@ -120,15 +129,20 @@ def bin_bounds(bins: npt.NDArray[np.int16], m: npt.NDArray[np.int8] | int) -> tu
     number = bins.astype(np.int64)
     mantissa = np.asarray(m, np.int64)
     whole = mantissa == WHOLE_NUMBERS
-    shift = np.where(whole, 0, MAX_M - mantissa)
+    shift = MAX_M - mantissa
+    edges = _signed_edges()
+    middle = len(edges) // 2
+    # Whole numbers take no edge; clipping keeps the largest of them inside the table.
+    low = edges.take((number - (number < 0) << shift) + middle, mode="clip")
+    high = edges.take((number + (number > 0) << shift) + middle, mode="clip")
+    return (np.where(whole, number, low), np.where(whole, number, high)) if whole.any() else (low, high)
+
+
+@lru_cache(maxsize=1)
+def _signed_edges() -> Floats:
+    """The finest edges and, before them, their negatives; 0 in the middle."""
     edges = bin_edges(MAX_M)
-    # Whole numbers take no edge; the bound keeps the largest of them inside the table.
-    near = edges[np.minimum(np.abs(number) << shift, len(edges) - 1)]
-    far = edges[np.minimum((np.abs(number) + 1) << shift, len(edges) - 1)]
-    far = np.where(number == 0, 0.0, far)
-    negative = number < 0
-    low, high = np.where(negative, -far, near), np.where(negative, -near, far)
-    return np.where(whole, number, low), np.where(whole, number, high)
+    return np.concatenate([-edges[:0:-1], [0.0], edges[1:]])
 
 
 def clipped_bounds(h: Histograms) -> tuple[Floats, Floats]:

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 # A multiple of every number of bars that a slice or a ridge may have.
 NUM_BINS: Final = 240
-MAX_RUNS: Final = 4
+MAX_RUNS: Final = 8  # as many as there are colours
 _FEW: Final = 64
 _MAX_BYTES: Final = 128 << 20
 

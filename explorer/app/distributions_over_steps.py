@@ -9,22 +9,33 @@ import numpy as np
 import streamlit as st
 
 from explorer.app import distributions_export, shell, steps_window
-from explorer.app.colours import DARK, LIGHT, NUM_COLOURS, run_places
+from explorer.app.colours import DARK, LIGHT, NUM_COLOURS
 from explorer.app.distributions_choices import RIDGES, Choices
-from explorer.app.distributions_data import MAX_RUNS, Sampled, read
+from explorer.app.distributions_data import MAX_RUNS, Sampled
 from explorer.app.distributions_pictures import Picture, pictures
+from explorer.app.distributions_steps import nearest
 from explorer.app.distributions_text import nothing_finite
-from explorer.app.names import esc, plain, run_labels
+from explorer.app.names import esc, plain
 from explorer.app.tensor_kinds import say_problems
-from explorer.charts.heat_map import BRUSH
+from explorer.charts import arrow
+from explorer.charts.heat_map import BRUSH, step_table
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
 
 
-def over_steps(infos: Sequence[RunInfo], choices: Choices) -> None:
-    """Draw the tensor over the steps for each run that has recorded it, and say which have not."""
-    found, without = read(infos, run_labels(infos), run_places(shell.root(), infos), choices.tensor, choices.kind)
+def over_steps(
+    found: Sequence[Sampled], without: Sequence[str], infos: Sequence[RunInfo], choices: Choices, step: int
+) -> None:
+    """Draw the tensor over the steps for each run that has recorded it, and say which have not.
+
+    Args:
+        found: the tensor of each run that has it, at least one.
+        without: labels of the runs that have not.
+        infos: all runs.
+        choices: what is drawn.
+        step: the one that is looked at; each run's nearest sampled step is marked.
+    """
     shown = found[:MAX_RUNS]
     for one in shown:
         steps_window.take(_name(choices, one))
@@ -36,10 +47,13 @@ def over_steps(infos: Sequence[RunInfo], choices: Choices) -> None:
     with st.grid(1 if len(shown) == 1 else 2, gap="small"):
         for picture in made:
             with shell.guard(f"The chart of {picture.sampled.label}"):
-                _card(picture)
+                _card(picture, nearest(picture.sampled, step))
     notes = []
     if len(found) > len(shown):
-        notes.append(f"The newest {len(shown)} of {len(found)} runs are drawn; select fewer to see others.")
+        notes.append(
+            f"The newest {len(shown)} of {len(found)} runs are drawn, as many as there are colours; select fewer in "
+            "the sidebar to see others."
+        )
     if without:
         named = ", ".join(without[:4]) + (f" and {len(without) - 4} more" if len(without) > 4 else "")
         notes.append(f"Not recorded in {named}.")
@@ -52,7 +66,11 @@ def _bar(choices: Choices, shown: Sequence[Sampled], window: steps_window.Window
     every = sum(len(one.rows) for one in shown)
     inside = sum(len(one.inside(window)) for one in shown)
     which = "all sampled steps" if window is None else f"{inside:,} of {every:,} samples"
-    how = "" if choices.view == RIDGES else " · drag over a chart to zoom into its steps"
+    how = (
+        ""
+        if choices.view == RIDGES
+        else " · drag over a chart to zoom into its steps · upright line: step of the slider"
+    )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(which + how, width="stretch")
         st.button(
@@ -66,7 +84,8 @@ def _bar(choices: Choices, shown: Sequence[Sampled], window: steps_window.Window
         )
 
 
-def _card(picture: Picture) -> None:
+def _card(picture: Picture, row: int) -> None:
+    """Draw a card; `row` is the sample at the step that is looked at."""
     one, tensor = picture.sampled, picture.choices.tensor
     dark = st.context.theme.type == "dark"
     with st.container(border=True, gap=None):
@@ -75,7 +94,10 @@ def _card(picture: Picture) -> None:
             st.markdown(f':color[━━]{{foreground="{colour}"}} **{esc(one.label)}**', width="content")
             distributions_export.menu(picture)
         key = steps_window.key(_name(picture.choices, one))
-        spec = {**picture.spec, "datasets": picture.data(dark)}
+        data = picture.data(dark)
+        if picture.choices.view != RIDGES:
+            data = {**data, "step": arrow.ipc(step_table(int(one.rows.step[row])))}
+        spec = {**picture.spec, "datasets": data}
         alt = plain(f"{tensor} of {one.label} over the steps, told in numbers by its tooltip and its caption", 300)
         if picture.choices.view == RIDGES:
             st.vega_lite_chart(spec, key=key, alt=alt)
@@ -84,9 +106,9 @@ def _card(picture: Picture) -> None:
         if not np.isfinite(picture.rows.min).any():
             st.caption(esc(nothing_finite(picture.rows), 300))
         if picture.counts is not None:
-            counted, data = picture.counts
+            counted, counts = picture.counts
             alt = "Where values are NaN, infinite or exactly zero, over the steps"
-            st.vega_lite_chart({**counted, "datasets": data}, key=f"{key}_counts", alt=alt)
+            st.vega_lite_chart({**counted, "datasets": counts}, key=f"{key}_counts", alt=alt)
         st.caption(esc(picture.caption, 600))
 
 

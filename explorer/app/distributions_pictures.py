@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from explorer.app.colours import DARK_RAMP, LIGHT_RAMP
 from explorer.app.distributions_choices import FAN, HEAT, RIDGES, Choices
 from explorer.app.distributions_data import Sampled, Shared, bars, kept, num_bars, num_rows, quantiles, shared
-from explorer.app.distributions_text import about, counts_text
+from explorer.app.distributions_text import about, counts_text, totals_text
 from explorer.charts import arrow
 from explorer.charts.distribution_tables import counts_table, fan_tables, ridge_samples, ridge_tables, view_table
 from explorer.charts.distributions import COUNT_TABLES, PERCENTS, counts_spec, fan_spec, ridge_spec
-from explorer.charts.heat_map import heat_spec, heat_tables, strip_samples, strips_table, strongest
+from explorer.charts.heat_map import heat_spec, heat_tables, step_table, strip_samples, strips_table, strongest
 from explorer.charts.look import domain
 from explorer.charts.step_axis import sample_edges
 from explorer.charts.value_axis import number_text
@@ -98,7 +98,7 @@ def _picture(choices: Choices, one: Sampled, rows: Histograms, found: Shared, pl
         def data(dark: bool) -> Datasets:
             return kept(("ridges", rows, found), lambda: _sent(_ridges(rows, found, place)))
 
-    text = " · ".join([*about(choices.tensor, choices.kind, rows), caption])
+    text = " · ".join([*about(choices.tensor, choices.kind, rows), totals_text(rows), caption])
     return Picture(choices, one, rows, ends, spec, data, _counts(rows, ends, choices.view == RIDGES), text)
 
 
@@ -112,8 +112,8 @@ def _heat(rows: Histograms, found: Shared, place: int, ends: Window, dark: bool,
 
 def _fan(label: str, rows: Histograms, found: Shared, ends: Window) -> dict[str, pa.Table]:
     fan = fan_tables(rows.step, quantiles(rows), rows.min, rows.max, found.axis, label)
-    view = view_table(ends, (0.0, found.axis.end))
-    return {**fan, "hover": _strips(rows, ends), "ticks": found.axis.ticks_table(), "view": view}
+    axes = {"ticks": found.axis.ticks_table(), "view": view_table(ends, (0.0, found.axis.end))}
+    return {**fan, **axes, "hover": _strips(rows, ends), "step": step_table(None)}
 
 
 def _ridges(rows: Histograms, found: Shared, place: int) -> dict[str, pa.Table]:

@@ -3,55 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import streamlit as st
 
-from explorer.app import linked, links, shell
-from explorer.app.colours import run_places
+from explorer.app import linked, links
 from explorer.app.distributions_choices import Choices
-from explorer.app.distributions_data import MAX_RUNS, Sampled, read
+from explorer.app.distributions_data import MAX_RUNS, Sampled
 from explorer.app.distributions_distances import Pair, distances
 from explorer.app.distributions_outlines import Outline, numbers, outlines
 from explorer.app.distributions_steps import StepSlider, nearest
-from explorer.app.names import esc, run_labels
-
-if TYPE_CHECKING:
-    from explorer.reading.catalogue import RunInfo
+from explorer.app.names import esc
 
 RUNS: Final = "runs"
 FIRST: Final = "first"
 PREVIOUS: Final = "previous"
 OTHER: Final = "step"
-_PLAY_S: Final = 0.4
-_LIVE_S: Final = 2.0
 
 
-def at_a_step(infos: Sequence[RunInfo], choices: Choices) -> None:
-    """Draw the slider, the distributions at its step, their numbers and their distances, in a fragment of their own.
+def at_a_step(found: Sequence[Sampled], choices: Choices, slider: StepSlider) -> int:
+    """Draw the slider, the distributions at its step, their numbers and their distances; return the step.
 
-    It is drawn again while the steps are played, and every two seconds while a run is running.
+    Args:
+        found: the tensor of each run that has it, at least one.
+        choices: what is drawn.
+        slider: over the sampled steps of all of them.
     """
-    slider = StepSlider("distributions")
-    playing = slider.playing
-    running = any(info.state == "running" for info in infos)
-
-    @st.fragment(run_every=_PLAY_S if playing else _LIVE_S if running else None)
-    def part() -> None:
-        with shell.guard("The distribution at a step"):
-            if slider.playing != playing:
-                st.rerun()
-            _draw(infos, choices, slider)
-
-    part()
-
-
-def _draw(infos: Sequence[RunInfo], choices: Choices, slider: StepSlider) -> None:
-    found, _ = read(infos, run_labels(infos), run_places(shell.root(), infos), choices.tensor, choices.kind)
     found = found[:MAX_RUNS]
-    if not found:
-        return
     steps = np.unique(np.concatenate([one.rows.step for one in found]))
     st.subheader("At one step", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -70,6 +49,7 @@ def _draw(infos: Sequence[RunInfo], choices: Choices, slider: StepSlider) -> Non
         distances(pairs)
     _say_nearest(now, step)
     numbers([*now, *others])
+    return step
 
 
 def _against(num_runs: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import streamlit as st
 
 from explorer.app import inference_session
+from explorer.app.inference_scene import input_name
 from explorer.app.names import esc
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def sizes_taken(model: PlainModel) -> str:
             size = str(recorded.shape[place]) if is_known and recorded is not None else _dim(model.program.symbols, dim)
             sizes.append(f"{name}: {size}")
         text = "; ".join(sizes) or "one number"
-        told.append(text if len(tensors) == 1 else f"{found.path} ({text})")
+        told.append(text if len(tensors) == 1 else f"{input_name(found.path)} ({text})")
     return "takes " + ", ".join(told)
 
 

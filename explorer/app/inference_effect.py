@@ -66,7 +66,7 @@ def _numbers(change: ProbeEffect, controls: Sequence[ProbeEffect], what: str) ->
         row("became right", lambda found: found.num_fixed or 0, "{:,}".format)
         row("became wrong", lambda found: found.num_broken or 0, "{:,}".format)
     row(f"predictions changed, of {change.num_examples:,} {what}", lambda found: found.num_flips, "{:,}".format)
-    row("mean KL (nats)", lambda found: found.mean_kl, "{:.3g}".format)
+    row("mean KL (nats)", lambda found: found.mean_kl, "{:.2g}".format)
     row("moved by over 1 %", lambda found: found.share_affected, "{:.0%}".format)
     _table(rows, len(controls))
     _against(change.mean_kl, [each.mean_kl for each in controls])

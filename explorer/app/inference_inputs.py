@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import streamlit as st
 
 from explorer.app import inference_recipe, linked, links
 from explorer.app.inference_image import drawn_image, image
+from explorer.app.inference_scene import input_name
 from explorer.app.inference_tokens import continuation, token_input
 from explorer.app.names import esc
 from explorer.charts.pixels import is_picture
@@ -81,19 +85,6 @@ def _choose_input(scene: Scene) -> None:
     )
 
 
-def input_name(path: str) -> str:
-    """An input as its author's call has it.
-
-    >>> input_name("args[0]"), input_name("kwargs['mask']")
-    ('input 1', 'mask')
-    """
-    found = re.fullmatch(r"args\[(\d{1,9})\]", path)
-    if found:
-        return f"input {int(found[1]) + 1}"
-    named = re.fullmatch(r"kwargs\['([^']+)'\]", path)
-    return named[1] if named else path
-
-
 def _features(scene: Scene, recipe: Recipe) -> None:
     """A slider for each feature, from the least to the most among the recorded examples and half as much beyond."""
     table = np.asarray(scene.model.inputs[scene.path], dtype=np.float64)
@@ -106,8 +97,7 @@ def _features(scene: Scene, recipe: Recipe) -> None:
         low, high = float(np.nanmin(table[:, place])), float(np.nanmax(table[:, place]))
         margin = (high - low) / 2 or 1.0
         low, high = low - margin, high + margin
-        names = scene.model.feature_names
-        name = names[place] if place < len(names) else f"feature {place}"
+        name = feature_name(scene, place)
         key = f"inference.feature.{scene.info.run_id}.{scene.path}.{scene.example}.{place}"
         st.session_state[key] = float(np.clip(chosen.get(place, row[place]), low, high))
         columns[place % 2].slider(
@@ -121,12 +111,47 @@ def _features(scene: Scene, recipe: Recipe) -> None:
             args=(key, place, scene.edit_path),
         )
     if len(row) > _MAX_SLIDERS:
-        st.caption(f"The first {_MAX_SLIDERS} of {len(row):,} features.")
+        st.caption(f"The first {_MAX_SLIDERS} of {len(row):,} features; all of them are in the table.")
+    with st.expander("As numbers", icon=":material/table:", expanded=len(row) > _MAX_SLIDERS):
+        _row_table(scene, row, chosen)
+
+
+def _row_table(scene: Scene, row: npt.NDArray[np.float64], chosen: Mapping[int, float]) -> None:
+    """The row as a table: any value can be typed, those beyond the ends of the sliders, too."""
+    names = [feature_name(scene, place) for place in range(len(row))]
+    now = [chosen.get(place, float(value)) for place, value in enumerate(row)]
+    key = f"inference.row.{scene.info.run_id}.{scene.path}.{scene.example}.{abs(hash(tuple(now)))}"
+    st.data_editor(
+        pd.DataFrame({"feature": names, "recorded": row, "value": now}),
+        key=key,
+        hide_index=True,
+        disabled=["feature", "recorded"],
+        column_config={name: st.column_config.NumberColumn(format="%.6g") for name in ("recorded", "value")},
+        height=300 if len(row) > 8 else "content",
+        on_change=_typed,
+        args=(key, scene.edit_path),
+    )
+
+
+def feature_name(scene: Scene, place: int) -> str:
+    """The recorded name of a feature, or its number."""
+    names = scene.model.feature_names
+    return names[place] if place < len(names) else f"feature {place}"
+
+
+def _typed(key: str, path: str) -> None:
+    for place, change in st.session_state[key]["edited_rows"].items():
+        value = change.get("value")
+        if isinstance(value, int | float) and math.isfinite(value):
+            _put(int(place), float(value), path)
 
 
 def _moved(key: str, place: int, path: str) -> None:
-    value = float(st.session_state[key])
+    _put(place, float(st.session_state[key]), path)
+
+
+def _put(place: int, value: float, path: str) -> None:
     inference_recipe.replace(
         lambda edit: not (isinstance(edit, SetFeature) and edit.feature == place and edit.input == path),
-        (SetFeature(input=path, feature=place, value=float(f"{value:.6g}")),),
+        (SetFeature(input=path, feature=place, value=float(f"{value:.9g}")),),
     )

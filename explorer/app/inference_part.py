@@ -80,7 +80,7 @@ def _picture(scene: Scene, recipe: Recipe, drawn: Array | None, node: str, kind:
     cells = found.numbers.reshape(-1)
     names = [f"{word} {number}" if number >= 0 else "" for number in cells] if len(cells) <= 20_000 else ()
     chosen = numbers_of(str(st.session_state.get(key) or ""))
-    side = int(min(420, max(160, 18 * max(found.cells))))
+    side = int(min(420, max(240, 18 * max(found.cells))))
     picker(f"inference.pick.{node}.{kind}", found.pixels, found.cells, picked, marked=found.boxes(chosen),
            names=names, side=side)  # fmt: skip
     cut = " The first ones are shown." if found.is_cut else ""

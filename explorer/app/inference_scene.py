@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,3 +99,16 @@ class Scene:
         """What is right for the example; None when not recorded."""
         labels = self.model.labels
         return None if labels is None or len(labels) <= self.example else labels[self.example]
+
+
+def input_name(path: str) -> str:
+    """An input as its author's call has it.
+
+    >>> input_name("args[0]"), input_name("kwargs['mask']")
+    ('input 1', 'mask')
+    """
+    found = re.fullmatch(r"args\[(\d{1,9})\]", path)
+    if found:
+        return f"input {int(found[1]) + 1}"
+    named = re.fullmatch(r"kwargs\['([^']+)'\]", path)
+    return named[1] if named else path

@@ -63,11 +63,10 @@ def uploaded(scene: Scene) -> Upload | None:
         return Upload(None, str(error), source)
     low, high = value_range(scene.model.inputs[scene.path])
     value: Any = (low + np.asarray(answer["picture"]) * (high - low)).astype(recorded.dtype).reshape(recorded.shape)
-    size = " x ".join(map(str, answer["size"]))
     told = (
-        f"{answer['format']} of {size} pixels, {_FITS[fit]}, made {height} x {width} in "
-        f"{'grey' if channels == 1 else 'colour'}; black is {low:.3g} and white {high:.3g}, the ends of the recorded "
-        "examples. It stays in this session: the link does not hold it, the Python script does."
+        f"{answer['format']}, {answer['size'][0]:,} pixels high and {answer['size'][1]:,} wide, {_FITS[fit]}, made "
+        f"{height} x {width} in {'grey' if channels == 1 else 'colour'}; black is {low:.3g} and white {high:.3g}, the "
+        "ends of the recorded examples. It stays in this session: the link does not hold it, the Python script does."
     )
     return Upload(value, told, source)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
@@ -16,6 +16,7 @@ from explorer.app import (
     inference_output,
     inference_recipe,
     inference_session,
+    inference_story,
 )
 from explorer.app.inference_refusal import refusal
 from explorer.app.inference_result import first_output, output_kind
@@ -26,13 +27,16 @@ if TYPE_CHECKING:
     from explorer.app.inference_scene import Array, Scene
     from explorer.inference.edits.recipe import Recipe
 
+_NUM_CONTROLS: Final = 20
+_CONTROLS_S: Final = 0.1  # after which a large model has to do with fewer of them
+
 
 def view(scene: Scene) -> None:
     """Draw everything about a model that can be run."""
     whole = inference_recipe.current()
     recipe = inference_recipe.switched_on(whole)
     with refusal("model"):
-        head = st.container()
+        head, guide = st.container(), st.container()
         drawn = inference_inputs.drawn(scene)
         left, right = st.columns([5, 6], gap="medium")
         with right:
@@ -45,6 +49,8 @@ def view(scene: Scene) -> None:
             inference_banner.banner(scene)
             if moved := inference_session.note(scene):
                 st.caption(f":material/memory_alt: {esc(moved, 400)}")
+        with guide:
+            inference_story.story(scene, recipe, drawn, answer)
         output = None if answer is None else first_output(answer["after"])
         inference_details.details(scene, recipe, drawn, None if output is None else output[1])
         inference_session.read_ahead(scene)
@@ -72,7 +78,7 @@ def _edits(scene: Scene, whole: Recipe, recipe: Recipe, drawn: Array | None) -> 
 
 
 def _has_classes(scene: Scene, answer: dict[str, Any]) -> bool:
-    """Whether a control is drawn beside the output of this one example."""
+    """Whether controls are drawn beside the output of this one example."""
     found = first_output(answer["before"])
     return found is not None and output_kind(scene.model, found[1]) == "classes"
 
@@ -83,18 +89,21 @@ def _outcome(scene: Scene, recipe: Recipe, drawn: Array | None) -> dict[str, Any
     answer: dict[str, Any] | None = None
     with st.container(border=True), refusal("output"):
         st.markdown("**Output**")
-        found: dict[str, Any] = inference_session.ask(scene, "run", inputs=scene.inputs())
+        # With edits both sides see the drawing, so that the difference is what the edits do.
+        given = scene.inputs(drawn if recipe else None)
+        found: dict[str, Any] = inference_session.ask(scene, "run", inputs=given)
         if is_edited:
             edited = inference_session.ask(
                 scene,
                 "run",
                 recipe,
                 inputs=scene.inputs(drawn),
-                control=0 if recipe and _has_classes(scene, found) else None,
+                controls=_NUM_CONTROLS if recipe and _has_classes(scene, found) else None,
+                controls_s=_CONTROLS_S,
                 before=False,
             )
             found = {**edited, "before": found["before"]}
-        inference_output.output(scene, found, is_edited)
+        inference_output.output(scene, found, is_edited, (drawn is None or not recipe, drawn is None))
         answer = found
     if recipe and answer is not None:
         with st.container(border=True), refusal("effect"):

@@ -144,6 +144,12 @@ class LayerStatistics:
 
     def recorded(self, statistics: Iterable[str] = STATISTICS) -> list[str]:
         """Return the statistics that at least one tensor has."""
+        wanted = tuple(statistics)
+        if ("recorded", wanted) not in self.memo:
+            self.memo["recorded", wanted] = tuple(self._recorded(wanted))
+        return list(self.memo["recorded", wanted])
+
+    def _recorded(self, statistics: Iterable[str]) -> list[str]:
         found = []
         for key in statistics:
             what = STATISTICS[key]

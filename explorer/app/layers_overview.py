@@ -11,8 +11,8 @@ from explorer.app import layers_table, linked, links, state
 from explorer.app.layers_curves import MAX_RUNS, draw_statistic
 from explorer.app.layers_data import STATISTICS, LayerStatistics
 from explorer.app.layers_read import Layers, read_layers
-from explorer.app.layers_table import count_text
-from explorer.app.names import esc
+from explorer.app.names import count_text, esc
+from explorer.app.tensor_kinds import LINES, ONE
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SHOWN: Final = "stats"  # keys of the address
 TOGETHER: Final = "together"
 MAX_STATISTICS: Final = 8
+_MAX_SKIPPED: Final = 40
 _DEFAULT: Final = ("update_ratio", "norm", "grad_norm", "drift", "act_norm", "act_std")
 NOT_RECORDED: Final = (
     "The layers of this run are not recorded. Call `rec.watch(model, optimizer)` once before the training loop: it "
@@ -37,7 +38,10 @@ def overview(run_id: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -
     say_problems(layers)
     if not layers.rows:
         st.info(NOT_RECORDED, title="Nothing recorded of the layers", icon=":material/visibility_off:")
+        st.code(LINES, language="python")
+        say_skipped(layers)
         return
+    say_skipped(layers)
     picked = layers_table.choose(layers)
     if not picked:
         st.info("Tick layers in the table to draw them.", icon=":material/check_box:")
@@ -61,6 +65,20 @@ def say_problems(layers: Layers) -> None:
             title="Statistics of layers are missing",
             icon=":material/broken_image:",
         )
+
+
+def say_skipped(layers: Layers) -> None:
+    """Say what the recorder did not watch, and why."""
+    if not layers.skipped:
+        return
+    lines = [
+        f"- {esc(name, 80)} ({esc(ONE.get(kind, kind), 40)}): {esc(reason, 200)}"
+        for name, kind, reason in layers.skipped[:_MAX_SKIPPED]
+    ]
+    more = len(layers.skipped) - len(lines)
+    title = f"Not recorded, and why ({len(layers.skipped):,})"
+    with st.expander(title, key="layers_skipped", icon=":material/visibility_off:", type="compact"):
+        st.markdown("\n".join([*lines, *([f"- and {more:,} more"] if more > 0 else [])]))
 
 
 def _runs(

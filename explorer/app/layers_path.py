@@ -14,9 +14,8 @@ from explorer.app import linked, links, shell
 from explorer.app.colours import LIGHT_RAMP
 from explorer.app.csv_text import csv_bytes
 from explorer.app.export_menu import Export, card_head
-from explorer.app.layers_table import count_text
 from explorer.app.live import held
-from explorer.app.names import esc, plain
+from explorer.app.names import count_text, esc, name_list, plain
 from explorer.app.run_text import bytes_text
 from explorer.app.snapshot_choices import NO_SNAPSHOTS, say_unusable
 from explorer.app.snapshot_values import as_real, derived, identity, open_cached, read_value, usable
@@ -71,11 +70,15 @@ def path(info: RunInfo) -> None:
         key = ("path", tuple(identity(info, step) for step in steps), tuple(wanted))
         bar = st.empty()  # always there, so that what stands below it keeps its place
         try:
-            made = derived(key, lambda: _work_out(info, steps, wanted, bar))
+            made, left_out = derived(key, lambda: _work_out(info, steps, wanted, bar))
         except ValueError as error:
             st.info(f"{esc(error, 300)}.", title="No path to draw", icon=":material/timeline:")
             return
         _draw(info, made, np.array(steps, dtype=np.int64), chosen, len(found))
+        if left_out:
+            st.caption(
+                f"Without {name_list(list(left_out))}: NaN or Inf at one of these steps, and no path goes through them."
+            )
 
 
 def common_parameters(info: RunInfo, steps: list[int]) -> list[str]:
@@ -90,16 +93,26 @@ def common_parameters(info: RunInfo, steps: list[int]) -> list[str]:
     ]
 
 
-def _work_out(info: RunInfo, steps: list[int], names: list[str], bar: DeltaGenerator) -> Trajectory:
-    """Tensor by tensor, so that all snapshots of the whole model are never in memory at once."""
+def _work_out(
+    info: RunInfo, steps: list[int], names: list[str], bar: DeltaGenerator
+) -> tuple[Trajectory, tuple[str, ...]]:
+    """The path, and what is left out of it: tensors of which a value is not finite at one of the steps.
+
+    Tensor by tensor, so that all snapshots of the whole model are never in memory at once.
+    """
+    left_out: list[str] = []
 
     def tensors() -> Iterator[list[npt.NDArray[Any]]]:
         for place, name in enumerate(names):
             bar.progress(place / len(names), f"Reading snapshots: {plain(name, 60)}")
-            yield [as_real(read_value(info, step, name)) for step in steps]
+            values = [as_real(read_value(info, step, name)) for step in steps]
+            if len(names) > 1 and not all(np.isfinite(one).all() for one in values):
+                left_out.append(name)
+            else:
+                yield values
 
     try:
-        return trajectory(tensors())
+        return trajectory(tensors()), tuple(left_out)
     finally:
         bar.empty()
 

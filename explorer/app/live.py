@@ -16,7 +16,9 @@ _EVERY_S: Final = 2.0
 _HELD: Final = "live_held"  # session: the last step that each part which is costly to follow has drawn
 
 
-def follow(infos: Sequence[RunInfo], draw: Callable[[list[RunInfo]], None], what: str) -> None:
+def follow(
+    infos: Sequence[RunInfo], draw: Callable[[list[RunInfo]], None], what: str, *, every_s: float | None = None
+) -> None:
     """Call `draw` with the runs as they are now; while one of them is running, again every two seconds.
 
     When a run is gone or has changed its state, the whole page is drawn again.
@@ -25,6 +27,7 @@ def follow(infos: Sequence[RunInfo], draw: Callable[[list[RunInfo]], None], what
         infos: the runs, in the order in which `draw` gets them.
         draw: draws the part; its widgets draw this part again, not the page.
         what: names the part in messages.
+        every_s: draws the part again and again at this distance, whether a run is running or not.
     """
     kept: dict[tuple[str, str], int] = st.session_state.setdefault(_HELD, {})
     for key in [key for key in kept if key[0] == what]:
@@ -38,7 +41,7 @@ def follow(infos: Sequence[RunInfo], draw: Callable[[list[RunInfo]], None], what
         draw(found)
 
     running = any(info.state == "running" for info in infos)
-    st.fragment(shell.guarded(what)(part), run_every=_EVERY_S if running else None)()
+    st.fragment(shell.guarded(what)(part), run_every=every_s or (_EVERY_S if running else None))()
 
 
 def held(what: str, steps: Sequence[int], *, cheap: bool, part: str = "") -> list[int]:

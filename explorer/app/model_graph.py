@@ -10,7 +10,7 @@ import streamlit as st
 from explorer.app import model_drawing, model_export, model_opened
 from explorer.app.distributions_data import kept
 from explorer.app.model_opened import Picked
-from explorer.app.model_paint import NOTHING, Painting
+from explorer.app.model_paint import NOTHING, TIME, Painting
 from explorer.app.names import esc, plain
 from explorer.charts.graph import CLICK, OPEN
 from explorer.inference.folding import MAX_BOXES, FoldedGraph, fold
@@ -47,7 +47,8 @@ def graph_card(
     with st.container(border=True, gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             title = f"Graph of {plain(model.root.type or 'the model', 60)}"
-            st.markdown(f"**{esc(title, 80)}**", width="stretch", help=_HELP)
+            # On the left: the chart's own toolbar appears on the right.
+            st.markdown(f"**{esc(title, 80)}**", width="content", help=_HELP)
             _buttons(model, graph)
             model_export.graph_menu(info, f"{title}, {label}", caption(graph, painted), model, graph, drawn, painted)
         # Another picture is another chart: what it reported before is forgotten.
@@ -79,7 +80,9 @@ def caption(graph: FoldedGraph, painted: Painting) -> str:
         )
     parts.append("▸ holds modules, rounded boxes are single operators")
     if painted.key != NOTHING:
-        parts.append("grey: not recorded" if painted.key != "time" else "grey: not measured")
+        parts.append(
+            "grey: no such value, as in modules without parameters" if painted.key != TIME else "grey: no time"
+        )
         if painted.about:
             parts.append(painted.about.rstrip("."))
     return " · ".join(parts) + "."

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import streamlit as st
 
 from explorer.app import inference_session, model_timing
+from explorer.app.file_versions import folder_version
 from explorer.app.inference_refusal import refusal
 from explorer.app.inference_scene import Scene
 from explorer.app.inference_session import plain_model
-from explorer.app.model_source import file_version
 from explorer.reading.runs import open_run
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def measure(info: RunInfo) -> None:
 
 def _scene(info: RunInfo) -> Scene | None:
     """The model with the weights of its last snapshot and its first example; None, which is said, without one."""
-    version = file_version(str(info.path), ("program", "samples"))
+    version = folder_version(str(info.path), "program", "samples")
     with refusal("model"):
         model, run = plain_model(str(info.path), version), open_run(info)
         found = [one for one in run.snapshots if one.rank == 0 and one.problem is None]

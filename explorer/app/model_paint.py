@@ -24,8 +24,9 @@ NOTHING: Final = "none"
 SIZE: Final = "parameters"
 TIME: Final = "time"
 _FIRST: Final = ("update_ratio", "grad_norm", "norm", "act_std", SIZE)
-_DARK_INK: Final = "#14202e"
-_LIGHT_INK: Final = "#f4f7fb"
+_DARK_INK: Final = "#0a1018"
+_LIGHT_INK: Final = "#ffffff"
+_EVEN: Final = 0.19  # relative luminance at which both stand out alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +152,10 @@ def scale(found: Painting, values: Iterable[float], dark: bool) -> Scale | None:
 
 
 def ink(fill: str) -> str:
-    """Return the colour of a text that can be read on this one."""
-    red, green, blue = (part / 255 for part in _rgb(fill))
-    return _DARK_INK if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.2 else _LIGHT_INK
+    """Return the colour of a text that stands out most from this one, by the contrast ratio of WCAG 2."""
+    parts = [part / 255 for part in _rgb(fill)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return _DARK_INK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > _EVEN else _LIGHT_INK
 
 
 def told(value: float | None, key: str = "") -> str:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from explorer.app import links, model_opened, shell
 from explorer.app.model_boxes import outputs_text
+from explorer.app.model_code import source_line
 from explorer.app.model_opened import Picked
 from explorer.app.model_paint import NOTHING, Painting, told
 from explorer.app.model_shapes import shape_text
@@ -216,9 +217,9 @@ def _node_table(model: Architecture, nodes: Sequence[Node], times: Times | None)
     paths = [path_of(program, node) if program else "" for node in nodes]
     columns = {
         "operator": arrow.texts([plain(operator_of(node.op), 60) for node in nodes]),
+        "source": arrow.texts([plain(node.source, 80) for node in nodes]),
         "output": arrow.texts([shape_text(node.shape, model.sizes) for node in nodes]),
         "dtype": arrow.texts([plain(node.dtype, 20) for node in nodes]),
-        "source": arrow.texts([plain(node.source, 80) for node in nodes]),
         "module": arrow.texts([plain(path, 80) for path in paths]),
     }
     if times is not None:
@@ -263,7 +264,7 @@ def _operator(info: RunInfo, model: Architecture, node: Node) -> None:
         facts["Output"] = f"{shape_text(node.shape, model.sizes)} {node.dtype}"
     _list(facts)
     if node.source:
-        st.caption("The run keeps the line's number and not its text: the code itself is not recorded.")
+        source_line(info, node.source)
     if "float" in node.dtype:
         _edit_menu(info, _edits_of(node.name, "its value"))
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
+from explorer.app.file_versions import Version, folder_version
 from explorer.app.model_shapes import size_names
 from explorer.errors import ExplorerError
 from explorer.inference.modules import Module, Program, module_tree, outwards, parent_of
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
 
 Origin = Literal["program", "watch", "snapshot", "nothing"]
-Version = tuple[tuple[str, int, int], ...]
-_FOLDERS: Final = ("program", "model")
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class ModuleRow:
         outputs: nodes in which its output is; () when unknown.
         dtypes, shapes: of its outputs.
         weights: its own parameters and buffers.
-        num_parameters, num_buffers: elements in it and below.
+        num_parameters, num_buffers: elements in it and below; one tensor of several names counts once.
         num_frozen: of the parameters, those without a gradient; None when that was not recorded.
     """
 
@@ -111,6 +110,11 @@ class Architecture:
         found = {node.name: (node.dtype, node.shape) for node in program.graph.nodes}
         return found | {one.name: (one.dtype, one.shape) for one in program.inputs}
 
+    @cached_property
+    def tied(self) -> Mapping[str, tuple[str, ...]]:
+        """The other names of every tensor that has several."""
+        return {weight.name: weight.tied for row in self.rows.values() for weight in row.weights if weight.tied}
+
     @property
     def root(self) -> ModuleRow:
         """The model itself."""
@@ -119,19 +123,7 @@ class Architecture:
 
 def architecture(info: RunInfo) -> Architecture:
     """Return what is known of a run's model, read again when its files change."""
-    return _read(str(info.path), file_version(str(info.path), _FOLDERS), _num_snapshots(str(info.path)))
-
-
-def file_version(run_path: str, folders: Sequence[str]) -> Version:
-    """Return what changes when a file right in one of these folders of a run does."""
-    found = []
-    for folder in folders:
-        path = os.path.join(run_path, folder)
-        if os.path.isdir(path):
-            for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-                stat = entry.stat(follow_symlinks=False)
-                found.append((f"{folder}/{entry.name}", stat.st_size, stat.st_mtime_ns))
-    return tuple(found)
+    return _read(str(info.path), folder_version(str(info.path), "program", "model"), _num_snapshots(str(info.path)))
 
 
 def _num_snapshots(run_path: str) -> int:
@@ -156,7 +148,7 @@ def program_rows(program: Program, record: ModelRecord | None) -> dict[str, Modu
     """Return the modules of a program, with those that `watch` saw and the program never calls."""
     tree = module_tree(program)
     watched = {} if record is None else record.by_name
-    tied = {name: tuple(other for other in names if other != name) for names in program.ties for name in names}
+    tied = _tied([*program.ties, *_pairs(record)])
     weights: dict[str, list[Weight]] = {}
     for path, module in tree.items():
         for found in module.parameters:
@@ -176,16 +168,30 @@ def program_rows(program: Program, record: ModelRecord | None) -> dict[str, Modu
     if record is not None:
         for path, kind in _types(record).items():
             types[path] = types.get(path) or kind
-        for path, own in _weights(record).items():
-            named = {weight.name for weight in weights.get(path, ())}
-            known = {name for names in program.ties for name in names if named & {*names}} | named
+        for path, own in _weights(record, tied).items():
+            known = {weight.name for weight in weights.get(path, ())}
             weights.setdefault(path, []).extend(weight for weight in own if weight.name not in known)
     return _rows(types, weights, tree, dtypes)
 
 
 def record_rows(record: ModelRecord) -> dict[str, ModuleRow]:
     """Return the modules that `watch` saw."""
-    return _rows(_types(record), _weights(record), {})
+    return _rows(_types(record), _weights(record, _tied(_pairs(record))), {})
+
+
+def _pairs(record: ModelRecord | None) -> list[tuple[str, str]]:
+    """Names that `watch` found to be one tensor."""
+    tensors = () if record is None else record.tensors
+    return [(tensor.tied_to, tensor.name) for tensor in tensors if tensor.tied_to is not None]
+
+
+def _tied(groups: Iterable[Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Of each name the others of the same tensor."""
+    together: dict[str, dict[str, None]] = {}
+    for group in groups:
+        joined = dict.fromkeys(name for one in group for name in (*together.get(one, ()), one))
+        together |= dict.fromkeys(joined, joined)
+    return {name: tuple(other for other in names if other != name) for name, names in together.items()}
 
 
 def _types(record: ModelRecord) -> dict[str, str]:
@@ -195,12 +201,12 @@ def _types(record: ModelRecord) -> dict[str, str]:
     return types
 
 
-def _weights(record: ModelRecord) -> dict[str, list[Weight]]:
+def _weights(record: ModelRecord, tied: Mapping[str, tuple[str, ...]]) -> dict[str, list[Weight]]:
     weights: dict[str, list[Weight]] = {}
     for tensor in record.tensors:
         if not _is_activation(tensor):
-            tied = () if tensor.tied_to is None else (tensor.tied_to,)
-            found = Weight(tensor.name, False, tensor.dtype, tensor.shape, not tensor.trainable, tied)
+            others = tied.get(tensor.name, ())
+            found = Weight(tensor.name, False, tensor.dtype, tensor.shape, not tensor.trainable, others)
             weights.setdefault(tensor.module, []).append(found)
     return weights
 
@@ -239,21 +245,18 @@ def _rows(
         for outer in outwards(path):
             children.setdefault(outer, {})
             children[parent_of(outer)].setdefault(outer)
-    totals: dict[str, list[int]] = {path: [0, 0, 0, 0] for path in children}
+    totals = {path: _Totals() for path in children}
     for path, own in weights.items():
-        counted = [
-            sum(weight.num_values for weight in own if is_counted(weight))
-            for is_counted in (_is_parameter, _is_buffer, _is_frozen, _is_unknown)
-        ]
         for outer in ("", *outwards(path)):
-            totals[outer] = [one + other for one, other in zip(totals[outer], counted, strict=True)]
+            for weight in own:
+                totals[outer].add(weight)
     rows: dict[str, ModuleRow] = {}
     waiting = [""]
     while waiting:
         path = waiting.pop()
         waiting.extend(reversed(children[path]))
         module = tree.get(path)
-        num_parameters, num_buffers, num_frozen, num_unknown = totals[path]
+        total = totals[path]
         rows[path] = ModuleRow(
             path=path,
             type=types.get(path, ""),
@@ -265,24 +268,28 @@ def _rows(
             dtypes=tuple(dict.fromkeys((dtypes or {})[name] for name in module.outputs)) if module else (),
             shapes=module.output_shapes if module else (),
             weights=tuple(weights.get(path, ())),
-            num_parameters=num_parameters,
-            num_buffers=num_buffers,
-            num_frozen=None if num_unknown else num_frozen,
+            num_parameters=total.num_parameters,
+            num_buffers=total.num_buffers,
+            num_frozen=None if total.num_unknown else total.num_frozen,
         )
     return rows
 
 
-def _is_parameter(weight: Weight) -> bool:
-    return not weight.is_buffer
+class _Totals:
+    """Elements of the tensors in a module; one tensor of several names counts once."""
 
+    def __init__(self) -> None:
+        self.num_parameters = self.num_buffers = self.num_frozen = self.num_unknown = 0
+        self._names: set[str] = set()
 
-def _is_buffer(weight: Weight) -> bool:
-    return weight.is_buffer
-
-
-def _is_frozen(weight: Weight) -> bool:
-    return not weight.is_buffer and weight.is_frozen is True
-
-
-def _is_unknown(weight: Weight) -> bool:
-    return not weight.is_buffer and weight.is_frozen is None
+    def add(self, weight: Weight) -> None:
+        """Count a tensor."""
+        if weight.name in self._names:
+            return
+        self._names |= {weight.name, *weight.tied}
+        if weight.is_buffer:
+            self.num_buffers += weight.num_values
+            return
+        self.num_parameters += weight.num_values
+        self.num_frozen += weight.num_values if weight.is_frozen else 0
+        self.num_unknown += weight.num_values if weight.is_frozen is None else 0

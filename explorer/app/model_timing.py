@@ -10,7 +10,7 @@ import streamlit as st
 
 from explorer.app import links, state
 from explorer.app.device_choice import pick_device
-from explorer.app.model_source import file_version
+from explorer.app.file_versions import folder_version
 from explorer.app.names import esc
 
 if TYPE_CHECKING:
@@ -86,4 +86,4 @@ def _want(key: str) -> None:
 
 
 def _key(info: RunInfo) -> str:
-    return f"{info.run_id}/{hash(file_version(str(info.path), ('program',)))}/{device()}"
+    return f"{info.run_id}/{hash(folder_version(str(info.path), 'program'))}/{device()}"

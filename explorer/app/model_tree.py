@@ -10,6 +10,7 @@ import pyarrow as pa
 import streamlit as st
 
 from explorer.app import linked, links, model_opened
+from explorer.app.distributions_data import kept
 from explorer.app.export_menu import Export, export_menu
 from explorer.app.model_export import lines, tree_csv
 from explorer.app.model_opened import Picked
@@ -120,7 +121,10 @@ def _table(
         st.session_state[_TABLE] = {"selection": {"rows": ticked, "columns": [], "cells": []}}
     st.session_state[_TICKED] = (paths, ticked)
     st.dataframe(
-        arrow.table(columns(rows, model, painted, times, is_tree)),
+        kept(
+            ("model tree", model, painted, times, is_tree, *paths),
+            lambda: arrow.table(columns(rows, model, painted, times, is_tree)),
+        ),
         key=_TABLE,
         hide_index=True,
         height="content" if len(rows) <= 12 else _HEIGHT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -74,7 +74,7 @@ def module_values(model: Architecture, statistics: LayerStatistics, key: str, st
             value = _at(statistics, name, key, step)
             if value is not None:
                 tensors[name] = TensorValue(value, _weight(statistics, name, key, step, value))
-        return joined(model.rows, tensors, what)
+        return joined(model.rows, tensors, what, model.tied)
 
     return kept(("model values", model, statistics, key, step), make)
 
@@ -99,8 +99,20 @@ def _weight(statistics: LayerStatistics, name: str, key: str, step: int, value: 
     return 0.0
 
 
-def joined(paths: Iterable[str], tensors: Mapping[str, TensorValue], what: Statistic) -> dict[str, ModuleValue]:
-    """Return the values of modules, from those of their tensors by name."""
+def joined(
+    paths: Iterable[str],
+    tensors: Mapping[str, TensorValue],
+    what: Statistic,
+    tied: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, ModuleValue]:
+    """Return the values of modules, from those of their tensors by name.
+
+    Args:
+        paths: of the modules.
+        tensors: what was recorded.
+        what: the statistic.
+        tied: other names of a tensor, under which it belongs to other modules too.
+    """
     known = set(paths)
     own: dict[str, float] = {}
     below: dict[str, list[tuple[str, TensorValue]]] = {}
@@ -109,7 +121,8 @@ def joined(paths: Iterable[str], tensors: Mapping[str, TensorValue], what: Stati
         if what.kind == ACTIVATION:
             module = "" if name == _ROOT and name not in known else name
             own[module] = found.value
-        for outer in ("", *outwards(module)):
+        modules = [module, *(parent_of(other) for other in (tied or {}).get(name, ()))]
+        for outer in dict.fromkeys(outer for one in modules for outer in ("", *outwards(one))):
             if outer in known:
                 below.setdefault(outer, []).append((name, found))
     values = {path: _of_several(several, what) for path, several in below.items()}

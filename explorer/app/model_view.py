@@ -10,6 +10,7 @@ import streamlit as st
 from explorer.app import (
     linked,
     links,
+    live,
     model_capture,
     model_compare,
     model_graph,
@@ -63,11 +64,8 @@ def view(info: RunInfo, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> 
     model = architecture(info)
     model_capture.about(info, model)
     if model.origin == "nothing":
+        live.follow([info], lambda now: _look(now, model), "The look for a model")
         return
-    if model_timing.is_wanted(info):
-        from explorer.app.model_measure import measure  # brings what starts processes, which the page can do without
-
-        measure(info)
     names = [GRAPH, TREE, DIFFERENCES] if model.program is not None else [TREE, DIFFERENCES]
     for name, tab in zip(names, st.tabs(names, key=TAB, bind="query-params"), strict=True):
         if tab.open:
@@ -76,6 +74,12 @@ def view(info: RunInfo, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> 
                     model_compare.compare(info, model, infos, labels)
                 else:
                     _part(info, model, labels[info.run_id], name)
+
+
+def _look(infos: Sequence[RunInfo], model: Architecture) -> None:
+    """Draw the page again when more is known of the model: one is captured while its training goes on."""
+    if any(architecture(info) is not model for info in infos):
+        st.rerun()
 
 
 def _part(info: RunInfo, model: Architecture, label: str, name: str) -> None:
@@ -88,6 +92,11 @@ def _part(info: RunInfo, model: Architecture, label: str, name: str) -> None:
     def part() -> None:
         if slider.playing != playing:
             st.rerun()  # with another interval
+        _look([info], model)
+        if model_timing.is_wanted(info):
+            from explorer.app.model_measure import measure  # brings pandas, which the page can do without
+
+            measure(info)
         statistics = read_layers(info, label).statistics
         times = model_timing.held(info)
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):

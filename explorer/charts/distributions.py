@@ -10,7 +10,7 @@
 | atoms | a value that many values are equal to | x (place), y, series, text, line |
 | counts | a cell of the strip of counts | x, x2, kind, share, at, told |
 
-Beside them `hover`, `ticks` and `view` as in `explorer.charts.heat_map`. Places are those of a `ValueAxis`.
+Beside them `hover`, `ticks`, `view` and `step` as in `explorer.charts.heat_map`. Places are those of a `ValueAxis`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
-from explorer.charts.heat_map import layer, step_channel, strip_layer, strip_params
+from explorer.charts.heat_map import layer, step_channel, step_layer, strip_layer, strip_params
 from explorer.charts.value_axis import AXIS_PX, value_channel
 
 Spec = dict[str, Any]
 
 PERCENTS: Final = (1, 5, 25, 50, 75, 95, 99)
-FAN_TABLES: Final = ("fan", "dots", "hover", "ticks", "view")
+FAN_TABLES: Final = ("fan", "dots", "hover", "ticks", "view", "step")
 RIDGE_TABLES: Final = ("ridges", "names", "ticks", "view")
 SLICE_TABLES: Final = ("bars", "atoms", "hover", "ticks", "view")
 COUNT_TABLES: Final = ("counts", "view")
@@ -72,6 +72,7 @@ def fan_spec(domain: tuple[str, ...], titles: tuple[str, ...], height: int = 260
             line("high", 0.8, strokeDash=[2, 2], opacity=0.8),
             line("q50", 1.8),
             layer("dots", dot, {"x": x, "y": value_channel("y", "q50"), "color": colour}),
+            step_layer("#808080"),
             strip_layer(titles),
         ],
     }

@@ -139,13 +139,15 @@ def graph_spec(height: int, look: Look, titles: tuple[str, ...], paint: Paint | 
                 {**ends, "fill": own["fill"], "stroke": own["edge"]},
             ),
             layer("boxes", _text(12, "bold", None), named),
-            layer("boxes", _text(11, "normal", None) | {"opacity": 0.82}, noted),
+            layer("boxes", _text(11, "normal", None) | {"opacity": 0.9}, noted),
             layer("chosen", {**around, "tooltip": None}, ends),
             *([layer("legend", {"type": "point", "opacity": 0, "tooltip": None}, _legend(paint))] if paint else []),
             layer(
                 "hover", hits, {**ends, "fillOpacity": lit, "strokeOpacity": {"value": 0}, "tooltip": tips}, name=_HITS
             ),
         ],
+        # Texts bring their colours with them; the scale is only for the legend.
+        "resolve": {"scale": {"color": "independent"}, "legend": {"color": "independent"}},
         "config": {"mark": {"aria": False}, "view": {"stroke": None}},
         "usermeta": {"embedOptions": {"renderer": "canvas"}},
     }
@@ -267,7 +269,7 @@ def _legend(paint: Paint | None) -> Spec:
         return {}
     legend = {
         "title": paint.title,
-        "orient": "bottom",
+        "orient": "top",
         "direction": "horizontal",
         "titleOrient": "left",
         "titleLimit": 300,
@@ -277,7 +279,7 @@ def _legend(paint: Paint | None) -> Spec:
         "format": paint.form,
         "tickCount": 3,
         "labelOverlap": "greedy",
-        "offset": 6,
+        "offset": 4,
     }
     scale: Spec = {
         "type": "log" if paint.kind == "log" else "linear",

@@ -132,21 +132,45 @@ def draw(items: Sequence[Item], edges: Sequence[tuple[int, int]], frames: Sequen
     layout = place(widths, edges)
     num_rows = max(layout.layer, default=-1) + 1
     height, gap = (40.0, 30.0) if num_rows <= 12 else (36.0, 24.0)
-    nests = _nests(frames, layout)
+    around = _framed(frames, layout, edges, widths, height, gap)
+    if len(around) < len(frames):  # no room is kept for those that are left out
+        around = _framed([frame for frame, _ in around], layout, edges, widths, height, gap)
+    nests = _nests([frame for frame, _ in around], layout)
     tops = _row_tops(num_rows, height, gap, nests)
-    boxes = tuple(
+    boxes = _boxes(layout, widths, tops, height)
+    return GraphPicture(tuple(items), boxes, _arrows(layout, edges, boxes, tops, height), tuple(around))
+
+
+def _boxes(layout: Layout, widths: Sequence[float], tops: Sequence[float], height: float) -> tuple[Rect, ...]:
+    return tuple(
         Rect(x - width / 2, tops[row], x + width / 2, tops[row] + height)
         for x, row, width in zip(layout.x, layout.layer, widths, strict=True)
     )
-    arrows = _arrows(layout, edges, boxes, tops, height)
-    around: list[tuple[Frame, Rect]] = []
-    for frame, nest in zip(frames, nests, strict=True):
-        rect = _around(frame, nest, boxes, edges, layout)
+
+
+def _framed(
+    frames: Sequence[Frame],
+    layout: Layout,
+    edges: Sequence[tuple[int, int]],
+    widths: Sequence[float],
+    height: float,
+    gap: float,
+) -> list[tuple[Frame, Rect]]:
+    """The frames that hold no box of others and cross no other frame, with their places."""
+    nests = _nests(frames, layout)
+    boxes = _boxes(layout, widths, _row_tops(max(layout.layer, default=-1) + 1, height, gap, nests), height)
+    rects: dict[int, Rect] = {}
+    for number in reversed(range(len(frames))):
+        inner = [rects[other] for other in rects if {*frames[number].members} >= {*frames[other].members}]
+        rects[number] = _holding(_around(frames[number], nests[number], boxes, edges, layout), inner)
+    found: list[tuple[Frame, Rect]] = []
+    for number, frame in enumerate(frames):
+        rect = rects[number]
         others = [boxes[box] for box in range(len(boxes)) if box not in frame.members]
-        crossed = any(rect.meets(done) and not done.holds(rect) for _, done in around)
+        crossed = any(rect.meets(done) and not done.holds(rect) for _, done in found)
         if frame.members and not crossed and not any(rect.meets(other) for other in others):
-            around.append((frame, rect))
-    return GraphPicture(tuple(items), boxes, arrows, tuple(around))
+            found.append((frame, rect))
+    return found
 
 
 @dataclass(frozen=True)
@@ -204,13 +228,19 @@ def _around(frame: Frame, nest: _Nest, boxes: Sequence[Rect], edges: Sequence[tu
     )
 
 
+def _holding(rect: Rect, inner: Sequence[Rect]) -> Rect:
+    """The rectangle, wide enough for frames in it that have long titles."""
+    left = min([rect.left, *(one.left - _FRAME_SIDE for one in inner)])
+    right = max([rect.right, *(one.right + _FRAME_SIDE for one in inner)])
+    return Rect(left, rect.top, right, rect.bottom)
+
+
 def _arrows(
     layout: Layout, edges: Sequence[tuple[int, int]], boxes: Sequence[Rect], tops: Sequence[float], height: float
 ) -> tuple[Arrow, ...]:
     ports = _ports(layout, edges, boxes)
-    num_parts = sum(1 + len(line.between) for line in layout.lines) or 1
-    num_points = max(2, min(_CURVE_POINTS, MAX_LINE_POINTS // num_parts - 1))
-    found = []
+    num_points = max(2, min(_CURVE_POINTS, MAX_LINE_POINTS // (len(edges) or 1) - 1))
+    found: list[tuple[list[Point], bool]] = []
     for (source, target), line, port in zip(edges, layout.lines, ports, strict=True):
         upper, lower = min(source, target), max(source, target)
         stops: list[Point] = [(layout.x[upper], boxes[upper].bottom)]
@@ -220,9 +250,26 @@ def _arrows(
         points = [stops[0]]
         for one, other in itertools.pairwise(stops):
             points += _curve(one, other, num_points)
-        is_upward = source > target
-        found.append(Arrow(tuple(points), points[0] if is_upward else points[-1], is_upward))
-    return tuple(found)
+        found.append((_without_middles(points), source > target))
+    num_all = sum(len(points) for points, _ in found)
+    # In a dense graph the longest lines go straight to their ends, so that a chart stays small.
+    for points, _ in sorted(found, key=lambda line: -len(line[0])):
+        if num_all <= MAX_LINE_POINTS:
+            break
+        direct = [points[0], *_curve(points[0], points[-1], num_points)]
+        num_all += len(direct) - len(points)
+        points[:] = direct
+    return tuple(Arrow(tuple(points), points[0] if up else points[-1], up) for points, up in found)
+
+
+def _without_middles(points: Sequence[Point]) -> list[Point]:
+    """The points of a line without those between two that stand upright above each other."""
+    kept = [points[0]]
+    for k in range(1, len(points)):
+        following = points[k + 1] if k + 1 < len(points) else None
+        if following is None or not points[k - 1][0] == points[k][0] == following[0]:
+            kept.append(points[k])
+    return kept
 
 
 def _curve(one: Point, other: Point, num: int) -> list[Point]:
@@ -230,7 +277,7 @@ def _curve(one: Point, other: Point, num: int) -> list[Point]:
     (x0, y0), (x1, y1) = one, other
     if abs(x1 - x0) < 0.5:
         return [other]
-    found = []
+    found: list[Point] = []
     for k in range(1, num + 1):
         t = k / num
         across = t * t * (3 - 2 * t)  # both inner control points are halfway down

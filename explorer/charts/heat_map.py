@@ -6,6 +6,7 @@
 | hover | a strip of the plot | x, x2, column (number of the strip), at (text), t0 to t3 (text) |
 | ticks | a tick of the value axis | at, label |
 | legend | an end of the colour scale | share |
+| step | the step that is looked at, one row or none | x |
 | view | the ends of the axes, one row | x_low, x_high, y_low, y_high |
 
 A rect for each cell would cost the browser a second for 50,000 of them; a picture costs the same whatever its size.
@@ -31,11 +32,12 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 BRUSH: Final = "brush"
-TABLES: Final = ("image", "hover", "ticks", "legend", "view")
+TABLES: Final = ("image", "hover", "ticks", "legend", "view", "step")
 HOVER_TITLES: Final = ("at", "t0", "t1", "t2", "t3")
 MAX_COLUMNS: Final = 1_000
 MAX_STRIPS: Final = 300
 _STRIPS: Final = "strips"
+_ON_BLUE: Final = "#e8710a"  # seen on every colour of the scale, on light and on dark pages
 # Of the picture as text in a table; a chart stays under 100 kB with everything else.
 _MAX_URL_CHARS: Final = 84_000
 _NUM_LEVELS: Final = (32, 16, 8)
@@ -67,6 +69,7 @@ def heat_spec(titles: tuple[str, ...], height: int = 260) -> Spec:
             layer("image", {"type": "image", "aspect": False, "smooth": False, "tooltip": None}, picture),
             layer("view", {"type": "rule", "opacity": 0, "tooltip": None}, {"y": {"value": 0}}),
             layer("legend", {"type": "point", "opacity": 0, "tooltip": None}, legend_encoding("share of values")),
+            step_layer(),
             strip_layer(titles),
         ],
         "config": {"mark": {"aria": False}},
@@ -103,6 +106,17 @@ def strip_layer(titles: Sequence[str]) -> Spec:
         ],
     }
     return layer("hover", {"type": "rect", "color": "#808080", "cursor": "crosshair"}, encoding, name=_STRIPS)
+
+
+def step_layer(colour: str = _ON_BLUE) -> Spec:
+    """Return the layer that draws `step`: a rule at the step that is looked at, if there is one."""
+    mark = {"type": "rule", "clip": True, "color": colour, "strokeWidth": 1.5, "strokeDash": [5, 3], "tooltip": None}
+    return layer("step", mark, {"x": step_channel("x")})
+
+
+def step_table(step: int | None) -> pa.Table:
+    """Return `step`; without a row when no step is looked at."""
+    return arrow.table({"x": arrow.numbers([] if step is None else [float(step)])})
 
 
 def step_channel(field: str) -> Spec:
@@ -176,6 +190,7 @@ def heat_tables(
         "ticks": ticks_table(ticks),
         "legend": arrow.table({"share": arrow.numbers([0.0, top])}),
         "view": arrow.table({name: arrow.numbers([end]) for name, end in view.items()}),
+        "step": step_table(None),
     }
 
 

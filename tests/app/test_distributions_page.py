@@ -218,12 +218,29 @@ def test_a_tensor_that_only_one_run_has_is_drawn_and_the_other_named(
 
 
 def test_more_runs_than_fit_are_counted(open_app: OpenApp, make_run: MakeRun, record_tensors: RecordTensors) -> None:
-    for number in range(6):
-        record_tensors(make_run(f"r{number}"), training(number, steps=(0, 10)))
-    app = open_app("distributions")
+    ids = [make_run(f"r{number}") for number in range(10)]
+    for number, run_id in enumerate(ids):
+        record_tensors(run_id, training(number, steps=(0, 10)))
+    app = open_app("distributions", runs=",".join(ids))
     assert_drawn(app)
-    assert len(chart_with(app, "image")) == 4
-    assert "newest 4 of 6 runs" in texts(app)
+    assert len(chart_with(app, "image")) == 8
+    assert "newest 8 of 10 runs" in texts(app)
+    assert set(chart_with(app, "bars")[0]["bars"].series) == {f"r{number}" for number in range(2, 10)}
+
+
+@pytest.mark.parametrize("view", ["heat", "fan"])
+def test_the_nearest_sampled_step_of_each_run_is_marked_and_moves_with_the_slider(
+    open_app: OpenApp, make_run: MakeRun, record_tensors: RecordTensors, view: str
+) -> None:
+    record_tensors(make_run("coarse"), training(0, steps=(0, 100, 200)))
+    record_tensors(make_run("fine"), training(1))
+    app = open_app("distributions", view=view, tensor="b.weight", at="120")
+    assert [tables["step"].x.tolist() for tables in chart_with(app, "step")] == [[120], [100]]
+    specs = [spec for spec, tables in charts(app) if "step" in tables]
+    app.button(key="steps_distributions_back").click().run()
+    app.get_by_key("steps_distributions_slider").set_value(190).run()
+    assert [tables["step"].x.tolist() for tables in chart_with(app, "step")] == [[190], [200]]
+    assert specs == [spec for spec, tables in charts(app) if "step" in tables]
 
 
 @pytest.mark.parametrize("tensor", [name for name, _ in odd()])

@@ -20,6 +20,7 @@ from streamlit.testing.v1 import AppTest
 from torch import nn
 
 from explorer import Recorder
+from explorer.app.inference_nodes import by_module
 from explorer.app.inference_pad import ink_text
 from explorer.app.inference_steps import first_right, right_since
 from explorer.app.inference_tokens import edited_tokens, token_edits
@@ -27,51 +28,12 @@ from explorer.charts.outcome import percent
 from explorer.errors import SandboxError
 from explorer.inference.edits.recipe import from_text, parse_recipe, to_text
 from explorer.inference.sandbox.session import Sandbox
+from tests.app.inference_runs import CLASSES, record_images, record_texts
 
 OpenApp = Callable[..., AppTest]
 MakeRun = Callable[..., str]
 SCRIPT = Path(__file__).parents[2] / "streamlit_app.py"
-CLASSES = ["nought", "one", "two", "three"]
 ZERO = to_text(parse_recipe([{"edit": "zero", "target": ""}]))
-
-
-class Embedded(nn.Module):
-    """The next token of each of a text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(5, 8)
-        self.head = nn.Linear(8, 5)
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Logits [N, T, 5]."""
-        logits: torch.Tensor = self.head(self.embedding(tokens))
-        return logits
-
-
-def record_images(root: Path, name: str = "images", steps: tuple[int, ...] = (0, 5)) -> str:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(144, 4))
-    images = torch.rand(6, 1, 6, 6)
-    with Recorder(name, root=root, quiet=True, system_every_s=None) as rec:
-        rec.log({"loss": 1.0}, step=0)
-        for step in steps:
-            rec.snapshot(model, step=step)
-            if step != steps[-1]:
-                with torch.no_grad():
-                    model[3].weight.mul_(2)
-        labels = model(images).argmax(1)
-        rec.program(model, images, labels=labels, class_names=CLASSES, kind="image")
-    return rec.run_id
-
-
-def record_texts(root: Path) -> str:
-    torch.manual_seed(0)
-    model = Embedded()
-    with Recorder("texts", root=root, quiet=True, system_every_s=None) as rec:
-        rec.snapshot(model, step=0)
-        rec.program(model, torch.tensor([[0, 1, 2, 3]] * 2), vocabulary=list("abcd "), kind="tokens")
-    return rec.run_id
 
 
 def said(app: AppTest) -> str:
@@ -374,3 +336,14 @@ def test_other_pages_lead_to_the_model_of_a_run_that_has_one(root: Path, make_ru
     assert open_app("runs").button(key="runs_inference").disabled
     assert not open_app("runs", runs=with_model).button(key="runs_inference").disabled
     assert open_app("runs", runs=without).button(key="runs_inference").disabled
+
+
+def test_where_edits_matter_is_told_by_module_and_by_operator(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    recipe = to_text(parse_recipe([{"edit": "scale", "target": "0", "factor": 0.5}]))
+    app = open_app("inference", recipe=recipe, look="Where it matters")
+    assert_drawn(app)
+    table = next(frame.value for frame in app.dataframe if "relative_l2" in frame.value)
+    assert list(by_module(table)["module"]) == list(dict.fromkeys(table["module"]))
+    app.segmented_control(key=f"inference.nodes.by.{len(table)}").set_value("Each module").run()
+    assert_drawn(app)

@@ -1,10 +1,8 @@
 """The Distributions page: the values of one tensor over the steps and at one step, in one run or several."""
 
-import functools
-
 import streamlit as st
 
-from explorer.app import distributions_choices, distributions_over_steps, distributions_slice, live, shell
+from explorer.app import distributions_choices, distributions_data, distributions_view, shell
 from explorer.app.run_empty import nothing_recorded
 from explorer.app.tensor_kinds import not_recorded
 
@@ -15,10 +13,12 @@ if not shell.runs():
 elif not infos:
     st.info("No run is selected. Select one or more in the sidebar, or in the table of the page Runs.")
 else:
+    st.caption(
+        "The values of one tensor over the steps, and at the step of the slider, side by side in up to "
+        f"{distributions_data.MAX_RUNS} runs."
+    )
     choices = distributions_choices.choose(infos)
     if choices is None:
         not_recorded(infos, "Distributions")
     else:
-        draw = functools.partial(distributions_over_steps.over_steps, choices=choices)
-        live.follow(infos, draw, "The tensor over the steps")
-        distributions_slice.at_a_step(infos, choices)
+        distributions_view.distributions(infos, choices)

@@ -64,6 +64,21 @@ def test_a_sweep_ablates_every_channel_in_turn(sandbox, digits):
     assert np.array_equal(answer["after"][3], third.numpy())
 
 
+def test_a_sweep_stands_at_its_place_in_the_recipe(sandbox, digits):
+    recipe = [{"edit": "set", "target": "fc.bias", "value": 1.0}]
+    edits = [{"edit": "scale", "target": "fc.bias", "factor": factor} for factor in (0.0, 3.0)]
+    behind = asked(sandbox, "sweep", recipe=recipe, edits=edits)["after"]
+    before = asked(sandbox, "sweep", recipe=recipe, edits=edits, at=0)["after"]
+    assert np.array_equal(before[0], before[1])
+    assert np.allclose(behind[1] - behind[0], 3.0, atol=1e-5)
+
+
+def test_many_controls_are_told_beside_the_edit(sandbox, digits):
+    answer = asked(sandbox, "run", recipe=SCALE, controls=3)
+    assert answer["controls"].shape == (3, *answer["before"][""].shape)
+    assert np.array_equal(answer["controls"][0], asked(sandbox, "run", recipe=SCALE, control=0)["control"][""])
+
+
 def test_the_same_input_runs_through_every_snapshot(sandbox, digits):
     answer = sandbox.request(
         "scrub", {"key": "digits", "steps": [0, 50, 100]}, snapshots=snapshots_of(digits, 0, 50, 100)
