@@ -40,6 +40,7 @@ class Row:
         others: column of the table to values of the same repeats, or to a text such as "not installed".
         targets: what `ours` should reach.
         note: said under the table.
+        interval: the values are a median and the two ends of its interval, not repeats.
     """
 
     what: str
@@ -47,13 +48,17 @@ class Row:
     others: dict[str, Values] = field(default_factory=dict)
     targets: Sequence[Target] = ()
     note: str = ""
+    interval: bool = False
 
     def ratios(self, other: str) -> list[float]:
         """How many times ours the other's figure is, repeat by repeat."""
         theirs = self.others.get(other, ())
-        if isinstance(theirs, str):
+        if isinstance(theirs, str) or not theirs:
             return []
-        return [their / our for our, their in zip(self.ours, theirs, strict=False) if our > 0 and their > 0]
+        pairs = list(zip(self.ours, theirs, strict=False))
+        if self.interval:
+            pairs = [(statistics.median(self.ours), statistics.median(theirs))]
+        return [their / our for our, their in pairs if our > 0 and their > 0]
 
     def met(self, target: Target) -> bool | None:
         """Whether the median reaches it; None when there is nothing to compare."""

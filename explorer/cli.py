@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import explorer
 from explorer.errors import ExplorerError, RunNotFound, UsageError
+from explorer.inference.factory import Factory
 from explorer.reading.catalogue import Catalogue
 from explorer.reading.info import RunInfo
 from explorer.storage.records import encode_number
@@ -55,14 +56,18 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() and char not in _BIDI else "\ufffd" for char in text)
 
 
-def app_command(root: str | Path, port: int | None = None, headless: bool = False) -> list[str]:
-    """The command that serves the app on ``root``, on this machine only.
+def app_command(
+    root: str | Path, port: int | None = None, headless: bool = False, factory: str | None = None
+) -> list[str]:
+    """The command that serves the app on ``root``, on this machine only; ``factory`` names code to make models with.
 
     The app's script and its settings are at the root of a clone and in a folder of their own in an installed package.
 
     Raises:
-        UsageError: Streamlit is not installed, or the script is not where it should be.
+        UsageError: Streamlit is not installed, the script is not where it should be, or the factory has no name of one.
     """
+    if factory is not None:
+        Factory(factory, os.getcwd())
     if importlib.util.find_spec("streamlit") is None:
         raise UsageError("the app needs Streamlit: pip install 'experiment-explorer[app]'")
     package = Path(explorer.__file__).resolve().parent
@@ -74,7 +79,8 @@ def app_command(root: str | Path, port: int | None = None, headless: bool = Fals
     command = [sys.executable, "-P", "-m", "streamlit", "run", str(script), "--server.showEmailPrompt=false"]
     command += [f"--server.port={port}"] if port is not None else []
     command += ["--server.headless=true"] if headless else []
-    return [*command, "--", "--root", os.path.abspath(root)]
+    command += ["--", "--root", os.path.abspath(root)]
+    return command if factory is None else [*command, "--factory", factory, "--factory-folder", os.getcwd()]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,6 +118,12 @@ def _parser() -> argparse.ArgumentParser:
 
     app = commands.add_parser(
         "app", help="open the app", description="Serve the app on this machine only, and open it in the browser."
+    )
+    app.add_argument(
+        "--factory",
+        metavar="MODULE:FUNCTION",
+        help="run models by your own code too: a function that returns a torch.nn.Module, or (module, example inputs). "
+        "It is imported from here or from what is installed, and RUNS YOUR CODE; see README",
     )
     app.set_defaults(command=_app)
     for served in (demo, app):
@@ -173,7 +185,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _app(options: argparse.Namespace) -> NoReturn:
-    command = app_command(options.root, options.port, options.no_browser)
+    command = app_command(options.root, options.port, options.no_browser, getattr(options, "factory", None))
     sys.stdout.flush()
     # The server takes this process's place: Ctrl-C is the server's, and what a demo imported is let go.
     os.execv(command[0], command)

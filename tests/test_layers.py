@@ -24,7 +24,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "programs": ({"storage", "errors"}, {"torch"}),
     "recording": ({"storage", "programs", "errors"}, ARROW | {"torch", "psutil"}),
     "reading": ({"storage", "errors"}, ARROW | {"pandas"}),
-    "inference": ({"programs", "reading", "storage", "errors"}, {"captum", "numpy", "pandas", "torch"}),
+    "inference": ({"programs", "reading", "storage", "errors"}, {"captum", "numpy", "pandas", "PIL", "torch"}),
     "analysis": ({"storage"}, {"numpy", "pandas", "scipy"}),
     "charts": (set(), {"numpy", "pyarrow"}),
     "notebook": ({"reading", "analysis", "charts", "storage", "errors"}, {"altair", "numpy", "pyarrow"}),
@@ -141,10 +141,10 @@ def test_a_way_to_run_a_strangers_code_is_not_used(sink):
     assert sink not in SOURCES
 
 
-def test_the_drawing_pad_is_the_only_component_and_fetches_nothing():
+def test_drawing_and_picking_are_the_only_components_and_fetch_nothing():
     users = [path for path in modules() if "st.components" in path.read_text(encoding="utf-8")]
-    assert [path.name for path in users] == ["inference_pad.py"]
-    text = users[0].read_text(encoding="utf-8")
+    assert [path.name for path in users] == ["inference_pad.py", "inference_picker.py"]
+    text = "".join(path.read_text(encoding="utf-8") for path in users)
     assert not [word for word in ("http", "fetch(", "import(", "eval(", "innerHTML", "src=") if word in text]
 
 

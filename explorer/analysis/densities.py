@@ -220,9 +220,9 @@ def _fill(found: Floats, below: Floats, place: Ints, part: Floats, chosen: npt.N
     """Set the chosen columns to the share at `place`, and `part` of the way to the next, a few lines at a time."""
     for start in range(0, len(place), _MAX_LINES):
         lines = slice(start, start + _MAX_LINES)
-        further = part[lines, None]
-        share = below[place[lines]] * (1 - further) + below[place[lines] + 1] * further
-        np.copyto(found[lines], share, where=chosen)
+        further = part[lines]
+        share = below[:, place[lines]] * (1 - further) + below[:, place[lines] + 1] * further
+        np.copyto(found[lines], share.T, where=chosen)
 
 
 def _fit_outer_bins(h: Histograms, ends: Floats, found: Floats) -> None:

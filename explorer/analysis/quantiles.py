@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
+from explorer.analysis.monotone_cubic import outer_density, places, shared_density
 from explorer.storage.bins import MAX_M, WHOLE_NUMBERS, Histograms, bin_edges
 
 Floats = npt.NDArray[np.float64]
@@ -14,9 +17,11 @@ Ints = npt.NDArray[np.int64]
 def histogram_quantiles(h: Histograms, q: npt.ArrayLike) -> Floats:
     """Return quantiles of the finite values of each row, as `np.quantile(values, q)` defines them.
 
-    The values of a bin are spread evenly over the part of it that lies between the row's smallest and largest value.
-    So the quantiles 0 and 1 are exact, and so is every quantile of a row of one value or of equal values; any other is
-    off by at most the width of the bin that holds it (1/8 of the value at m = 3, 1/128 at m = 7). Zeros are exact.
+    The values of a bin are spread over the part of it that lies between the row's smallest and largest value, by a
+    monotone cubic through the counts of the bins beside it (see `monotone_cubic`), evenly where there are none. So the
+    quantiles 0 and 1 are exact, and so is every quantile of a row of one value or of equal values; any other is off by
+    at most the width of the bin that holds it (1/8 of the value at m = 3, 1/128 at m = 7), and in large tensors by less
+    than 0.1 standard deviations where bins are not wider than one (std above 0.8 % of the mean). Zeros are exact.
 
     Args:
         h: n rows.
@@ -64,22 +69,54 @@ def order_statistics(h: Histograms, rank: Ints) -> Floats:
     Returns:
         float64[n, k]; NaN in rows without a finite value.
     """
-    total = _running(h.counts)
-    before = total[h.offsets[:-1], None]
-    num = total[h.offsets[1:], None] - before
-    empty = np.broadcast_to(num == 0, rank.shape)
     if not len(h.bins):
         return np.full(rank.shape, np.nan)
-    entry = np.searchsorted(total[1:], (before + rank).ravel(), side="right").reshape(rank.shape)
-    entry = np.where(empty, 0, entry)
-    bins = h.bins[entry]
-    low, high = bin_bounds(bins, np.broadcast_to(h.m[:, None], bins.shape))
+    total = _running(h.counts)
+    ends = total[h.offsets]
+    num = np.diff(ends)[:, None]
+    wanted = ends[:-1, None] + rank
+    entry = np.searchsorted(total[1:], wanted.ravel(), side="right").reshape(rank.shape)
+    if ends[-1] in ends[:-1]:  # the last rows are empty
+        np.minimum(entry, len(h.bins) - 1, out=entry)
+    low, high = _clipped_at(h, entry)
+    share = (wanted - total[entry] + 0.5) / h.counts[entry]
+    inside = places(share, *_end_densities(h, entry, low, high))
+    value = low * (1 - inside) + high * inside
     least, most = h.min[:, None], h.max[:, None]
-    low, high = np.maximum(low, least), np.minimum(high, most)
-    inside = (before + rank - total[entry] + 0.5) / h.counts[entry]
-    value = low * (1 - inside) + np.maximum(high, low) * inside
-    value = np.where(rank == 0, least, np.where(rank == num - 1, most, value))
-    return np.where(empty, np.nan, np.clip(value, least, most))
+    np.copyto(value, least, where=rank == 0)
+    np.copyto(value, most, where=(rank == num - 1) & (rank > 0))
+    np.clip(value, least, most, out=value)
+    value[num[:, 0] == 0] = np.nan
+    return value
+
+
+def _end_densities(h: Histograms, entry: Ints, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+    """Densities at the two ends of bins, over their own; see `monotone_cubic`. Bins stand beside each other or not."""
+    width = high - low
+    first, last = h.offsets[:-1, None], h.offsets[1:, None] - 1
+    before, after = np.maximum(entry - 1, first), np.minimum(entry + 1, last)
+    before, after = (np.clip(other, 0, len(h.bins) - 1) for other in (before, after))  # rows without any have neither
+    sides = []
+    for other in (before, after):
+        other_low, other_high = _clipped_at(h, other)
+        other_width = other_high - other_low
+        touches = (other_high == low) | (other_low == high)
+        is_there = (other != entry) & touches & (width > 0) & (other_width > 0)
+        relative = np.where(is_there, other_width, 1.0) / np.where(is_there, width, 1.0)
+        density = h.counts[other] / h.counts[entry] / relative
+        sides.append((is_there, shared_density(relative, density), outer_density(relative, density)))
+    (has_before, left, right_end), (has_after, right, left_end) = sides
+    left = np.where(has_before, left, np.where(has_after, left_end, 1.0))
+    right = np.where(has_after, right, np.where(has_before, right_end, 1.0))
+    return left, right
+
+
+def _clipped_at(h: Histograms, entry: Ints) -> tuple[Floats, Floats]:
+    """Ends of the bins at some entries of each row, int64[n, k], cut to the row's smallest and largest value."""
+    m = int(h.m[0])
+    low, high = bin_bounds(h.bins[entry], m if (h.m == m).all() else h.m[:, None])
+    low = np.clip(low, h.min[:, None], h.max[:, None])
+    return low, np.clip(high, low, h.max[:, None])
 
 
 def bin_bounds(bins: npt.NDArray[np.int16], m: npt.NDArray[np.int8] | int) -> tuple[Floats, Floats]:
@@ -90,15 +127,20 @@ def bin_bounds(bins: npt.NDArray[np.int16], m: npt.NDArray[np.int8] | int) -> tu
     number = bins.astype(np.int64)
     mantissa = np.asarray(m, np.int64)
     whole = mantissa == WHOLE_NUMBERS
-    shift = np.where(whole, 0, MAX_M - mantissa)
+    shift = MAX_M - mantissa
+    edges = _signed_edges()
+    middle = len(edges) // 2
+    # Whole numbers take no edge; clipping keeps the largest of them inside the table.
+    low = edges.take((number - (number < 0) << shift) + middle, mode="clip")
+    high = edges.take((number + (number > 0) << shift) + middle, mode="clip")
+    return (np.where(whole, number, low), np.where(whole, number, high)) if whole.any() else (low, high)
+
+
+@lru_cache(maxsize=1)
+def _signed_edges() -> Floats:
+    """The finest edges and, before them, their negatives; 0 in the middle."""
     edges = bin_edges(MAX_M)
-    # Whole numbers take no edge; the bound keeps the largest of them inside the table.
-    near = edges[np.minimum(np.abs(number) << shift, len(edges) - 1)]
-    far = edges[np.minimum((np.abs(number) + 1) << shift, len(edges) - 1)]
-    far = np.where(number == 0, 0.0, far)
-    negative = number < 0
-    low, high = np.where(negative, -far, near), np.where(negative, -near, far)
-    return np.where(whole, number, low), np.where(whole, number, high)
+    return np.concatenate([-edges[:0:-1], [0.0], edges[1:]])
 
 
 def clipped_bounds(h: Histograms) -> tuple[Floats, Floats]:

@@ -15,8 +15,9 @@ from explorer.app.compare_choices import OFF, Choices, explain
 from explorer.app.csv_text import csv_bytes
 from explorer.app.drawn_once import drawn_once
 from explorer.app.names import matching, metric_names, plain, unique_labels
-from explorer.app.run_tables import number_column, table_height
+from explorer.app.run_tables import number_column
 from explorer.app.run_text import percent_text, value_text
+from explorer.app.table_heights import table_height
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo

@@ -11,8 +11,9 @@ import streamlit as st
 from explorer.app import shell
 from explorer.app.colours import DARK, LIGHT, STROKES, run_slots
 from explorer.app.names import plain
-from explorer.app.run_tables import number_column, table_height
+from explorer.app.run_tables import number_column
 from explorer.app.run_text import duration_text, moment_text, number_text
+from explorer.app.table_heights import table_height
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo

@@ -15,7 +15,8 @@ from explorer.app import linked
 from explorer.app.compare_choices import ALL_SETTINGS
 from explorer.app.drawn_once import drawn_once
 from explorer.app.names import plain, unique_labels
-from explorer.app.run_tables import MAX_ROWS, table_height
+from explorer.app.run_tables import MAX_ROWS
+from explorer.app.table_heights import table_height
 from explorer.reading.info import flatten
 from explorer.reading.runs import Run, open_run
 

@@ -9,42 +9,36 @@ import numpy as np
 import streamlit as st
 
 from explorer.app import inference_session, linked, links
+from explorer.app.inference_attribution_map import attribution_map, through_layer
 from explorer.app.inference_choices import class_name
 from explorer.app.inference_inputs import input_kind
-from explorer.app.inference_output import token_names, unique
+from explorer.app.inference_output import token_names
+from explorer.app.inference_places import batched_choices, last_active
 from explorer.app.inference_result import output_kind
-from explorer.app.inference_tokens import edited_tokens
-from explorer.charts.arrow_stream import stream
-from explorer.charts.model_lines import scores_spec, scores_table
-from explorer.charts.pixels import picture, signed, value_range
+from explorer.app.names import plain
 from explorer.inference.edits.recipe import Recipe
 
 if TYPE_CHECKING:
     from explorer.app.inference_scene import Array, Scene
 
-# chartDivergingColors of .streamlit/config.toml: below 0 first.
-_LIGHT: Final = (
-    *("#1d5fd1", "#4f84dc", "#86aae7", "#b9cff2", "#e6eefa"),
-    *("#fbeadb", "#f6cda0", "#efaa60", "#e78a27", "#c96a00"),
-)
-_DARK: Final = (
-    *("#6aa9ff", "#5187cc", "#3a6699", "#294869", "#1c2c3e"),
-    *("#3b2c1b", "#664726", "#996632", "#cc8436", "#ffa02e"),
-)
 _METHODS: Final[Mapping[str, str]] = {
     "integrated_gradients": "Integrated gradients",
     "saliency": "Saliency (gradient)",
     "occlusion": "Occlusion",
+    "grad_cam": "Grad-CAM",
+    "layer_conductance": "Layer conductance",
     "feature_ablation": "Ablation, one at a time",
 }
 _HELP: Final = (
     "Integrated gradients add up to the change of the output from the baseline; the gap says how well. Saliency is the "
-    "gradient. Occlusion covers 3 x 3 pixels or one feature at a time. Methods that replace gradients of modules "
-    "(DeepLift, guided backpropagation) cannot be right on operators and are not offered."
+    "gradient. Occlusion covers 3 x 3 pixels or one feature at a time. Grad-CAM weighs the maps of a layer by their "
+    "mean gradients. Layer conductance tells how much of the change goes through each unit of a layer. Methods that "
+    "replace gradients of modules (DeepLift, guided backpropagation) cannot be right on operators and are not offered."
 )
 _STEPS: Final = 32
 _MAX_GAP: Final = 0.05
-_MAX_ROWS: Final = 200
+_ONLY_AT: Final = ("grad_cam", "layer_conductance")
+_AT_LAYER: Final = (*_ONLY_AT, "integrated_gradients")
 
 
 def attribution(scene: Scene, recipe: Recipe, drawn: Array | None, output: Any) -> None:  # noqa: ANN401 - [N, ...]
@@ -57,11 +51,8 @@ def attribution(scene: Scene, recipe: Recipe, drawn: Array | None, output: Any) 
         output: of the edited model, [N, ...].
     """
     kind = input_kind(scene)
-    methods = ["feature_ablation"] if kind == "tokens" else ["integrated_gradients", "saliency", "occlusion"]
-    if not scene.model.runs_single and kind != "tokens":
-        # The batch that integrated gradients need has another size than the one that was captured.
-        methods = ["saliency", "occlusion"]
-        st.caption("The model was recorded for one batch size only, so integrated gradients cannot be computed.")
+    layers = {method: _layers(scene, method, kind) for method in _AT_LAYER}
+    methods = _methods(kind, layers)
     columns = st.columns([2, 2, 2, 3], vertical_alignment="bottom")
     with columns[0]:
         method = linked.select("Method", links.METHOD, {each: _METHODS[each] for each in methods}, methods[0],
@@ -76,7 +67,7 @@ def attribution(scene: Scene, recipe: Recipe, drawn: Array | None, output: Any) 
     with columns[2]:
         baseline = st.selectbox(
             "Baseline", list(baselines), format_func=baselines.__getitem__, key="inference.baseline",
-            disabled=method == "saliency", help="What counts as absent",
+            disabled=method in ("saliency", "grad_cam"), help="What counts as absent",
         )  # fmt: skip
     with columns[3]:
         check = st.toggle(
@@ -85,6 +76,7 @@ def attribution(scene: Scene, recipe: Recipe, drawn: Array | None, output: Any) 
             help="An attribution that tells about the model must change when the weights are shuffled, from the output "
             "down (Adebayo et al., 2018).",
         )
+    node = _layer(layers[method], method) if method in _AT_LAYER and (kind == "tokens" or method in _ONLY_AT) else None
     answer = inference_session.ask(
         scene,
         "attribute",
@@ -95,13 +87,17 @@ def attribution(scene: Scene, recipe: Recipe, drawn: Array | None, output: Any) 
         baseline=baseline,
         num_steps=_STEPS,
         check=check,
+        node=node,
     )
     values = np.asarray(answer["values"][scene.row], dtype=np.float64)
     left, right = st.columns([3, 4], gap="medium")
     with left:
         _tell(answer, scene.row, method)
     with right:
-        _draw(scene, recipe, drawn, values, kind)
+        if method == "layer_conductance":
+            through_layer(values)
+        else:
+            attribution_map(scene, recipe, drawn, values, kind)
     if check:
         with left:
             st.dataframe(
@@ -113,6 +109,42 @@ def attribution(scene: Scene, recipe: Recipe, drawn: Array | None, output: Any) 
                                for name in ("rank correlation", "of magnitudes")},
             )  # fmt: skip
             st.caption("Near 1 with all tensors shuffled: the map tells about the input, not about what was learned.")
+
+
+def _methods(kind: str, layers: Mapping[str, tuple[Mapping[str, str], str]]) -> list[str]:
+    """The methods that are exact on such inputs and have what they need."""
+    if kind == "tokens":
+        return ["feature_ablation", *(["integrated_gradients"] if layers["integrated_gradients"][0] else [])]
+    found = ["integrated_gradients", "saliency", "occlusion"]
+    found += ["grad_cam"] if kind == "image" and layers["grad_cam"][0] else []
+    return found + (["layer_conductance"] if layers["layer_conductance"][0] else [])
+
+
+def _layers(scene: Scene, method: str, kind: str) -> tuple[Mapping[str, str], str]:
+    """Nodes that a method can look at, with their titles, and the one to begin with."""
+    rank = {"grad_cam": 4, "integrated_gradients": 3}.get(method)
+    choices = batched_choices(scene.model, rank)
+    if method == "integrated_gradients":
+        # Gradients flow to what stands for the tokens, not to their numbers.
+        ops = {node.name: node.op for node in scene.model.program.graph.nodes}
+        embeddings = [name for name in choices if "embedding" in ops[name]]
+        if kind != "tokens" or not embeddings:
+            return {}, ""
+        default = embeddings[0]
+    elif not choices:
+        return {}, ""
+    else:
+        default = last_active(choices)
+    return {name: plain(choice.title, 90) for name, choice in choices.items()}, default
+
+
+def _layer(layers: tuple[Mapping[str, str], str], method: str) -> str:
+    words = {
+        "grad_cam": "The maps of this layer",
+        "layer_conductance": "The units of this layer",
+        "integrated_gradients": "Through the layer",
+    }
+    return linked.select(words[method], links.NODE, layers[0], layers[1])
 
 
 def _target(scene: Scene, output: Any) -> int | list[int] | None:  # noqa: ANN401 - [N, ...]
@@ -127,9 +159,11 @@ def _target(scene: Scene, output: Any) -> int | list[int] | None:  # noqa: ANN40
         return int(linked.select("Explain", links.TARGET, titles, default))
     if kind == "tokens":
         names = token_names(scene.model, row.shape[-1])
-        token = int(row[-1].argmax())
-        st.text_input("Explain", f"{names[token]} after the end", disabled=True)
-        return [len(row) - 1, token]
+        best, last = row.argmax(axis=-1), len(row) - 1
+        titles = {str(last): f"{names[int(best[last])]} after the end"}
+        titles |= {str(at): f"{names[int(best[at])]} after position {at}" for at in range(last - 1, -1, -1)}
+        at = int(linked.select("Explain", links.TARGET, titles, str(last)))
+        return [at, int(best[at])]
     size = int(np.prod(row.shape))
     if size == 1:
         st.text_input("Explain", "the output", disabled=True)
@@ -156,34 +190,3 @@ def _tell(answer: Mapping[str, Any], row: int, method: str) -> None:
         )
     if method == "saliency":
         st.caption("A gradient tells what a small change would do, not how much a part adds to the output.")
-
-
-def _draw(scene: Scene, recipe: Recipe, drawn: Array | None, values: Any, kind: str) -> None:  # noqa: ANN401
-    colours = _DARK if st.context.theme.type == "dark" else _LIGHT
-    if kind == "image":
-        flat = values.sum(axis=0) if values.ndim == 3 else values
-        seen = scene.recorded if drawn is None else drawn
-        left, right = st.columns(2)
-        left.image(picture(seen, value_range(scene.model.inputs[scene.path]), side=260), caption="Input")
-        right.image(signed(flat, colours, side=260), caption="Attribution")
-        largest = float(np.abs(flat[np.isfinite(flat)]).max(initial=0.0))
-        st.caption(f"Orange speaks for the output, blue against it; full colour is {largest:.3g} in size.")
-        return
-    if kind == "tokens":
-        tokens = edited_tokens([int(token) for token in scene.recorded], recipe)
-        known = token_names(scene.model, max([*tokens, 0]) + 1)
-        names = unique([f"{place}: {known[token]}" for place, token in enumerate(tokens)])
-    else:
-        listed = scene.model.feature_names
-        names = unique([listed[k] if k < len(listed) else f"feature {k}" for k in range(values.size)])
-    scores = values.reshape(-1)
-    if len(names) != len(scores):
-        st.caption("There is no view for an attribution of this shape.")
-        return
-    order = np.arange(len(scores)) if len(scores) <= _MAX_ROWS else np.sort(np.argsort(-np.abs(scores))[:_MAX_ROWS])
-    rows = scores_table([names[place] for place in order], scores[order])
-    st.vega_lite_chart(
-        {**scores_spec(len(order), "attribution", (colours[0], colours[-1])), "datasets": {"scores": stream(rows)}},
-        key="inference.scores",
-        alt="Attribution of each part of the input, told in numbers by the tooltip",
-    )

@@ -8,14 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
+from explorer.app import inference_session
+from explorer.app.inference_scene import input_name
 from explorer.app.names import esc
-from explorer.inference.plain_model import (
-    HALF_TOLERANCE,
-    TOLERANCE,
-    largest_difference,
-    plain_fingerprint,
-    plain_weights,
-)
 
 if TYPE_CHECKING:
     from explorer.app.inference_scene import Scene
@@ -29,14 +24,9 @@ _ROUTES: Final[Mapping[str, str]] = {
 }
 
 
-def banner(scene: Scene, outputs: Mapping[str, Any]) -> None:
-    """Say whether the recorded outputs are met.
-
-    Args:
-        scene: what runs.
-        outputs: of the model, unedited, for all recorded examples.
-    """
-    text, good = verdict(scene, outputs)
+def banner(scene: Scene) -> None:
+    """Say whether the recorded outputs are met by the unedited model."""
+    text, good = verdict(scene, inference_session.ask(scene, "check"))
     icon = ":material/check_circle:" if good else ":material/info:" if good is None else ":material/warning:"
     line = f"{icon} {esc(text, 400)} · {esc(how_captured(scene.model), 400)}"
     if good is False:
@@ -51,18 +41,22 @@ def banner(scene: Scene, outputs: Mapping[str, Any]) -> None:
         st.caption(f":material/broken_image: {esc(problem, 300)}")
 
 
-def verdict(scene: Scene, outputs: Mapping[str, Any]) -> tuple[str, bool | None]:
-    """A sentence, and whether the model reproduces what was recorded; None where this step cannot tell."""
+def verdict(scene: Scene, check: Mapping[str, Any]) -> tuple[str, bool | None]:
+    """A sentence, and whether the model reproduces what was recorded; None where these weights cannot tell.
+
+    `check` is the answer of the sandbox's request of that name.
+    """
     program = scene.model.program
     if not scene.model.outputs:
         return "The model's own outputs were not recorded, so nothing can be compared", None
-    if program.fingerprint is None or program.fingerprint != _fingerprint(scene):
+    largest, close = check["largest"], check["close"]
+    if largest is None and scene.file is not None:
+        return f"The weights are those of {scene.file.name}; the outputs were recorded with others", None
+    if largest is None:
         at = "another step" if program.step is None else f"step {program.step:,}"
         differences = [found for found in program.check.values() if found is not None]
         checked = f", where it was checked: largest difference {_number(max(differences))}" if differences else ""
         return f"The outputs were recorded with the weights of {at}{checked}", None
-    tolerance = HALF_TOLERANCE if scene.model.widened else TOLERANCE
-    largest, close = largest_difference(outputs, scene.model.outputs, tolerance)
     if close and scene.model.widened:
         return f"Agrees with the recorded output up to half precision (largest difference {_number(largest)})", True
     if close:
@@ -80,23 +74,30 @@ def verdict(scene: Scene, outputs: Mapping[str, Any]) -> tuple[str, bool | None]
 
 def how_captured(model: PlainModel) -> str:
     """Route and the sizes that may vary, in one line."""
+    if model.factory:
+        return f"runs your own code, {model.factory}, as given on the command line; evaluation mode"
     program = model.program
-    varying = []
-    for found in program.inputs:
-        if found.dtype:
-            varying.append("[" + ", ".join(_dim(program.symbols, dim) for dim in found.shape) + "]")
     reasons = f" · other routes failed: {program.why[0][1]}" if program.why and program.route == "tape" else ""
     route = f"{_ROUTES[program.route]} with PyTorch {program.torch}, evaluation mode"
-    return f"{route} · takes inputs {', '.join(varying)}{reasons}"
+    return f"{route} · {sizes_taken(model)}{reasons}"
 
 
-@st.cache_data(show_spinner=False, max_entries=64)
-def _fingerprint_of(path: str, key: str, _scene: Scene) -> int:
-    return plain_fingerprint(plain_weights(_scene.model.program, _scene.run.snapshot(_scene.step)))
-
-
-def _fingerprint(scene: Scene) -> int:
-    return _fingerprint_of(str(scene.info.path), scene.key, scene)
+def sizes_taken(model: PlainModel) -> str:
+    """The sizes of inputs that the model takes, each dimension by its name: `batch: any; length: up to 64`."""
+    tensors = [found for found in model.program.inputs if found.dtype]
+    told = []
+    for found in tensors:
+        recorded = model.inputs.get(found.path)
+        names = _dim_names(len(found.shape), "float" in found.dtype, model.kind)
+        sizes = []
+        for place, (name, dim) in enumerate(zip(names, found.shape, strict=True)):
+            # Capturing bounds channels by what it happened to need: no other number than the recorded one fits.
+            is_known = name == "channels" and recorded is not None and place < recorded.ndim
+            size = str(recorded.shape[place]) if is_known and recorded is not None else _dim(model.program.symbols, dim)
+            sizes.append(f"{name}: {size}")
+        text = "; ".join(sizes) or "one number"
+        told.append(text if len(tensors) == 1 else f"{input_name(found.path)} ({text})")
+    return "takes " + ", ".join(told)
 
 
 def _dim(symbols: Mapping[str, tuple[int, int | None]], dim: int | str) -> str:
@@ -104,6 +105,19 @@ def _dim(symbols: Mapping[str, tuple[int, int | None]], dim: int | str) -> str:
         return str(dim)
     low, high = symbols.get(dim, (0, None))
     return "any" if high is None else f"up to {high}" if low <= 1 else f"{low} to {high}"
+
+
+def _dim_names(rank: int, is_float: bool, kind: str) -> list[str]:
+    """What dimensions are called, the batch first."""
+    if rank == 4:
+        return ["batch", "channels", "height", "width"]
+    if rank == 3 and kind == "image":
+        return ["batch", "height", "width"]
+    if rank == 2:
+        return ["batch", "features" if is_float else "length"]
+    if rank == 3 and is_float:
+        return ["batch", "length", "features"]
+    return [f"dimension {place}" if place else "batch" for place in range(rank)]
 
 
 def _number(value: float) -> str:

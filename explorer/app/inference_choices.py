@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-import sys
 import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -12,10 +10,21 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import streamlit as st
 
-from explorer.app import inference_empty, linked, links, shell, state
+from explorer.app import (
+    inference_empty,
+    inference_rung,
+    inference_session,
+    inference_weights_file,
+    linked,
+    links,
+    shell,
+    state,
+)
+from explorer.app.device_choice import asked_device, pick_device
 from explorer.app.inference_scene import Scene
 from explorer.app.inference_session import plain_model
 from explorer.app.names import esc, plain, run_labels
+from explorer.app.runnable import can_be_run, has_model
 from explorer.reading.runs import open_run
 
 if TYPE_CHECKING:
@@ -29,9 +38,9 @@ _MAX_EXAMPLES: Final = 1_000
 def choose() -> Scene | None:
     """Draw the choices; None when there is nothing to run, which the page then has said."""
     infos = shell.runs()
-    with_program = [info for info in infos if os.path.isdir(os.path.join(info.path, "program"))]
+    with_program = [info for info in infos if has_model(info)]
     # The page opens on a run that has weights to run with.
-    with_program.sort(key=lambda info: not os.path.isdir(os.path.join(info.path, "params")))
+    with_program.sort(key=lambda info: not can_be_run(info))
     asked = linked.unknown(links.RUN, {info.run_id for info in infos})
     if asked is not None:
         st.warning(
@@ -49,9 +58,11 @@ def choose() -> Scene | None:
     columns = st.columns([3, 4, 3, 2], vertical_alignment="bottom")
     with columns[0]:
         info = _run(with_program)
+    inference_session.prepare(asked_device())
     run = open_run(info)
     version = _version(info)
-    model = plain_model(str(info.path), version)
+    stamp = f"{zlib.crc32(repr(version).encode()):08x}"
+    model = inference_rung.choose(str(info.path), stamp, asked_device(), plain_model(str(info.path), version))
     if model is None:
         inference_empty.not_captured(info, run.program_problems)
         return None
@@ -68,10 +79,11 @@ def choose() -> Scene | None:
     with columns[2]:
         example = _example(model)
     with columns[3]:
-        device = _device()
+        device = pick_device()
     snapshot = next(one for one in found if one.step == step and one.problem is None)
-    made = f"{zlib.crc32(repr(version).encode()):08x}.{snapshot.attempt}.{snapshot.size_bytes}"
-    return Scene(info, run, model, step, steps, example, device, made)
+    made = f"{stamp}.{snapshot.attempt}.{snapshot.size_bytes}"
+    shown = state.get(links.INPUT) or ""
+    return inference_weights_file.choose(Scene(info, run, model, step, steps, example, device, made, shown=shown))
 
 
 def pick_step(steps: Sequence[int]) -> int:
@@ -130,16 +142,6 @@ def _example(model: PlainModel) -> int:
 
     options = [str(place) for place in range(count)]
     return int(linked.select("Recorded example", links.EXAMPLE, options, "0", format_func=title))
-
-
-def _device() -> str:
-    """Devices are found without torch; one that PyTorch cannot use is told by the process that tries."""
-    found = {"cpu": "CPU"}
-    if os.path.exists("/proc/driver/nvidia/version"):
-        found["cuda"] = "GPU (CUDA)"
-    if sys.platform == "darwin" and platform.machine() == "arm64":
-        found["mps"] = "GPU (Apple)"
-    return linked.select("Runs on", links.DEVICE, found, "cpu")
 
 
 def _version(info: RunInfo) -> tuple[tuple[str, int, int], ...]:

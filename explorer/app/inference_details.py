@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
-from explorer.app import inference_attribution, inference_nodes, inference_script, inference_steps
+from explorer.app import (
+    inference_attribution,
+    inference_nodes,
+    inference_script,
+    inference_steps,
+    inference_sweep,
+    inference_units,
+)
 from explorer.app.inference_refusal import refusal
 
 if TYPE_CHECKING:
@@ -14,7 +21,7 @@ if TYPE_CHECKING:
     from explorer.inference.edits.recipe import Recipe
 
 TAB: Final = "look"  # key of the address
-TABS: Final = ("Where it matters", "Over the training", "Attribution", "Python")
+TABS: Final = ("Where it matters", "Over the training", "Attribution", "Units", "Sweep", "Python")
 
 
 def details(scene: Scene, recipe: Recipe, drawn: Array | None, output: Any) -> None:  # noqa: ANN401 - array or None
@@ -33,5 +40,9 @@ def details(scene: Scene, recipe: Recipe, drawn: Array | None, output: Any) -> N
                     st.caption("The edited model has no output to explain.")
                 else:
                     inference_attribution.attribution(scene, recipe, drawn, output)
+            elif name == "Units":
+                inference_units.units(scene, recipe)
+            elif name == "Sweep":
+                inference_sweep.sweep(scene, recipe, drawn)
             else:
                 inference_script.python_script(scene, recipe, drawn)

@@ -61,7 +61,9 @@ def not_captured(info: RunInfo, reasons: Sequence[str]) -> None:
     st.warning(
         "\n".join(f"- {esc(reason, 800)}" for reason in reasons[:5])
         + "\n\nThe training itself was recorded as usual. A model can be captured when its forward pass is made of "
-        "PyTorch operators on tensors; values that leave PyTorch (NumPy, files, Python objects) cannot be followed.",
+        "PyTorch operators on tensors; values that leave PyTorch (NumPy, files, Python objects) cannot be followed.\n\n"
+        "With its code at hand it can be run all the same, by a function of yours that makes the model: "
+        "`python -m explorer app --factory package.module:make_model`. That runs your code.",
         title="The model of this run could not be captured",
         icon=":material/broken_image:",
     )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
-from explorer.app import inference_recipe
-from explorer.app.inference_places import NodeChoice, node_choices, weight_choices
-from explorer.app.names import plain
+from explorer.app import inference_recipe, shell
+from explorer.app.inference_part import part
+from explorer.app.inference_places import node_choices, weight_choices
+from explorer.app.names import plain, run_labels
 from explorer.inference.edits.kinds.activations import ABLATE_BY
 from explorer.inference.edits.kinds.weights import ROUND_TO
+from explorer.inference.edits.recipe import Recipe
+from explorer.reading.runs import open_run
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Scene
+    from explorer.app.inference_scene import Array, Scene
 
 Fields = dict[str, Any]
 
@@ -41,13 +45,6 @@ _BY: Final[Mapping[str, str]] = {
     "zero": "zero",
     "resample": "other examples' values",
 }
-_PARTS: Final[Mapping[str, str]] = {
-    "": "all of it",
-    "unit": "units",
-    "channel": "channels",
-    "position": "positions",
-    "head": "heads",
-}
 
 
 def weight_form(scene: Scene) -> None:
@@ -71,8 +68,8 @@ def weight_form(scene: Scene) -> None:
     _add(lambda: {"edit": kind, "target": place, **fields}, "weights")
 
 
-def activation_form(scene: Scene) -> None:
-    """Draw the form for an edit of activations."""
+def activation_form(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
+    """Draw the form for an edit of activations; parts are picked in a picture of the value as it is now."""
     choices = node_choices(scene.model)
     if not choices:
         st.caption("This program has no floating values between its operators.")
@@ -86,36 +83,9 @@ def activation_form(scene: Scene) -> None:
         key="inference.act_node",
         help="The outputs of modules come first, then the values of single operators.",
     )
-    part = _part(choices[node], node)
+    chosen = part(scene, recipe, drawn, node, choices[node])
     fields = _activation_fields(scene, kind)
-    _add(lambda: {"edit": kind, "node": node, "part": part, **fields}, "activations")
-
-
-def _part(choice: NodeChoice, node: str) -> str:
-    """Draw which part of a value, and return it as a recipe names it."""
-    rank = len(choice.shape)
-    known = ["", "unit", *(["channel"] if rank >= 3 else []), *(["position", "head"] if rank >= 3 else [])]
-    columns = st.columns(3)
-    default = known.index("channel") if rank >= 4 else known.index("unit")
-    kind = columns[0].selectbox(
-        "Part", known, index=default, format_func=_PARTS.__getitem__, key=f"inference.act_part.{node}"
-    )
-    if not kind:
-        return ""
-    indices = columns[1].text_input(
-        "Which, from 0", "0", key=f"inference.act_which.{node}", help="One number, or several with commas between."
-    )
-    heads = 0
-    if kind == "head":
-        heads = columns[2].number_input(
-            "Number of heads",
-            0,
-            4_096,
-            0,
-            key=f"inference.act_heads.{node}",
-            help="0 where heads have a dimension of their own; else how many lie side by side in the features.",
-        )
-    return f"{kind}:{indices.replace(' ', '')}" + (f"/{heads}" if heads else "")
+    _add(lambda: {"edit": kind, "node": node, "part": chosen, **fields}, "activations", ready=chosen is not None)
 
 
 def _weight_fields(scene: Scene, kind: str, where: Any) -> Fields:  # noqa: ANN401 - a column
@@ -134,10 +104,10 @@ def _weight_fields(scene: Scene, kind: str, where: Any) -> Fields:  # noqa: ANN4
     if kind == "low_rank":
         return {"rank": where.number_input("Rank", 0, 100_000, 1, key="inference.w.rank")}
     if kind in ("take", "interpolate"):
-        step = where.selectbox("Step", scene.steps, format_func=lambda step: f"{step:,}", key="inference.w.step")
+        found = _source(scene, where, where, "w")
         if kind == "take":
-            return {"step": step}
-        return {"step": step, "t": where.slider("How far", 0.0, 1.0, 0.5, key="inference.w.t")}
+            return found
+        return {**found, "t": where.slider("How far", 0.0, 1.0, 0.5, key="inference.w.t")}
     return {}
 
 
@@ -153,25 +123,55 @@ def _activation_fields(scene: Scene, kind: str) -> Fields:
         return {"low": low, "high": columns[1].number_input("At most", value=1.0, key="inference.a.high")}
     count = scene.model.num_examples
     example = columns[0].number_input("From example, from 1", 1, count, min(2, count), key="inference.a.example")
-    step = columns[1].selectbox(
-        "With the weights of step",
-        [None, *scene.steps],
-        format_func=lambda step: "this step" if step is None else f"{step:,}",
-        key="inference.a.step",
+    return {"example": example - 1, **_source(scene, columns[1], columns[2], "a", or_here=True)}
+
+
+def _source(scene: Scene, left: Any, right: Any, key: str, *, or_here: bool = False) -> Fields:  # noqa: ANN401 - columns
+    """Draw the choice of a step of this run or of another one whose weights fit.
+
+    Args:
+        scene: what runs.
+        left: where the run is chosen.
+        right: where the step is.
+        key: of the widgets.
+        or_here: whether the weights at hand can be chosen, too.
+    """
+    others = {info.run_id: info for info in shell.runs() if os.path.isdir(os.path.join(info.path, "params"))}
+    others.pop(scene.info.run_id, None)
+    labels = run_labels(list(others.values()))
+    run = left.selectbox(
+        "Of run",
+        ["", *others],
+        format_func=lambda run_id: plain(labels[run_id], 60) if run_id else "this run",
+        key=f"inference.{key}.run",
+        help="Another run's weights must have the same names and shapes.",
     )
-    return {"example": example - 1, **({} if step is None else {"step": step})}
+    steps: list[int | None] = [*scene.steps]
+    if run:
+        held = open_run(others[run]).snapshots
+        steps = [*sorted({each.step for each in held if each.rank == 0 and each.problem is None})]
+    if or_here and not run:
+        steps = [None, *steps]
+    step = right.selectbox(
+        "Step",
+        steps,
+        format_func=lambda step: "this step" if step is None else f"{step:,}",
+        key=f"inference.{key}.step.{run}",
+    )
+    return {**({} if step is None else {"step": step}), **({"run": run} if run else {})}
 
 
 def _seed(where: str) -> int:
     return int(st.number_input("Seed", 0, 2**31 - 1, 0, key=f"inference.{where}.seed"))
 
 
-def _add(make: Callable[[], Fields], what: str) -> None:
+def _add(make: Callable[[], Fields], what: str, *, ready: bool = True) -> None:
     st.button(
         "Add this edit",
         key=f"inference.add.{what}",
         icon=":material/add:",
         type="primary",
+        disabled=not ready,
         on_click=inference_recipe.append,
         args=(make,),
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MAX_BARS: Final = 400
 _MAX_NAMED: Final = 40
+_MODULE, _OPERATOR = "Each module", "Each operator"
 
 
 def nodes(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
@@ -44,19 +45,27 @@ def nodes(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
         st.caption(
             f"{int((~np.isfinite(change)).sum())} values have no bar: the original is all zero, or has another shape."
         )
-    shown = table.head(_MAX_BARS)
+    by = st.segmented_control(
+        "One bar", [_MODULE, _OPERATOR], default=_MODULE if len(table) > _MAX_NAMED else _OPERATOR, required=True,
+        key=f"inference.nodes.by.{len(table)}",
+        help="A module's bar is the last value that is computed in it, of its last call.",
+    )  # fmt: skip
+    drawn_rows = by_module(table) if by == _MODULE else table
+    shown = drawn_rows.head(_MAX_BARS)
     same = shown["same_shape"].astype(bool)
     texts = [_text(float(value), bool(ok)) for value, ok in zip(shown["relative_l2"], same, strict=True)]
+    modules = [name or "model" for name in shown["module"]]
     rows = nodes_table(
-        change[:_MAX_BARS], list(shown["node"]), [name or "model" for name in shown["module"]], list(shown["op"]), texts
-    )
+        shown["relative_l2"].to_numpy(dtype=np.float64), modules if by == _MODULE else list(shown["node"]), modules,
+        list(shown["op"]), texts,
+    )  # fmt: skip
     st.vega_lite_chart(
         {**nodes_spec(len(shown) <= _MAX_NAMED), "datasets": {"nodes": stream(rows)}},
         key="inference.nodes",
         alt="Relative change of every operator's value, told in numbers by the table below",
     )
-    if len(table) > _MAX_BARS:
-        st.caption(f"The first {_MAX_BARS} of {len(table):,} operators.")
+    if len(drawn_rows) > _MAX_BARS:
+        st.caption(f"The first {_MAX_BARS} of {len(drawn_rows):,}.")
     if drawn is not None:
         st.caption("Both sides see the drawing, so that this is what the edits do.")
     with st.expander("Numbers", icon=":material/table:"):
@@ -68,6 +77,11 @@ def nodes(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
                 name: st.column_config.NumberColumn(format="%.4g") for name in ("relative_l2", "largest_change")
             },
         )
+
+
+def by_module(table: pd.DataFrame) -> pd.DataFrame:
+    """The last value of each module, in the order in which these are computed."""
+    return table.drop_duplicates("module", keep="last", ignore_index=True)
 
 
 def _text(change: float, same_shape: bool) -> str:

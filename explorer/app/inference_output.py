@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import streamlit as st
 
+from explorer.app import linked, links
 from explorer.app.inference_choices import class_name
+from explorer.app.inference_output_image import is_image, output_image
 from explorer.app.inference_result import as_logits, first_output, output_kind, shown_classes
 from explorer.app.names import esc, plain
 from explorer.charts.arrow_stream import stream
@@ -19,42 +21,72 @@ if TYPE_CHECKING:
     from explorer.app.inference_scene import Scene
     from explorer.inference.plain_model import PlainModel
 
+Labelled = tuple[bool, bool]
+
 _MAX_VALUES: Final = 500
 _MAX_NAMES: Final = 20_000
 _NUMBER: Final = st.column_config.NumberColumn(format="%.4g")
 
 
-def output(scene: Scene, answer: Mapping[str, Any], is_edited: bool) -> None:
+def output(scene: Scene, answer: Mapping[str, Any], is_edited: bool, labelled: Labelled = (True, True)) -> None:
     """Draw the output of the example.
 
     Args:
         scene: what was run.
         answer: of the sandbox's `run`: before, after, and control or no_control.
         is_edited: whether there is anything to compare.
+        labelled: whether the original and the edited side see the recorded example, whose label is known.
     """
     found, then = first_output(answer["before"]), first_output(answer["after"])
     if found is None or then is None:
         st.info("The model gives no floating tensor, so there is nothing to draw.")
         return
-    path, before = found
-    after = then[1]
-    others = len(answer["before"]) - 1
-    if others:
-        st.caption(f"Shown is the output {esc(path, 80) or '0'}; the model gives {others} more.")
+    path, before, after = _chosen(answer, found[0])
     kind = output_kind(scene.model, before)
-    control = first_output(answer.get("control") or {})
+    control = first_output(answer.get("control") or {}) if path == found[0] else None
     row = scene.row
+    if labelled != (True, True):
+        both = "Both sides see the drawing." if not labelled[0] else "Edited is the drawing, original the example."
+        st.caption(both)
     if kind == "classes":
-        _classes(scene, before[row], after[row], None if control is None else control[1][row], is_edited)
+        sides = None if control is None else control[1][row]
+        _classes(scene, before[row], after[row], sides, is_edited, labelled)
     elif kind == "tokens":
         _tokens(scene.model, before[row], after[row], is_edited)
+    elif is_image(before) and is_image(after):
+        output_image(before[row], after[row], before, is_edited)
     else:
         _values(scene, before, after, row, is_edited)
     if is_edited and answer.get("no_control"):
         st.caption(f"There is no random control: {esc(answer['no_control'], 200)}.")
 
 
-def _classes(scene: Scene, before: Any, after: Any, control: Any, is_edited: bool) -> None:  # noqa: ANN401 - arrays
+def _chosen(answer: Mapping[str, Any], first: str) -> tuple[str, Any, Any]:
+    """Draw the choice among several outputs; returns the path, and the output of the original and the edited model."""
+    before, after = answer["before"], answer["after"]
+    paths = [path for path, value in before.items() if _is_floating(value) and _is_floating(after.get(path))]
+    path = first
+    if len(paths) > 1:
+        titles = {each: f"{each or 'output'} {list(before[each].shape[1:])}" for each in paths}
+        path = linked.select(
+            "Output", links.OUTPUT, titles, first,
+            help="What is said about the recorded examples and in the tabs below is about the first one.",
+        )  # fmt: skip
+    return path, before[path], after[path]
+
+
+def _is_floating(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim > 0
+
+
+def _classes(
+    scene: Scene,
+    before: Any,  # noqa: ANN401 - arrays
+    after: Any,  # noqa: ANN401
+    control: Any,  # noqa: ANN401
+    is_edited: bool,
+    labelled: Labelled,
+) -> None:
     model = scene.model
     original, likely = as_logits(before)
     edited = as_logits(after)[0]
@@ -66,9 +98,9 @@ def _classes(scene: Scene, before: Any, after: Any, control: Any, is_edited: boo
         if control is not None:
             drawn.append((CONTROL, np.exp(log_probabilities(as_logits(control)[0]))))
     with st.container(horizontal=True, gap="large"):
-        _prediction("Original predicts", model, change.predicted_before, drawn[0][1], right)
+        _prediction("Original predicts", model, change.predicted_before, drawn[0][1], right if labelled[0] else None)
         if is_edited:
-            _prediction("Edited predicts", model, change.predicted_after, drawn[1][1], right)
+            _prediction("Edited predicts", model, change.predicted_after, drawn[1][1], right if labelled[1] else None)
             st.metric("KL divergence", f"{change.kl:.3g} nats", help="Of the edited from the original probabilities")
     classes = shown_classes(original, edited)
     names = unique([class_name(model, int(index)) for index in classes])

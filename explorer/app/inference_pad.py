@@ -98,7 +98,7 @@ _pad = st.components.v2.component(
 )
 
 
-def pad(example: int, base: Pixels, rgb: Pixels, *, brush: float, erase: bool) -> None:
+def pad(example: int, base: Pixels, rgb: Pixels, *, brush: float, erase: bool, source: str = "") -> None:
     """Draw the pad over an example; `ink` tells what was drawn.
 
     Args:
@@ -107,6 +107,7 @@ def pad(example: int, base: Pixels, rgb: Pixels, *, brush: float, erase: bool) -
         rgb: uint8[H, W, 3], how it looks where nothing was drawn.
         brush: radius in pixels.
         erase: whether strokes make pixels dark.
+        source: changes when the picture is another one though the example is not.
     """
     height, width = base.shape
     found = ink(example, base.shape)
@@ -114,10 +115,11 @@ def pad(example: int, base: Pixels, rgb: Pixels, *, brush: float, erase: bool) -
     # The pad's own strokes come back as the link they made: sending them again could undo a stroke under way.
     text = state.get(links.INK)
     revision = st.session_state.setdefault(_REVISION, [0, None])
-    if (example, text) != revision[1] and (text is None or text != st.session_state.get(_SENT)):
+    here = (example, source, text)
+    if here != revision[1] and (text is None or text != st.session_state.get(_SENT)):
         revision[0] += 1
-    revision[1] = (example, text)
-    key = f"inference.pad.{example}"
+    revision[1] = here
+    key = f"inference.pad.{example}.{source}"
     _pad(
         key=key,
         data={
@@ -126,7 +128,7 @@ def pad(example: int, base: Pixels, rgb: Pixels, *, brush: float, erase: bool) -
             "pixels": _base64(now),
             "base": _base64(base),
             "rgb": _base64(rgb),
-            "revision": f"{example}.{revision[0]}",
+            "revision": f"{example}.{source}.{revision[0]}",
             "brush": brush,
             "erase": erase,
         },

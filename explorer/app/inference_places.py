@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from explorer.inference.plain_model import PlainModel
 
 _MAX_NODES: Final = 2_000
+_ACTIVE: Final = ("relu", "gelu", "silu", "tanh", "sigmoid", "elu", "hardswish", "mish")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,27 @@ def weight_choices(model: PlainModel) -> dict[str, str]:
 def node_choices(model: PlainModel) -> dict[str, NodeChoice]:
     """Nodes that hold a floating tensor: outputs of modules in the order in which they run, then all others."""
     return dict(_node_choices(model))
+
+
+def batched_choices(model: PlainModel, rank: int | None = None) -> dict[str, NodeChoice]:
+    """The nodes whose first dimension is the batch of the inputs, with at least one more dimension.
+
+    Args:
+        model: what was captured.
+        rank: how many dimensions; None is any number.
+    """
+    batches = {found.shape[0] for found in model.program.inputs if found.dtype and found.shape}
+    return {
+        name: choice
+        for name, choice in node_choices(model).items()
+        if len(choice.shape) >= 2 and choice.shape[0] in batches and (rank is None or len(choice.shape) == rank)
+    }
+
+
+def last_active(choices: Mapping[str, NodeChoice]) -> str:
+    """The last value after a nonlinearity, which says more about its units than one before it; else the first one."""
+    active = [name for name in choices if any(word in name for word in _ACTIVE)]
+    return active[-1] if active else next(iter(choices))
 
 
 @lru_cache(maxsize=8)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
@@ -11,13 +12,13 @@ from explorer.app import links, state
 from explorer.app.names import esc
 from explorer.errors import UsageError
 from explorer.inference.edits.kinds.fields import Edit
-from explorer.inference.edits.recipe import MAX_EDITS, Recipe, from_text, parse_edit, to_text, undo
+from explorer.inference.edits.recipe import MAX_EDITS, Recipe, from_text, parse_edit, to_text
 
 _TROUBLE: Final = "inference.trouble"
 
 
 def current() -> Recipe:
-    """The recipe of the link; a damaged one is told, and counts as none."""
+    """The recipe of the link, with what is switched off; a damaged one is told, and counts as none."""
     text = state.get(links.RECIPE)
     if not text:
         return ()
@@ -33,8 +34,19 @@ def current() -> Recipe:
         return ()
 
 
-def put(recipe: Recipe) -> None:
-    """Set the recipe, in the link as well; what cannot be kept there is told and changes nothing."""
+def switched_on(recipe: Recipe) -> Recipe:
+    """The edits of the recipe that are not switched off."""
+    off = _off(recipe)
+    return tuple(edit for place, edit in enumerate(recipe) if place not in off)
+
+
+def put(recipe: Recipe, off: Collection[int] = ()) -> None:
+    """Set the recipe, in the link as well; what cannot be kept there is told and changes nothing.
+
+    Args:
+        recipe: all edits.
+        off: places of those that are switched off.
+    """
     st.session_state.pop(_TROUBLE, None)
     try:
         if len(recipe) > MAX_EDITS:
@@ -42,6 +54,9 @@ def put(recipe: Recipe) -> None:
         state.put(links.RECIPE, to_text(recipe) or None)
     except UsageError as error:
         st.session_state[_TROUBLE] = str(error)
+        return
+    listed = "-".join(map(str, sorted(off)))
+    state.put(links.OFF, f"{_mark(recipe)}.{listed}" if listed else None)
 
 
 def append(make: Callable[[], Mapping[str, Any]]) -> None:
@@ -51,12 +66,12 @@ def append(make: Callable[[], Mapping[str, Any]]) -> None:
     except UsageError as error:
         st.session_state[_TROUBLE] = str(error)
         return
-    put((*_held(), edit))
+    _put_pairs([*_pairs(), (edit, True)])
 
 
 def replace(keep: Callable[[Edit], bool], new: Recipe) -> None:
     """Keep some edits of the recipe and put others behind them."""
-    put((*(edit for edit in _held() if keep(edit)), *new))
+    _put_pairs([*(pair for pair in _pairs() if keep(pair[0])), *((edit, True) for edit in new)])
 
 
 def clear() -> None:
@@ -72,13 +87,18 @@ def trouble() -> None:
 
 
 def edit_list(recipe: Recipe) -> None:
-    """Draw every edit in words with the ways to move it and take it away."""
+    """Draw every edit in words with the ways to switch it off, to move it and to take it away."""
     if not recipe:
         st.caption("No edits: this is the model as it was trained.")
         return
+    off = _off(recipe)
     for place, edit in enumerate(recipe):
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            st.markdown(f"{place + 1}. {esc(edit.describe(), 300)}", width="stretch")
+            is_on = place not in off
+            words = esc(edit.describe(), 300)
+            st.markdown(f"{place + 1}. {words}" if is_on else f":gray[{place + 1}. ~~{words}~~]", width="stretch")
+            eye = ("visibility", "Switch off") if is_on else ("visibility_off", "Switch on")
+            _button(eye[1], eye[0], f"switch.{place}", _switch, place)
             _button("Earlier", "arrow_upward", f"up.{place}", _move, place, disabled=place == 0)
             _button("Take away", "close", f"remove.{place}", _remove, place)
     with st.container(horizontal=True, gap="xsmall"):
@@ -110,17 +130,46 @@ def _held() -> Recipe:
         return ()
 
 
+def _mark(recipe: Recipe) -> str:
+    """Tells recipes apart, so that a link to other edits does not inherit what is switched off here."""
+    return f"{zlib.crc32(to_text(recipe).encode()):08x}"
+
+
+def _off(recipe: Recipe) -> frozenset[int]:
+    """Places of the edits that the link says are switched off."""
+    mark, _, listed = (state.get(links.OFF) or "").partition(".")
+    parts = listed.split("-")[:MAX_EDITS]
+    if mark != _mark(recipe) or not all(part.isascii() and part.isdigit() and len(part) <= 3 for part in parts):
+        return frozenset()
+    return frozenset(map(int, parts))
+
+
+def _pairs() -> list[tuple[Edit, bool]]:
+    """Every edit and whether it is on; inside a callback."""
+    held = _held()
+    off = _off(held)
+    return [(edit, place not in off) for place, edit in enumerate(held)]
+
+
+def _put_pairs(pairs: Sequence[tuple[Edit, bool]]) -> None:
+    put(tuple(edit for edit, _ in pairs), [place for place, (_, is_on) in enumerate(pairs) if not is_on])
+
+
 def _undo() -> None:
-    put(undo(_held()))
+    _put_pairs(_pairs()[:-1])
 
 
 def _remove(place: int) -> None:
-    held = _held()
-    put((*held[:place], *held[place + 1 :]))
+    pairs = _pairs()
+    _put_pairs(pairs[:place] + pairs[place + 1 :])
+
+
+def _switch(place: int) -> None:
+    _put_pairs([(edit, is_on != (at == place)) for at, (edit, is_on) in enumerate(_pairs())])
 
 
 def _move(place: int) -> None:
-    held = list(_held())
-    if 0 < place < len(held):
-        held[place - 1], held[place] = held[place], held[place - 1]
-    put(tuple(held))
+    pairs = _pairs()
+    if 0 < place < len(pairs):
+        pairs[place - 1], pairs[place] = pairs[place], pairs[place - 1]
+    _put_pairs(pairs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from explorer.inference.plain_model import PlainModel
+    from explorer.inference.weights_file import WeightsFile
     from explorer.reading.catalogue import RunInfo
     from explorer.reading.runs import Run
 
@@ -29,6 +32,8 @@ class Scene:
         example: number of the recorded example, from 0; 0 when none was recorded.
         device: where it runs, as PyTorch names it.
         version: changes when the program or the snapshot is another one.
+        file: weights to use instead of those of the step; None as a rule.
+        shown: path of the input that is shown; "" is the first tensor.
     """
 
     info: RunInfo
@@ -39,16 +44,29 @@ class Scene:
     example: int
     device: str
     version: str
+    file: WeightsFile | None = None
+    shown: str = ""
 
     @property
     def key(self) -> str:
         """The model with these weights, for whoever keeps it."""
-        return f"{self.info.run_id}@{self.step}@{self.version}"
+        source = self.step if self.file is None else f"file{zlib.crc32(repr(self.file).encode())}"
+        return f"{self.info.run_id}@{source}@{self.version}" + ("@own" if self.model.factory else "")
 
     @property
     def path(self) -> str:
-        """Path of the input that is shown and edited: the first tensor."""
-        return next(found.path for found in self.model.program.inputs if found.dtype)
+        """Path of the input that is shown and edited."""
+        return self.shown if self.shown in self.paths else self.paths[0]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths of all inputs that are tensors."""
+        return tuple(found.path for found in self.model.program.inputs if found.dtype)
+
+    @property
+    def edit_path(self) -> str:
+        """The input as edits name it: "" where it is the only one."""
+        return self.path if len(self.paths) > 1 else ""
 
     @property
     def row(self) -> int:
@@ -81,3 +99,16 @@ class Scene:
         """What is right for the example; None when not recorded."""
         labels = self.model.labels
         return None if labels is None or len(labels) <= self.example else labels[self.example]
+
+
+def input_name(path: str) -> str:
+    """An input as its author's call has it.
+
+    >>> input_name("args[0]"), input_name("kwargs['mask']")
+    ('input 1', 'mask')
+    """
+    found = re.fullmatch(r"args\[(\d{1,9})\]", path)
+    if found:
+        return f"input {int(found[1]) + 1}"
+    named = re.fullmatch(r"kwargs\['([^']+)'\]", path)
+    return named[1] if named else path

@@ -34,7 +34,7 @@ def python_script(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
 def script_text(scene: Scene, recipe: Recipe, drawn: Array | None) -> str:
     """The script of `explorer.inference.edits.script` for what is on the page; it leaves `before` and `after`."""
     example = scene.example if scene.model.runs_single else None
-    text = script(recipe, str(scene.info.path), scene.step, example=example)
+    text = script(recipe, str(scene.info.path), scene.step, example=example, weights=scene.file)
     return text if drawn is None else text + _with_drawing(scene, drawn)
 
 
@@ -52,6 +52,9 @@ import torch
 drawn = np.frombuffer(zlib.decompress(base64.b64decode({packed!r})), {drawn.dtype.name!r})
 inputs = {{path: value[{rows}].clone() for path, value in model.inputs.items()}}
 inputs[{scene.path!r}][{scene.row}] = torch.from_numpy(drawn.reshape({drawn.shape}).copy())
-after = explorer.apply_recipe(recipe, model, run, inputs=inputs).run().outputs
-print("drawn on:", *after.values(), sep="\\n")
+edited = explorer.apply_recipe(recipe, model, run, inputs=inputs)
+if recipe:  # what the edits do to the drawing; without any, what the drawing does
+    before = edited.original().outputs
+after = edited.run().outputs
+print("drawn on:", *before.values(), *after.values(), sep="\\n")
 """

@@ -9,27 +9,29 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import streamlit as st
 
-from explorer.errors import ExplorerError
+from explorer.app import shell
+from explorer.app.inference_waiting import Progress, waited
+from explorer.errors import ExplorerError, RunCancelled, SandboxError, UsageError
 from explorer.inference.edits.recipe import Recipe, to_list
-from explorer.inference.plain_model import PlainModel, plain_weights, read_plain_model
+from explorer.inference.factory import Factory
+from explorer.inference.plain_model import PlainModel, own_plain_model, read_plain_model
 from explorer.inference.sandbox.session import Sandbox
-from explorer.reading.runs import open_run
 
 if TYPE_CHECKING:
     from explorer.app.inference_scene import Scene
-
-Where = tuple[str, int | None]
 
 _MAX_ANSWERS: Final = 64
 _MAX_ANSWER_BYTES: Final = 256 << 20
 _TIME_LIMIT_S: Final = 60.0
 _ANSWERS: Final = "inference.answers"
+_KNOWN: Final = "inference.known"
 
 
 class _Answers:
@@ -51,16 +53,17 @@ class _Answers:
         try:
             found = ask()
         except ExplorerError as error:
-            self._put(key, error)
+            self.put(key, error)
             raise
-        self._put(key, found)
+        self.put(key, found)
         return found
 
     def forget_failures(self) -> None:
         with self._lock:
             self._held = OrderedDict((k, v) for k, v in self._held.items() if not isinstance(v, ExplorerError))
 
-    def _put(self, key: str, found: object) -> None:
+    def put(self, key: str, found: object) -> None:
+        """Keep an answer or a failure."""
         with self._lock:
             self._held[key] = found
             sizes = {held: _num_bytes(value) for held, value in self._held.items()}
@@ -75,10 +78,22 @@ def plain_model(path: str, version: tuple[tuple[str, int, int], ...]) -> PlainMo
     return read_plain_model(path)
 
 
-@st.cache_resource(scope="session", show_spinner=False, max_entries=1, on_release=lambda sandbox: sandbox.close())
 def sandbox(device: str) -> Sandbox:
     """The session's process that runs models; it starts with the first question and ends with the session."""
-    return Sandbox(device=device, time_limit_s=_TIME_LIMIT_S)
+    factory = shell.factory()
+    return _sandbox(device, *(("", "") if factory is None else (factory.name, factory.folder)))
+
+
+@st.cache_resource(scope="session", show_spinner=False, max_entries=1, on_release=lambda sandbox: sandbox.close())
+def _sandbox(device: str, factory: str, folder: str) -> Sandbox:
+    return Sandbox(device=device, time_limit_s=_TIME_LIMIT_S, factory=Factory(factory, folder) if factory else None)
+
+
+def prepare(device: str) -> None:
+    """Start the process while the page is still being drawn: PyTorch takes a second to import."""
+    box = sandbox(device)
+    if box.pid is None:
+        threading.Thread(target=_start, args=(box,), daemon=True).start()
 
 
 def run_again() -> None:
@@ -92,43 +107,92 @@ def ask(
     recipe: Recipe = (),
     *,
     inputs: Mapping[str, Any] | None = None,
-    snapshots: Sequence[int] = (),
     on_progress: Callable[[int, int | None], None] | None = None,
     **more: Any,  # noqa: ANN401 - plain data and arrays
 ) -> Any:  # noqa: ANN401
-    """Ask the child about the model of a scene.
+    """Ask the child about the model of a scene, and wait: with a button to stop where that takes long.
 
     Args:
         scene: model and step.
         kind: of the question, see `sandbox.requests`.
         recipe: edits.
         inputs: arrays by path; None is all recorded examples.
-        snapshots: steps that the question needs besides those that the recipe names.
         on_progress: called with (done, all or None) while it works.
         **more: of the question.
 
     Raises:
-        UsageError, ProgramError, SandboxError: as `Sandbox.request`; FileError: a snapshot cannot be read.
+        UsageError, ProgramError, SandboxError: as `Sandbox.request`; FileError: the weights cannot be read.
     """
-    key = scene.key
-    value = {"key": key, "recipe": to_list(recipe), "inputs": dict(inputs or {}), **more}
-    needed = _needed(recipe, scene)
-    for step in snapshots:
-        needed["", step] = _weights(scene, step)
+    value = {"recipe": to_list(recipe), "inputs": dict(inputs or {}), **more}
+    return _ask(scene.device, scene.key, _opening(scene), kind, value, on_progress)
+
+
+def own_model(path: str, version: str, device: str, recorded: PlainModel | None) -> PlainModel:
+    """A run's model as the factory of the command line makes it. Raises as `ask`: it fails, or its weights do not fit.
+
+    Args:
+        path: of the run's folder.
+        version: changes when the recorded program does.
+        device: where it runs.
+        recorded: what was captured of it, whose examples and names are used; None when nothing was.
+    """
+    factory = shell.factory()
+    if factory is None:
+        raise UsageError("no factory was given on the command line")
+    opening = {"run": path, "version": version, "factory": True}
+    answer = _ask(device, f"{path}@own@{version}", opening, "describe", {}, None)
+    inputs = None if answer["recorded"] else answer["inputs"]
+    return own_plain_model(factory.name, json.loads(answer["document"]), inputs, recorded)
+
+
+def _ask(
+    device: str,
+    key: str,
+    opening: Mapping[str, Any],
+    kind: str,
+    value: Mapping[str, Any],
+    on_progress: Progress | None,
+) -> Any:  # noqa: ANN401 - what the sandbox answers
+    value = {"key": key, **value}
+    question = f"{device}/{kind}/{_digest(value)}"
+    answers = _answers()
 
     def make() -> Any:  # noqa: ANN401
-        box = sandbox(scene.device)
-        known = st.session_state.setdefault("inference.known", {})
+        box = sandbox(device)
+        known = st.session_state.setdefault(_KNOWN, {})
         # A restarted session or another device has a sandbox that knows no model yet.
         if known.get("sandbox") is not box:
             known.clear()
             known["sandbox"] = box
         if key not in known:
-            box.add_model(key, lambda: _sent(scene))
+            box.add_model(key, lambda: opening)
             known[key] = True
-        return box.request(kind, value, snapshots=needed, on_progress=on_progress)
 
-    return _answers().get(f"{scene.device}/{kind}/{_digest(value)}", make)
+        def job(told: Progress, is_wanted: Callable[[], bool]) -> Any:  # noqa: ANN401
+            return box.request(kind, value, on_progress=told, is_wanted=is_wanted)
+
+        return waited(
+            job,
+            box.cancel,
+            lambda: "Running the model" if box.is_ready else "Starting the process that runs the model",
+            on_stop=lambda: answers.put(question, RunCancelled("You stopped it.")),
+            key=question,
+            on_progress=on_progress,
+        )
+
+    return answers.get(question, make)
+
+
+def read_ahead(scene: Scene) -> None:
+    """Let the process read the weights of the neighbouring steps while nothing is asked."""
+    if scene.file is None:
+        place = scene.steps.index(scene.step)
+        sandbox(scene.device).hint(scene.key, [*scene.steps[place + 1 : place + 3], *scene.steps[:place][-1:]])
+
+
+def note(scene: Scene) -> str:
+    """What is to be known of where the model ran; "" when it is where it should be."""
+    return sandbox(scene.device).note
 
 
 def _answers() -> _Answers:
@@ -143,44 +207,22 @@ def _num_bytes(found: object) -> int:
     return found.nbytes if isinstance(found, np.ndarray) else 0
 
 
-def _sent(scene: Scene) -> dict[str, Any]:
-    model = scene.model
-    probe = model.inputs if model.num_examples else {}
-    return {
-        "program": dict(model.document),
-        "constants": dict(model.constants),
-        "weights": _weights(scene, scene.step)(),
-        "probe": dict(probe),
+def _start(box: Sandbox) -> None:
+    # Why it does not start is told by the first question, which tries again.
+    with suppress(SandboxError):
+        box.start()
+
+
+def _opening(scene: Scene) -> dict[str, Any]:
+    """How the child finds the model: it reads the run's files itself."""
+    where = {
+        "run": str(scene.info.path),
+        "version": scene.version.partition(".")[0],
+        "factory": bool(scene.model.factory),
     }
-
-
-def _weights(scene: Scene, step: int) -> Callable[[], dict[str, Any]]:
-    return lambda: plain_weights(scene.model.program, scene.run.snapshot(step))
-
-
-def _needed(recipe: Recipe, scene: Scene) -> dict[Where, Callable[[], dict[str, Any]]]:
-    """The weights of other steps and runs that edits name."""
-    found: dict[Where, Callable[[], dict[str, Any]]] = {}
-    for edit in recipe:
-        step, run = getattr(edit, "step", None), getattr(edit, "run", "")
-        if edit.kind == "reset":
-            found["", None] = _weights(scene, scene.steps[0])
-        elif type(step) is int:
-            found[run, step] = _weights_of_run(scene, run, step) if run else _weights(scene, step)
-    return found
-
-
-def _weights_of_run(scene: Scene, run_id: str, step: int) -> Callable[[], dict[str, Any]]:
-    """Of another run of the same root; its id is looked up among those that are listed, never joined to a path."""
-    from explorer.app import shell
-
-    def read() -> dict[str, Any]:
-        info = next((info for info in shell.runs() if info.run_id == run_id), None)
-        if info is None:
-            raise ExplorerError(f"the edit takes weights of run {run_id!r}, which is not in this folder")
-        return plain_weights(scene.model.program, open_run(info).snapshot(step))
-
-    return read
+    if scene.file is not None:
+        return {**where, "file": scene.file.path, "prefix": scene.file.prefix, "reading": scene.file.reading}
+    return {**where, "step": scene.step}
 
 
 def _digest(value: Mapping[str, Any]) -> str:

@@ -14,7 +14,8 @@ from explorer.app import inference_recipe, inference_session, linked, links
 from explorer.app.inference_output import token_names
 from explorer.app.names import esc
 from explorer.charts.outcome import percent
-from explorer.inference.edits.kinds.inputs import DeleteToken, InsertToken, ReplaceToken
+from explorer.inference.edits.kinds.fields import Edit
+from explorer.inference.edits.kinds.inputs import DeleteToken, InputEdit, InsertToken, ReplaceToken
 from explorer.inference.edits.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ _TROUBLE: Final = "inference.text_trouble"
 def token_input(scene: Scene, recipe: Recipe) -> None:
     """Draw the text and the table of its tokens; both can be edited."""
     recorded = [int(token) for token in scene.recorded]
-    tokens = edited_tokens(recorded, recipe)
-    vocabulary = scene.model.vocabulary
+    tokens = edited_tokens(recorded, recipe, scene.path)
+    vocabulary = vocabulary_of(scene)
     # Another recipe is another table: the editor keeps its changes by row.
-    version = abs(hash((scene.info.run_id, scene.example, tuple(tokens))))
+    version = abs(hash((scene.info.run_id, scene.path, scene.example, tuple(tokens))))
     if vocabulary and all(len(name) == 1 for name in vocabulary):
         key = f"inference.text.{version}"
         st.text_area(
@@ -40,21 +41,38 @@ def token_input(scene: Scene, recipe: Recipe) -> None:
             key=key,
             height=130,
             on_change=_typed,
-            args=(key, recorded, vocabulary),
+            args=(key, recorded, vocabulary, scene.edit_path),
             help="Every character is a token. Ctrl+Enter runs the edited text.",
         )
         if found := st.session_state.get(_TROUBLE):
             st.warning(esc(found, 300), icon=":material/block:")
+    count = max([*recorded, *tokens, len(vocabulary) - 1]) + 1
+    names = token_names(scene.model, count) if vocabulary else [str(token) for token in range(count)]
     with st.expander(f"{len(tokens):,} tokens", icon=":material/data_array:", expanded=not vocabulary):
-        _table(tokens, recorded, token_names(scene.model, max([*recorded, *tokens, len(vocabulary) - 1]) + 1), version)
+        _table(tokens, recorded, names, version, scene.edit_path)
     if tokens != recorded:
-        st.button("Back to the recorded text", icon=":material/undo:", on_click=_set, args=(recorded, recorded))
+        st.button("Back to the recorded text", icon=":material/undo:", on_click=_set,
+                  args=(recorded, recorded, scene.edit_path))  # fmt: skip
 
 
-def edited_tokens(recorded: Sequence[int], recipe: Recipe) -> list[int]:
-    """The tokens after the recipe's edits of them; edits that do not fit are left to the model's own message."""
+def vocabulary_of(scene: Scene) -> tuple[str, ...]:
+    """The recorded vocabulary, for the first input of whole numbers: others (masks, positions) have none."""
+    first = next((path for path in scene.paths if scene.model.inputs[path].dtype.kind in "iu"), None)
+    return scene.model.vocabulary if scene.path == first else ()
+
+
+def edited_tokens(recorded: Sequence[int], recipe: Recipe, path: str = "") -> list[int]:
+    """The tokens after the recipe's edits of them; edits that do not fit are left to the model's own message.
+
+    Args:
+        recorded: as they were.
+        recipe: edits.
+        path: of the input; "" where it is the only one.
+    """
     tokens = list(recorded)
     for edit in recipe:
+        if isinstance(edit, InputEdit) and edit.input not in ("", path):
+            continue
         if isinstance(edit, InsertToken) and edit.position <= len(tokens):
             tokens.insert(edit.position, edit.token)
         elif isinstance(edit, ReplaceToken) and edit.position < len(tokens):
@@ -64,7 +82,7 @@ def edited_tokens(recorded: Sequence[int], recipe: Recipe) -> list[int]:
     return tokens
 
 
-def token_edits(before: Sequence[int], after: Sequence[int]) -> Recipe:
+def token_edits(before: Sequence[int], after: Sequence[int], path: str = "") -> Recipe:
     """Edits that make one list of tokens of another, from left to right.
 
     >>> [edit.describe() for edit in token_edits([1, 2, 3], [1, 9])]
@@ -74,9 +92,9 @@ def token_edits(before: Sequence[int], after: Sequence[int]) -> Recipe:
     matcher = difflib.SequenceMatcher(None, list(before), list(after), autojunk=False)
     for _, i1, i2, j1, j2 in (code for code in matcher.get_opcodes() if code[0] != "equal"):
         both = min(i2 - i1, j2 - j1)
-        edits += [ReplaceToken(position=j1 + k, token=int(after[j1 + k])) for k in range(both)]
-        edits += [InsertToken(position=j, token=int(after[j])) for j in range(j1 + both, j2)]
-        edits += [DeleteToken(position=j1 + both)] * (i2 - i1 - both)
+        edits += [ReplaceToken(input=path, position=j1 + k, token=int(after[j1 + k])) for k in range(both)]
+        edits += [InsertToken(input=path, position=j, token=int(after[j])) for j in range(j1 + both, j2)]
+        edits += [DeleteToken(input=path, position=j1 + both)] * (i2 - i1 - both)
     return tuple(edits)
 
 
@@ -91,12 +109,12 @@ def continuation(scene: Scene, recipe: Recipe) -> None:
     temperature = float(
         right.slider("Temperature", 0.0, 2.0, 0.0, 0.1, key="inference.temperature", help="0 takes the most probable")
     )
-    inputs = {scene.path: scene.inputs()[scene.path]}
+    inputs = scene.inputs()
     for title, edits in (("Original", ()), ("Edited", recipe)) if recipe else (("Original", ()),):
         answer = inference_session.ask(
             scene, "generate", edits, inputs=inputs, num_new=count, temperature=temperature, seed=0
         )
-        _continued(scene, title, edited_tokens([int(t) for t in scene.recorded], edits), answer["tokens"])
+        _continued(scene, title, edited_tokens([int(t) for t in scene.recorded], edits, scene.path), answer["tokens"])
 
 
 def _continued(scene: Scene, title: str, before: Sequence[int], made: Sequence[dict[str, Any]]) -> None:
@@ -124,7 +142,7 @@ def _continued(scene: Scene, title: str, before: Sequence[int], made: Sequence[d
         st.dataframe(pd.DataFrame(rows), hide_index=True, height=300)
 
 
-def _table(tokens: Sequence[int], recorded: Sequence[int], names: Sequence[str], version: int) -> None:
+def _table(tokens: Sequence[int], recorded: Sequence[int], names: Sequence[str], version: int, path: str) -> None:
     by_name = len(names) <= _MAX_CHOICES
     key = f"inference.tokens.{version}"
     titles = [f"{name}  ({token})" for token, name in enumerate(names)]
@@ -140,12 +158,12 @@ def _table(tokens: Sequence[int], recorded: Sequence[int], names: Sequence[str],
         num_rows="dynamic",
         column_config={"token": column},
         on_change=_edited,
-        args=(key, list(tokens), recorded, titles if by_name else None),
+        args=(key, list(tokens), recorded, titles if by_name else None, path),
         height=300,
     )
 
 
-def _typed(key: str, recorded: Sequence[int], vocabulary: Sequence[str]) -> None:
+def _typed(key: str, recorded: Sequence[int], vocabulary: Sequence[str], path: str) -> None:
     number = {name: token for token, name in enumerate(vocabulary)}
     text = str(st.session_state[key])
     strange = sorted({letter for letter in text if letter not in number})
@@ -156,10 +174,10 @@ def _typed(key: str, recorded: Sequence[int], vocabulary: Sequence[str]) -> None
             f"The model knows no {listed}: the text was left as it was." if strange else "The text should not be empty."
         )
         return
-    _set(recorded, [number[letter] for letter in text])
+    _set(recorded, [number[letter] for letter in text], path)
 
 
-def _edited(key: str, tokens: list[int], recorded: Sequence[int], titles: Sequence[str] | None) -> None:
+def _edited(key: str, tokens: list[int], recorded: Sequence[int], titles: Sequence[str] | None, path: str) -> None:
     """Rows that were changed, added and taken away; whatever is no token is left out."""
     change = st.session_state[key]
 
@@ -177,8 +195,11 @@ def _edited(key: str, tokens: list[int], recorded: Sequence[int], titles: Sequen
         if int(place) < len(new):
             new[int(place)] = None
     new += [token_of(row) for row in change["added_rows"]]
-    _set(recorded, [token for token in new if token is not None])
+    _set(recorded, [token for token in new if token is not None], path)
 
 
-def _set(recorded: Sequence[int], tokens: Sequence[int]) -> None:
-    inference_recipe.replace(lambda edit: edit.kind not in _KINDS, token_edits(recorded, tokens))
+def _set(recorded: Sequence[int], tokens: Sequence[int], path: str) -> None:
+    def keep(edit: Edit) -> bool:
+        return edit.kind not in _KINDS or (isinstance(edit, InputEdit) and edit.input != path)
+
+    inference_recipe.replace(keep, token_edits(recorded, tokens, path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -15,9 +16,12 @@ from explorer.app import (
     inference_output,
     inference_recipe,
     inference_session,
+    inference_story,
 )
 from explorer.app.inference_refusal import refusal
-from explorer.app.inference_result import first_output
+from explorer.app.inference_result import first_output, output_kind
+from explorer.app.names import esc
+from explorer.errors import ExplorerError
 
 if TYPE_CHECKING:
     from explorer.app.inference_scene import Array, Scene
@@ -26,39 +30,54 @@ if TYPE_CHECKING:
 
 def view(scene: Scene) -> None:
     """Draw everything about a model that can be run."""
-    recipe = inference_recipe.current()
+    whole = inference_recipe.current()
+    recipe = inference_recipe.switched_on(whole)
     with refusal("model"):
-        with st.spinner("Starting the process that runs the model …", show_time=True):
-            probe = inference_session.ask(scene, "run")
-        inference_banner.banner(scene, probe["before"])
+        head, guide = st.container(), st.container()
         drawn = inference_inputs.drawn(scene)
         left, right = st.columns([5, 6], gap="medium")
         with right:
             answer = _outcome(scene, recipe, drawn)
         with left:
-            _input(scene, recipe, answer)
-            _edits(scene, recipe)
+            _input(scene, recipe, drawn, answer)
+            _edits(scene, whole, recipe, drawn)
+        # What hinders the output hinders this too, and has been told there.
+        with head, suppress(ExplorerError) if answer is None else refusal("banner"):
+            inference_banner.banner(scene)
+            if moved := inference_session.note(scene):
+                st.caption(f":material/memory_alt: {esc(moved, 400)}")
+        with guide:
+            inference_story.story(scene, recipe, drawn, answer)
         output = None if answer is None else first_output(answer["after"])
         inference_details.details(scene, recipe, drawn, None if output is None else output[1])
+        inference_session.read_ahead(scene)
 
 
-def _input(scene: Scene, recipe: Recipe, answer: dict[str, Any] | None) -> None:
+def _input(scene: Scene, recipe: Recipe, drawn: Array | None, answer: dict[str, Any] | None) -> None:
     with st.container(border=True), refusal("input"):
         st.markdown("**Input**")
         seen = None if answer is None else answer["inputs"][scene.path][scene.row]
-        inference_inputs.inputs(scene, recipe, seen)
+        inference_inputs.inputs(scene, recipe, drawn, seen)
 
 
-def _edits(scene: Scene, recipe: Recipe) -> None:
+def _edits(scene: Scene, whole: Recipe, recipe: Recipe, drawn: Array | None) -> None:
     with st.container(border=True):
         st.markdown("**Edits**")
-        inference_recipe.edit_list(recipe)
+        inference_recipe.edit_list(whole)
         inference_recipe.trouble()
-        tabs = st.tabs(["Weights", "Activations"], key="inference.form", on_change="rerun")
-        for tab, draw in zip(tabs, (inference_forms.weight_form, inference_forms.activation_form), strict=True):
-            if tab.open:
-                with tab:
-                    draw(scene)
+        weights, activations = st.tabs(["Weights", "Activations"], key="inference.form", on_change="rerun")
+        if weights.open:
+            with weights:
+                inference_forms.weight_form(scene)
+        if activations.open:
+            with activations:
+                inference_forms.activation_form(scene, recipe, drawn)
+
+
+def _has_classes(scene: Scene, answer: dict[str, Any]) -> bool:
+    """Whether a control is drawn beside the output of this one example."""
+    found = first_output(answer["before"])
+    return found is not None and output_kind(scene.model, found[1]) == "classes"
 
 
 def _outcome(scene: Scene, recipe: Recipe, drawn: Array | None) -> dict[str, Any] | None:
@@ -67,12 +86,20 @@ def _outcome(scene: Scene, recipe: Recipe, drawn: Array | None) -> dict[str, Any
     answer: dict[str, Any] | None = None
     with st.container(border=True), refusal("output"):
         st.markdown("**Output**")
-        found: dict[str, Any] = inference_session.ask(scene, "run", inputs=scene.inputs())
+        # With edits both sides see the drawing, so that the difference is what the edits do.
+        given = scene.inputs(drawn if recipe else None)
+        found: dict[str, Any] = inference_session.ask(scene, "run", inputs=given)
         if is_edited:
-            control = 0 if recipe else None
-            edited = inference_session.ask(scene, "run", recipe, inputs=scene.inputs(drawn), control=control)
+            edited = inference_session.ask(
+                scene,
+                "run",
+                recipe,
+                inputs=scene.inputs(drawn),
+                control=0 if recipe and _has_classes(scene, found) else None,
+                before=False,
+            )
             found = {**edited, "before": found["before"]}
-        inference_output.output(scene, found, is_edited)
+        inference_output.output(scene, found, is_edited, (drawn is None or not recipe, drawn is None))
         answer = found
     if recipe and answer is not None:
         with st.container(border=True), refusal("effect"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import streamlit as st
 
 from explorer.app.caching import tensor_store
+from explorer.app.file_versions import Version, folder_version
 from explorer.app.layers_data import ACTIVATION, GRAD, PARAM, UPDATE, LayerStatistics, from_table
 from explorer.reading.model_record import ModelRecord, read_model
 
@@ -74,7 +75,7 @@ def read_layers(info: RunInfo, label: str) -> Layers:
     """Return the layers of a run as recorded so far; no rows when nothing was."""
     store = tensor_store()
     table = store.statistics(info.path)
-    record = read_model(info.path)
+    record = _record(str(info.path), folder_version(str(info.path), "model"))
     known = _known().get(str(info.path))
     if known is None or known.table is not table or known.record != record:
         statistics = from_table(table)
@@ -82,6 +83,12 @@ def read_layers(info: RunInfo, label: str) -> Layers:
         _known()[str(info.path)] = known
     skipped = () if record is None else record.skipped
     return Layers(info, label, known.rows, known.statistics, tuple(store.problems(info.path)), skipped)
+
+
+@st.cache_resource(show_spinner=False, max_entries=_MAX_RUNS)
+def _record(path: str, version: Version) -> ModelRecord | None:
+    """The record of a run's model; `version` changes when its files do."""
+    return read_model(path)
 
 
 @st.cache_resource(show_spinner=False)

@@ -15,7 +15,7 @@ from explorer.app.export_menu import Export, export_menu
 from explorer.app.layers_curves import MAX_LAYERS
 from explorer.app.layers_data import STATISTICS, LayerStatistics
 from explorer.app.names import matching, plain, unique_labels
-from explorer.app.run_tables import table_height
+from explorer.app.table_heights import table_height
 from explorer.charts import arrow
 from explorer.reading.downsample import m4
 

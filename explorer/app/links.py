@@ -21,6 +21,7 @@ PAGES: Final = {
     "compare": "compare",
     "layers": "layers",
     "weights": "weights",
+    "model": "model",
     "distributions": "distributions",
     "drift": "drift",
     "inference": "inference",
@@ -54,12 +55,20 @@ OTHER_RUN: Final = "with"  # the run that the one of `RUN` is compared with (Lay
 BEFORE: Final = "before"  # steps of the two snapshots (Weights)
 AFTER: Final = "after"
 EXAMPLE: Final = "example"  # number of the recorded example (Inference)
+INPUT: Final = "input"  # path of the input that is shown and edited (Inference)
 DEVICE: Final = "device"  # where the model runs (Inference)
 RECIPE: Final = "recipe"  # edits of weights, activations and inputs, see `edits.recipe.to_text` (Inference)
+OFF: Final = "off"  # edits of the recipe that are switched off (Inference)
 INK: Final = "ink"  # pixels that were drawn over the example (Inference)
+OUTPUT: Final = "output"  # path of the output that is shown (Inference)
+SWEPT: Final = "sweep"  # what is moved over its range (Inference)
 CONTINUE: Final = "continue"  # whether the text is continued (Inference)
 METHOD: Final = "method"  # of attribution (Inference)
 TARGET: Final = "target"  # class that is attributed (Inference)
+MODULE: Final = "module"  # path of the module that is looked at (Model, Inference)
+NODE: Final = "node"  # the operator, input or output that is looked at (Model, Inference)
+OPENED: Final = "opened"  # paths of the modules that are drawn opened (Model)
+PAINT: Final = "paint"  # what the colours of modules say (Model)
 ARCHIVED: Final = "archived"  # whether archived runs are listed
 
 NO_RUNS: Final = "none"

@@ -9,8 +9,9 @@ import streamlit as st
 
 from explorer.analysis.settings import setting_text
 from explorer.app.names import plain
-from explorer.app.run_tables import MAX_ROWS, number_column, table, table_height
+from explorer.app.run_tables import MAX_ROWS, number_column, table
 from explorer.app.run_text import NONE, duration_text, moment_text, number_text
+from explorer.app.table_heights import table_height
 from explorer.reading.info import flatten
 
 if TYPE_CHECKING:

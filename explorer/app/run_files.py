@@ -9,8 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from explorer.app.names import esc, plain
-from explorer.app.run_tables import MAX_ROWS, number_column, table_height
+from explorer.app.run_tables import MAX_ROWS, number_column
 from explorer.app.run_text import bytes_text, number_text
+from explorer.app.table_heights import table_height
 from explorer.reading.files import RunFile, count_foreign, list_files, list_missing, verify_files
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from explorer.analysis.settings import better_direction, pick_statistic
 from explorer.app import linked, links, shell
 from explorer.app.names import esc, plain, run_labels
 from explorer.app.run_text import ago_text, block_text, duration_text, moment_text, number_text, value_text
+from explorer.app.runnable import can_be_run
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
@@ -58,6 +59,10 @@ def pick_run(infos: Sequence[RunInfo]) -> RunInfo:
             shell.go("metrics", runs=[run_id])
         if st.button("Compare", icon=":material/compare_arrows:", help="The selected runs against this one"):
             shell.go("compare", runs=_with(run_id), ref=run_id)
+        if can_be_run(by_id[run_id]) and st.button(
+            "Inference", icon=":material/tune:", help="Run its model again, with the weights of the last snapshot"
+        ):
+            shell.go("inference", run=run_id)
     return by_id[run_id]
 
 

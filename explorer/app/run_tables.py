@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 import streamlit as st
@@ -15,6 +15,7 @@ from explorer.app import linked
 from explorer.app.names import matching, plain, unique_labels
 from explorer.app.run_text import NONE, block_text, bytes_text, number_text, value_text
 from explorer.app.runs_trends import trends
+from explorer.app.table_heights import table_height
 from explorer.reading.info import flatten
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 SEARCH: Final = "within"  # key of the address
 MAX_ROWS: Final = 2_000
-_SCROLL_HEIGHT: Final = 590  # pixels; 18 rows and the header
 _TRENDS_S: Final = 0.2  # time to read the courses of metrics; those that are left come at the next look
 _MAX_CHARS: Final = 1_000  # of one setting
 
@@ -164,8 +164,3 @@ def number_column(values: Iterable[float | int | None]) -> pd.Series:
     if any(value is not None and (math.isnan(value) or 2**53 <= abs(value) < math.inf) for value in numbers):
         return pd.Series([None if value is None else value_text(value) for value in numbers], dtype=object)
     return pd.Series(numbers, dtype="float64")
-
-
-def table_height(num_rows: int) -> int | Literal["content"]:
-    """Height of a table: that of its rows, or of 18 of them when the rest has to scroll."""
-    return "content" if num_rows <= 18 else _SCROLL_HEIGHT

@@ -10,6 +10,7 @@ import streamlit as st
 
 from explorer.app import links, runs_edit, selection, shell, state
 from explorer.app.names import plain
+from explorer.app.runnable import can_be_run
 from explorer.app.runs_csv import write_csv
 from explorer.app.runs_fields import Tokens, default_tokens, find_field
 from explorer.app.runs_view import NO_TREND, View, columns, trend
@@ -63,6 +64,14 @@ def action_bar(infos: Sequence[RunInfo], view: View) -> None:
             shell.go("metrics", runs=link)
         if st.button("Compare", key="runs_compare", icon=":material/compare_arrows:", disabled=len(wanted) < 2):
             shell.go("compare", runs=link)
+        if st.button(
+            "Inference",
+            key="runs_inference",
+            icon=":material/tune:",
+            disabled=len(here) != 1 or not can_be_run(here[0]),
+            help="Run the model of one selected run again: its program and a snapshot must be recorded",
+        ):
+            shell.go("inference", run=here[0].run_id)
         _change_buttons(here, f" {len(here):,}" if 0 < len(here) < len(wanted) else "")
         fields = view.fields
         st.download_button(

@@ -120,7 +120,9 @@ def _look(field: Field, label: str, about: str | None, infos: Sequence[RunInfo])
         return columns.NumberColumn(
             label, format="%.6g" if field.kind == "setting" else _number_format(values), help=about
         )
-    return columns.TextColumn(label, help=about)
+    # The grid guesses a column's width from some of its rows and cuts off the others.
+    longest = max([len(label), *(len(str(value)) for value in values if value is not None)])
+    return columns.TextColumn(label, help=about, width=min(max(24 + 7 * longest, 56), 240))
 
 
 def _column(field: Field, infos: Sequence[RunInfo]) -> pa.Array:

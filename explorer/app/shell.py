@@ -20,6 +20,7 @@ from explorer.app.caching import listing
 from explorer.app.colours import register
 from explorer.app.names import esc
 from explorer.errors import ExplorerError
+from explorer.inference.factory import Factory
 
 if TYPE_CHECKING:
     from streamlit.navigation.page import StreamlitPage
@@ -47,6 +48,12 @@ HARDENED: Final[dict[str, object]] = {
 def root() -> str:
     """Return the folder of runs: `--root` after `--` on the command line, else EXPLORER_ROOT, else `logs`."""
     return _options().root or os.environ.get("EXPLORER_ROOT") or "logs"
+
+
+def factory() -> Factory | None:
+    """The user's own code that makes models: `--factory` after `--` on the command line, and nowhere else."""
+    name = _options().factory
+    return None if name is None else Factory(name, _options().factory_folder or os.getcwd())
 
 
 def runs() -> list[RunInfo]:
@@ -134,6 +141,7 @@ def pages() -> dict[str, list[StreamlitPage]]:
             _page("weights", "Weights", "difference"),
             _page("distributions", "Distributions", "bar_chart"),
             _page("drift", "Drift", "grid_on"),
+            _page("model", "Model", "account_tree"),
             _page("inference", "Inference", "tune"),
         ],
     }
@@ -216,6 +224,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--root", default=None)
     parser.add_argument("--expose", action="store_true")
+    parser.add_argument("--factory", default=None)
+    parser.add_argument("--factory-folder", default=None)
     return parser
 
 

@@ -4,6 +4,7 @@
 |---|---|---|
 | nodes | an operator | place, change, node, module, op, text |
 | steps | an output at a step | step, name, value, text |
+| rules | a vertical line over steps | step, text |
 | scores | a feature or token | place, name, score, text |
 """
 
@@ -27,6 +28,28 @@ _BASE: Final[Spec] = {
     "usermeta": {"embedOptions": {"renderer": "canvas"}},
     "config": {"mark": {"aria": False}},
 }
+
+
+_LINES: Final[Spec] = {"mark": {"type": "line", "point": {"size": 28}, "strokeWidth": 1.6}}
+# Where something happened: a dashed line over the whole height with its words beside it.
+_RULES: Final[list[Spec]] = [
+    {
+        "data": {"name": "rules"},
+        "mark": {"type": "rule", "strokeDash": [4, 3], "color": "#808080"},
+        "encoding": {
+            "x": {"field": "step", "type": "quantitative"},
+            "tooltip": [{"field": "text", "type": "nominal", "title": "here"}],
+        },
+    },
+    {
+        "data": {"name": "rules"},
+        "mark": {
+            **{"type": "text", "align": "left", "baseline": "top", "dx": 4, "y": 2},
+            **{"fontSize": 11, "color": "#808080", "tooltip": None},
+        },
+        "encoding": {"x": {"field": "step", "type": "quantitative"}, "text": {"field": "text", "type": "nominal"}},
+    },
+]
 
 
 @lru_cache(maxsize=2)
@@ -80,18 +103,48 @@ def steps_spec(names: tuple[str, ...], title: str, is_share: bool) -> Spec:
         title: of the value axis.
         is_share: whether values are probabilities.
     """
-    y = {"title": title, "tickCount": 5, **({"format": ".0%"} if is_share else {"format": "~g"})}
-    encoding = {
-        "x": {
-            "field": "step",
-            "type": "quantitative",
-            "scale": {"type": "symlog", "constant": 1, "nice": False},
-            "axis": {"title": "step", "format": "~s", "labelOverlap": "greedy", "grid": False},
-        },
+    x: Spec = {
+        "field": "step",
+        "type": "quantitative",
+        "scale": {"type": "symlog", "constant": 1, "nice": False},
+        "axis": {"title": "step", "format": "~s", "labelOverlap": "greedy", "grid": False},
+    }
+    marks = {**_LINES, "encoding": _line_encoding(names, x, title, is_share, "step")}
+    return {**_BASE, "height": 250, "data": {"name": "steps"}, "layer": [marks, *_RULES]}
+
+
+@lru_cache(maxsize=64)
+def sweep_spec(names: tuple[str, ...], moved: str, title: str, is_share: bool) -> Spec:
+    """Return the chart of `steps` whose column `step` is the value of what is moved, evenly spread.
+
+    Args:
+        names: in the order of the legend.
+        moved: what the x axis is.
+        title: of the value axis.
+        is_share: whether values are probabilities.
+    """
+    x: Spec = {
+        "field": "step",
+        "type": "quantitative",
+        "scale": {"zero": False, "nice": False},
+        "axis": {"title": moved, "format": "~g", "labelOverlap": "greedy", "grid": False},
+    }
+    marks = {**_LINES, "encoding": _line_encoding(names, x, title, is_share, moved)}
+    return {**_BASE, "height": 280, "data": {"name": "steps"}, "layer": [marks, *_RULES]}
+
+
+def rules_table(places: Sequence[float], texts: Sequence[str]) -> pa.Table:
+    """Return `rules`: vertical lines at some places of the x axis, with what each says."""
+    return arrow.table({"step": arrow.column(np.asarray(places, dtype=np.float64)), "text": arrow.texts(texts)})
+
+
+def _line_encoding(names: tuple[str, ...], x: Spec, title: str, is_share: bool, moved: str) -> Spec:
+    return {
+        "x": x,
         "y": {
             "field": "value",
             "type": "quantitative",
-            "axis": y,
+            "axis": {"title": title, "tickCount": 5, "format": ".0%" if is_share else "~g"},
             "scale": {"domain": [0, 1]} if is_share else {"zero": False},
         },
         "color": {
@@ -100,13 +153,14 @@ def steps_spec(names: tuple[str, ...], title: str, is_share: bool) -> Spec:
             "scale": {"domain": list(names)},
             "legend": {"title": None, "orient": "bottom", "columns": 6},
         },
-        "tooltip": _tips(("step", "step"), ("name", "output"), ("text", title)),
+        "tooltip": [
+            {"field": "step", "type": "quantitative", "title": moved, "format": ",~r"},
+            *_tips(("name", "output"), ("text", title)),
+        ],
     }
-    mark = {"type": "line", "point": {"size": 28}, "strokeWidth": 1.6}
-    return {**_BASE, "height": 250, "data": {"name": "steps"}, "mark": mark, "encoding": encoding}
 
 
-def steps_table(steps: npt.NDArray[np.int64], names: Sequence[str], values: Floats, texts: Sequence[str]) -> pa.Table:
+def steps_table(steps: npt.NDArray[Any], names: Sequence[str], values: Floats, texts: Sequence[str]) -> pa.Table:
     """Return `steps` of values [steps, names], with a text for each, step after step."""
     flat = values.reshape(-1).astype(np.float64)
     return arrow.table(

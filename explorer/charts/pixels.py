@@ -69,8 +69,13 @@ def signed(values: npt.NDArray[Any], colours: Sequence[str], top: float | None =
     return enlarged(rgb, side)
 
 
+def scale_bar(colours: Sequence[str], width: int, height: int = 12) -> Pixels:
+    """uint8[height, width, 3]: the colours of `signed` from the most negative to the most positive value."""
+    return signed(np.linspace(-1.0, 1.0, width)[None].repeat(height, axis=0), colours, 1.0, side=1)
+
+
 def enlarged(rgb: Pixels, side: int) -> Pixels:
-    """uint8[H, W, 3] with each pixel repeated a whole number of times, so that the longer side is about `side`."""
+    """uint8[H, W, 3 or 4] with pixels repeated a whole number of times, so that the longer side is about `side`."""
     times = max(1, side // max(rgb.shape[:2]))
     larger: Pixels = rgb.repeat(times, axis=0).repeat(times, axis=1)
     return larger

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from explorer.errors import UsageError
+from explorer.inference.checkpoint_scrubber import as_array, chosen_output
 from explorer.inference.edits.activation_edits import Replace, part_index
 from explorer.inference.edits.apply import Edited
 from explorer.inference.edits.kinds.activations import ActivationEdit
@@ -40,6 +46,44 @@ def control(edited: Edited, recipe: Recipe, *, seed: int = 0) -> Edited:
         part = parse_part(next(iter(parts[node]))) if len(parts[node]) == 1 else None
         replace[node] = control_replacement(function, part, int(torch.randint(2**31, (1,), generator=generator)))
     return Edited(edited.subject, changed, weights, replace, edited.given)
+
+
+def control_outputs(
+    edited: Edited,
+    recipe: Recipe,
+    num_seeds: int,
+    *,
+    max_s: float = 2.0,
+    max_bytes: int = 64 << 20,
+    on_run: Callable[[int], None] | None = None,
+) -> NDArray[np.floating]:
+    """The first floating output of controls with the seeds 0, 1, ...: one of them may be as lucky as the edit.
+
+    Args:
+        edited: the model and its inputs.
+        recipe: that was applied.
+        num_seeds: how many, from 1; fewer where time or memory ends before, but at least one.
+        max_s: time after which no further control is run.
+        max_bytes: of the answer.
+        on_run: called with the number of those that are done.
+
+    Returns:
+        [seeds, ...], each as the model's output.
+
+    Raises:
+        UsageError: as `control`.
+    """
+    if num_seeds < 1:
+        raise UsageError(f"there should be at least one control; found {num_seeds}")
+    began_s = time.monotonic()
+    found: list[NDArray[np.floating]] = []
+    for seed in range(num_seeds):
+        found.append(as_array(chosen_output(control(edited, recipe, seed=seed).run().outputs)))
+        if on_run is not None:
+            on_run(len(found))
+        if time.monotonic() - began_s >= max_s or (len(found) + 1) * found[0].nbytes > max_bytes:
+            break
+    return np.stack(found)
 
 
 def control_weights(

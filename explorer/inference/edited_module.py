@@ -17,7 +17,7 @@ class EditedModule(nn.Module):
     """The edited model as a function of its input tensors, in the order of `paths`, with one output tensor.
 
     `taps[node]` is an identity through which the value of that node goes, after its edits: whatever hooks a module
-    reads, replaces or differentiates there. Gradients flow to the inputs; weights have none.
+    reads, replaces or differentiates there. Gradients flow to the inputs, and to weights that want them.
 
     Args:
         edited: the model; its own inputs are what `paths` leaves out.
@@ -45,7 +45,7 @@ class EditedModule(nn.Module):
         if strange:
             raise UsageError(f"a tap should be a node of the program; found {strange[0]!r}")
         self._edited = edited
-        self._weights = {name: tensor.detach() for name, tensor in edited.weights.items()}
+        self._weights = edited.weights
         self._paths = tuple(edited.inputs if paths is None else paths)
         self._output = output
         self._on_forward = on_forward

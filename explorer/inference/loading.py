@@ -12,8 +12,9 @@ from torch import Tensor
 
 from explorer.errors import ProgramError, SnapshotNotFound
 from explorer.inference.devices import pick_device
+from explorer.inference.edited_module import EditedModule
+from explorer.inference.edits.apply import Subject, apply
 from explorer.inference.tensors import tensor_from
-from explorer.inference.torch_module import ProgramModule, as_module
 from explorer.inference.weights import bind
 from explorer.programs.comparing import TOLERANCE, difference, is_close
 from explorer.programs.fingerprint import fingerprint
@@ -93,9 +94,19 @@ class LoadedModel:
                 **options,
             )
 
-    def as_module(self, output: str | None = None, taps: Sequence[str] = ()) -> ProgramModule:
-        """The model as a `torch.nn.Module` with gradients; see `torch_module.as_module`."""
-        return as_module(self.interpreter, self.weights, output, taps)
+    def as_module(self, output: str | None = None, taps: Sequence[str] = ()) -> EditedModule:
+        """The model as a `torch.nn.Module` of its tensor inputs in order, with gradients.
+
+        Args:
+            output: path of the output to give; by default the first that is a tensor of floating numbers.
+            taps: nodes whose values hooks on `module.taps[node]` shall see, and may change.
+
+        Raises:
+            UsageError: there is no such node, or (when it runs) no such output.
+        """
+        edited = apply((), Subject(self.interpreter, self.weights, self.device), self.inputs)
+        paths = [found.path for found in self.program.inputs if found.dtype]
+        return EditedModule(edited, paths=paths, output=output, taps=taps)
 
     def check(self) -> Check:
         """Whether it reproduces the recorded outputs. Only weights that are those of the capture can tell."""
@@ -123,6 +134,7 @@ def load_model(
     *,
     weights: str | Path | Mapping[str, Tensor] | None = None,
     upcast: bool = False,
+    prefix: str = "",
 ) -> LoadedModel:
     """A run's model, ready to run; no code of whoever recorded it is needed, and none of theirs runs.
 
@@ -132,6 +144,7 @@ def load_model(
         device: where to run; by default the fastest that is there.
         weights: take them from here instead: a safetensors file, a checkpoint, tensors by name; see `weights.bind`.
         upcast: compute in float32 whatever the weights were in.
+        prefix: left out of the names of `weights` that begin with it, such as "model.".
 
     Raises:
         ProgramError: no model was captured (the message says why), or the weights do not fit.
@@ -147,7 +160,8 @@ def load_model(
         raise ProgramError(f"run {run.info.run_id} has no program: {why}")
     chosen = torch.device(device) if isinstance(device, torch.device) else pick_device(device)
     if weights is not None:
-        return LoadedModel(recorded, bind(recorded.program, weights, device=chosen, upcast=upcast), chosen, None)
+        bound = bind(recorded.program, weights, device=chosen, upcast=upcast, prefix=prefix)
+        return LoadedModel(recorded, bound, chosen, None)
     steps = sorted({info.step for info in run.snapshots if info.problem is None})
     if not steps:
         what = "it has a program, but no weights to run with. Pass weights="

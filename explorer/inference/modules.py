@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from explorer.errors import ProgramError
-from explorer.storage.program import Node, Program, references
+from explorer.storage.program import Node as Node, Program as Program, references
 
 
 @dataclass(frozen=True)
@@ -62,23 +62,28 @@ def module_tree(program: Program) -> dict[str, Module]:
     inside = _nodes_inside(program, paths)
     outputs = _outputs(program, paths)
     shapes = {node.name: node.shape for node in program.graph.nodes}
+    children: dict[str, list[str]] = {path: [] for path in paths}
+    sizes = dict.fromkeys(paths, 0)
+    for path in paths:
+        if path:
+            children[parent_of(path)].append(path)
+        numbers = sum(prod(found.shape) for found in own[path] if found.role == "param")
+        for outer in ("", *outwards(path)):
+            sizes[outer] += numbers
     return {
         path: Module(
             path=path,
             type=types.get(path, ""),
-            children=tuple(child for child in paths if child and parent_of(child) == path),
+            children=tuple(children[path]),
             num_calls=calls.get(path, 0),
             num_nodes=len(inside[path]),
             parameters=tuple(own[path]),
-            num_parameters=sum(
-                prod(found.shape) for below in paths if is_inside(below, path) for found in own[below]
-                if found.role == "param"
-            ),
+            num_parameters=sizes[path],
             outputs=outputs[path],
             output_shapes=tuple(shape for name in outputs[path] if (shape := shapes[name]) is not None),
         )
         for path in paths
-    }  # fmt: skip
+    }
 
 
 def output_nodes(program: Program, path: str, call: int | None = None) -> tuple[str, ...]:
@@ -102,6 +107,12 @@ def output_nodes(program: Program, path: str, call: int | None = None) -> tuple[
     return _read_outside(program, nodes)
 
 
+def names_of_outputs(program: Program) -> dict[str, tuple[str, ...]]:
+    """Names of the nodes that each output of the model reads, by the output's path."""
+    outputs = zip(program.output_paths, program.graph.outputs, strict=True)
+    return {path: tuple(references(output)) for path, output in outputs}
+
+
 def path_of(program: Program, node: Node) -> str:
     """Path of the innermost module that a node belongs to; "" for the model itself."""
     return "" if node.module is None else program.modules[node.module].path
@@ -117,26 +128,31 @@ def is_inside(path: str, outer: str) -> bool:
     return not outer or path == outer or path.startswith(outer + ".")
 
 
+def outwards(path: str) -> list[str]:
+    """The modules around a module below the model, from the outermost one, and itself.
+
+    >>> outwards("blocks.0.mlp")
+    ['blocks', 'blocks.0', 'blocks.0.mlp']
+    """
+    parts = path.split(".") if path else []
+    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
 def _all_paths(program: Program) -> list[str]:
     found = dict.fromkeys([""])
     used = [path_of(program, node) for node in program.graph.nodes]
     held = [parent_of(weight.name) for weight in program.weights.values() if weight.role != "constant"]
     for path in (*used, *held):
-        for outer in _outwards(path):
+        for outer in outwards(path):
             found.setdefault(outer)
     # Parents first, and otherwise in the order in which they run.
     return sorted(found, key=lambda path: path.count(".") + bool(path))
 
 
-def _outwards(path: str) -> list[str]:
-    parts = path.split(".") if path else []
-    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
-
-
 def _nodes_inside(program: Program, paths: list[str]) -> dict[str, list[Node]]:
     inside: dict[str, list[Node]] = {path: [] for path in paths}
     for node in program.graph.nodes:
-        for outer in ("", *_outwards(path_of(program, node))):
+        for outer in ("", *outwards(path_of(program, node))):
             inside[outer].append(node)
     return inside
 
@@ -148,7 +164,7 @@ def _outputs(program: Program, paths: list[str]) -> dict[str, tuple[str, ...]]:
     for reader, names in _readings(program):
         for name in names:
             if name in owner:
-                for outer in _outwards(owner[name]):
+                for outer in outwards(owner[name]):
                     if reader is None or not is_inside(reader, outer):
                         leaving[outer][name] = None
                 if reader is None:

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from explorer.errors import ProgramError
 from explorer.reading.dtypes import decode
 from explorer.reading.programs import RawTensor, read_recorded_program
-from explorer.reading.snapshots import Snapshot
 from explorer.storage.layout import RunPaths
 from explorer.storage.program import Program
+from explorer.storage.program_document import parse_program
 from explorer.storage.program_file import read_program
 
 Array = npt.NDArray[Any]
@@ -30,9 +28,7 @@ TOLERANCE: Final = 1e-3
 """As `programs.comparing.TOLERANCE`: how far other kernels may round, as a share of the largest output."""
 HALF_TOLERANCE: Final = 2e-2
 """The same for outputs that were recorded in half precision: bfloat16 keeps 8 bits, and layers add their rounding."""
-_NUMBERS_EACH: Final = 64  # as `programs.fingerprint`
 _HALF: Final = ("float16", "bfloat16")
-_MAX_NAMED: Final = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +46,7 @@ class PlainModel:
         kind: `image`, `tokens`, `table` or "".
         class_names, vocabulary, feature_names: () when not recorded.
         problems: what could not be read.
+        factory: the user's own function that makes the model, which then runs instead of a program; "" as a rule.
     """
 
     program: Program
@@ -64,6 +61,7 @@ class PlainModel:
     vocabulary: tuple[str, ...]
     feature_names: tuple[str, ...]
     problems: tuple[str, ...]
+    factory: str = ""
 
     @property
     def num_examples(self) -> int:
@@ -106,55 +104,31 @@ def read_plain_model(run_path: str | Path) -> PlainModel | None:
     )
 
 
-def plain_weights(program: Program, snapshot: Snapshot) -> dict[str, Array]:
-    """The weights of a step by name; tied names share one array. float16, bfloat16 and float8 come as float32.
+def own_plain_model(
+    factory: str, document: Mapping[str, Any], inputs: Mapping[str, Array] | None, recorded: PlainModel | None
+) -> PlainModel:
+    """A model that the user's own code makes.
 
-    Raises:
-        ProgramError: some are missing or have another shape, or the values are outside the run.
-        DamagedFile: the snapshot cannot be read.
+    Args:
+        factory: its name.
+        document: of its modules, see `hooked_model`.
+        inputs: what it is run on; None: the recorded examples, with labels and the model's own outputs.
+        recorded: what was captured of it, whose names are used; None when nothing was.
     """
-    if snapshot.reference is not None and not snapshot.entries:
-        raise ProgramError(
-            f"the values of step {snapshot.step:,} are in a file of yours outside the run "
-            f"({snapshot.reference['path']}), which the app does not open. Run it with load_model(run, weights=path)"
-        )
-    tied = {name: names for names in program.ties for name in names}
-    place: dict[str, str] = {}
-    wrong = []
-    for weight in program.weights.values():
-        if weight.role == "constant":
-            continue
-        name = next((name for name in tied.get(weight.name, (weight.name,)) if name in snapshot.entries), None)
-        if name is None:
-            wrong.append(f"{weight.name} is missing")
-        elif snapshot.entries[name].shape != weight.shape:
-            wrong.append(f"{weight.name} has the shape {snapshot.entries[name].shape}, not {weight.shape}")
-        else:
-            place[weight.name] = name
-    if wrong:
-        more = f" and {len(wrong) - _MAX_NAMED} more" if len(wrong) > _MAX_NAMED else ""
-        raise ProgramError(
-            f"the weights of step {snapshot.step:,} do not fit the recorded model: "
-            f"{'; '.join(wrong[:_MAX_NAMED])}{more}"
-        )
-    values = snapshot.read_many(dict.fromkeys(place.values()))
-    return {name: _writeable(values[found]) for name, found in place.items()}
+    program = parse_program(document)
+    if recorded is not None and inputs is None:
+        return replace(recorded, program=program, document=document, widened=False, constants={}, factory=factory)
+    named = {} if recorded is None else {"class_names": recorded.class_names, "vocabulary": recorded.vocabulary}
+    names = {"class_names": (), "vocabulary": (), "feature_names": (), **named}
+    kind = "" if recorded is None else recorded.kind
+    return PlainModel(
+        program, document, False, {}, dict(inputs or {}), {}, None, kind, problems=(), factory=factory, **names
+    )
 
 
 def plain_array(raw: RawTensor) -> Array:
     """The values of a recorded tensor, as `reading.dtypes.decode` gives them."""
     return _writeable(decode(raw.data, raw.dtype, raw.shape))
-
-
-def plain_fingerprint(weights: Mapping[str, Array]) -> int:
-    """As `programs.fingerprint.fingerprint`, of arrays."""
-    crc = 0
-    for name in sorted(weights):
-        flat = weights[name].reshape(-1)
-        some = flat[:: max(1, flat.size // _NUMBERS_EACH)][:_NUMBERS_EACH]
-        wide = np.ascontiguousarray(some, dtype=np.complex128 if np.iscomplexobj(some) else np.float64)
-        crc = zlib.crc32(wide.tobytes(), zlib.crc32(name.encode(), crc))
-    return crc
 
 
 def largest_difference(

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from explorer.errors import DamagedFile, ProgramError, UsageError
+from explorer.errors import DamagedFile, OutOfMemory, ProgramError, UsageError
 from explorer.inference.safetensors_file import SafetensorsFile
 from explorer.inference.tensors import dtype_of, tensor_from
+from explorer.programs.interpreter import is_out_of_memory
 from explorer.reading.snapshots import Snapshot
 from explorer.storage.program import Program, Weight
 
 _PREFIXES: Final = ("module.", "_orig_mod.")
 _CONTAINERS: Final = ("state_dict", "model_state_dict", "model", "module", "weights")
+MAX_FILE_BYTES: Final = 16 * 2**30
 _MAX_NAMED: Final = 5
+_MAX_PREFIXES: Final = 20
 Source = Snapshot | str | Path | Mapping[str, Tensor]
 
 
@@ -31,12 +37,14 @@ class Fit:
         mismatched: name to what is wrong with its shape or dtype.
         unused: names that are there and that the program does not read.
         cast: name to (dtype there, dtype at capture) where both are floating point and differ.
+        prefix: of names there, without which all would fit; "" where there is none.
     """
 
     missing: tuple[str, ...]
     mismatched: Mapping[str, str]
     unused: tuple[str, ...]
     cast: Mapping[str, tuple[str, str]]
+    prefix: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -52,7 +60,12 @@ class _Found:
 
 
 def bind(
-    program: Program, source: Source, *, device: torch.device | str = "cpu", upcast: bool = False
+    program: Program,
+    source: Source,
+    *,
+    device: torch.device | str = "cpu",
+    upcast: bool = False,
+    prefix: str = "",
 ) -> dict[str, Tensor]:
     """Weights for a program, by name, on a device. Tied names are one tensor. What else is there is left alone.
 
@@ -63,13 +76,15 @@ def bind(
         device: where to.
         upcast: floating point weights become float32, whatever they were; by default they are what they were at
             capture, so that a program captured in bfloat16 runs in bfloat16.
+        prefix: left out of each name in the file that begins with it, such as "model."; those of wrappers (`module.`,
+            `_orig_mod.`) always are.
 
     Raises:
         ProgramError: weights are missing, or have another shape or kind of dtype; the message names them.
         DamagedFile: the file is none of ours, cut, or holds more than weights.
         FileNotFoundError: there is no such file.
     """
-    found = _find(source)
+    found = _without(_find(source), prefix)
     fit = _fit(program, found)
     if not fit.is_complete:
         raise ProgramError(_complaint(fit))
@@ -90,9 +105,37 @@ def bind(
     return bound
 
 
-def compare_weights(program: Program, source: Source) -> Fit:
-    """How weights fit a program, reading no values where the source allows it. Raises as `bind` for files."""
-    return _fit(program, _find(source))
+def compare_weights(program: Program, source: Source, *, prefix: str = "") -> Fit:
+    """How weights fit a program, reading no values where the source allows it. Raises as `bind` for files.
+
+    Where they do not fit, `Fit.prefix` names a prefix without which all of them would.
+    """
+    found = _without(_find(source), prefix)
+    fit = _fit(program, found)
+    if fit.is_complete or prefix:
+        return fit
+    firsts = dict.fromkeys(name.partition(".")[0] + "." for name in found if "." in name)
+    for first in list(firsts)[:_MAX_PREFIXES]:
+        if _fit(program, _without(found, first)).is_complete:
+            return replace(fit, prefix=first)
+    return fit
+
+
+def limit_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> None:
+    """Refuse what is no file of weights by its look, before anything of it is read.
+
+    Raises:
+        UsageError: there is none, or it may not be read.
+        DamagedFile: it is no regular file, or larger than `max_bytes`.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the file of weights {path} cannot be read: {getattr(error, 'strerror', error)}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise DamagedFile(path, "is not a regular file")
+    if found.st_size > max_bytes:
+        raise DamagedFile(path, f"has {found.st_size:,} bytes; at most {max_bytes:,} are read here")
 
 
 def _fit(program: Program, found: Mapping[str, _Found]) -> Fit:
@@ -150,7 +193,7 @@ def _find(source: Source) -> dict[str, _Found]:
     if isinstance(source, Mapping):
         return _in_tensors(source)
     path = Path(source)
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         file = SafetensorsFile(path)
         return {
             _plain(name): _Found(entry.dtype, entry.shape, lambda name=name: file.read(name))  # type: ignore[misc]
@@ -162,18 +205,31 @@ def _find(source: Source) -> dict[str, _Found]:
 def _in_snapshot(snapshot: Snapshot) -> dict[str, _Found]:
     if snapshot.reference is not None and not snapshot.entries:
         raise UsageError(
-            f"the values of step {snapshot.step:,} are in a file of yours, outside the run: pass its path "
-            f"({snapshot.reference['path']}) if you trust it"
+            f"the values of step {snapshot.step:,} are in a file of yours, outside the run: give its path "
+            f"({snapshot.reference['path']}) as the file of weights if you trust it"
         )
+    held: dict[str, npt.NDArray[np.uint8]] = {}
 
     def reader(name: str, dtype: str, shape: tuple[int, ...]) -> Callable[[], Tensor]:
-        return lambda: tensor_from(snapshot.read_bytes(name), dtype, shape)
+        def read() -> Tensor:
+            if name not in held:  # all at once: each file is opened once
+                held.update(snapshot.read_many_bytes(found))
+            return tensor_from(held.pop(name), dtype, shape)
 
-    return {
+        return read
+
+    found = {
         name: _Found(entry.dtype, entry.shape, reader(name, entry.dtype, entry.shape))
         for name, entry in snapshot.entries.items()
         if entry.role in ("param", "buffer")
     }
+    return found
+
+
+def _without(found: dict[str, _Found], prefix: str) -> dict[str, _Found]:
+    """Without a prefix of names, except where the name without it is another tensor's."""
+    short = {name: name.removeprefix(prefix) for name in found}
+    return {name if short[name] in found else short[name]: each for name, each in found.items()}
 
 
 def _in_tensors(tensors: Mapping[str, Tensor]) -> dict[str, _Found]:
@@ -190,7 +246,11 @@ def _load_checkpoint(path: Path) -> Mapping[str, Tensor]:
         raise FileNotFoundError(f"there is no file {path}")
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a torn or hostile file makes of it; there is no other way to load one
+        if is_out_of_memory(error):
+            raise OutOfMemory(f"the file of weights {path} needs more memory than there is") from error
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DamagedFile(path, f"cannot be loaded as weights only ({first[:200]})") from error
     for _ in _CONTAINERS:

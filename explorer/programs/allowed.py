@@ -56,7 +56,7 @@ _LISTED = """
     unique_consecutive unique_dim unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze unsqueeze_copy
     upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d
     upsample_nearest3d upsample_trilinear3d vander var var_mean vdot view view_as view_as_complex view_as_real
-    view_copy vsplit vstack where zeros zeros_like
+    view_copy vsplit vstack where zero zeros zeros_like
 """
 _IN_PLACE = """
     abs_ add_ addcdiv_ addcmul_ addmm_ baddbmm_ bernoulli_ bitwise_and_ bitwise_not_ bitwise_or_ ceil_ clamp_

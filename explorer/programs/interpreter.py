@@ -145,7 +145,7 @@ class Interpreter:
 
         def hook(node: Node, value: Value) -> Value:
             if node.name in replace:
-                value = _replaced(node, value, replace[node.name])
+                value = replaced(node, value, replace[node.name])
                 value = value.clone() if copies and isinstance(value, Tensor) else value
             if every or node.name in wanted:
                 kept[node.name] = value.clone() if copies and isinstance(value, Tensor) else value
@@ -221,7 +221,8 @@ def _input_node(name: str) -> Node:
     return Node(name, "input", (), {}, None, "", "", None, None)
 
 
-def _replaced(node: Node, value: Value, replacement: Replacement) -> Value:
+def replaced(node: Node, value: Value, replacement: Replacement) -> Value:
+    """A node's value after a replacement. Raises ProgramError: it is no tensor, or gets another shape."""
     if not isinstance(value, Tensor):
         raise ProgramError(f"the value of {node.name} is no tensor: it cannot be replaced")
     new = replacement if isinstance(replacement, Tensor) else replacement(value)

@@ -116,6 +116,10 @@ class Snapshot:
         """The little-endian bytes of a tensor, uint8[num_bytes]. Raises as `read` does."""
         return self._read([name])[name]
 
+    def read_many_bytes(self, names: Iterable[str]) -> dict[str, npt.NDArray[np.uint8]]:
+        """As `read_bytes`, of several tensors; each file is opened once."""
+        return self._read(list(names))
+
     def _read(self, names: list[str]) -> dict[str, npt.NDArray[np.uint8]]:
         for name in names:
             if name not in self.entries:

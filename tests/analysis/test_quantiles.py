@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from scipy.interpolate import PchipInterpolator
 
-from explorer.analysis.quantiles import bin_bounds, finite_counts, histogram_quantiles
+from explorer.analysis.quantiles import (
+    bin_bounds,
+    clipped_bounds,
+    finite_counts,
+    histogram_quantiles,
+    order_statistics,
+)
 from explorer.storage.bins import histogram_of
 
 Q = np.array([0, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1])
@@ -35,6 +42,54 @@ def test_quantiles_of_a_large_tensor_are_those_of_numpy(shape, rng):
     }[shape].astype(np.float32)
     found = histogram_quantiles(histogram_of(values), Q)[0]
     np.testing.assert_allclose(found, np.quantile(values.astype(float), Q), atol=0.03 * values.std(), rtol=0.02)
+
+
+SHAPES = {
+    "normal": lambda rng, z: z,
+    "normal x 1.05": lambda rng, z: 1.05 * z,
+    "heavy tails": lambda rng, z: rng.standard_t(3, len(z)),
+    "90 % zeros": lambda rng, z: np.where(rng.random(len(z)) < 0.9, 0, z),
+    "int8 levels": lambda rng, z: np.clip(np.round(z * 32), -127, 127) / 32,
+    "uniform": lambda rng, z: rng.uniform(-0.03, 0.03, len(z)),
+    "N(1, .05)": lambda rng, z: 1 + 0.05 * z,
+    "N(1.02, .05)": lambda rng, z: 1.02 + 0.05 * z,
+    "N(1, .01)": lambda rng, z: 1 + 0.01 * z,
+    "N(1.003, .01)": lambda rng, z: 1.003 + 0.01 * z,
+    "ReLU": lambda rng, z: np.maximum(z, 0),
+    "two humps": lambda rng, z: np.where(rng.random(len(z)) < 0.5, 0.1 + 0.01 * z, -0.2 + 0.03 * z),
+}
+LEVELS = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999]
+
+
+@pytest.mark.parametrize("n", [50_000, 1_000_000])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_quantiles_are_within_a_tenth_of_a_standard_deviation(shape, n, rng):
+    values = SHAPES[shape](rng, rng.standard_normal(n)).astype(np.float32)
+    found = histogram_quantiles(histogram_of(values), [0, *LEVELS, 1])[0]
+    truth = np.quantile(values.astype(float), LEVELS)
+    assert np.abs(found[1:-1] - truth).max() < 0.1 * values.std()
+    assert (found[0], found[-1]) == (values.min(), values.max())
+    assert (np.diff(found) >= 0).all()
+
+
+def test_few_wide_bins_are_told_four_times_better_than_evenly(rng):
+    values = (2 + 0.01 * rng.standard_normal(1_000_000)).astype(np.float32)  # a bin is 1.6 standard deviations wide
+    row = histogram_of(values)
+    found, truth = histogram_quantiles(row, LEVELS)[0], np.quantile(values.astype(float), LEVELS)
+    low, high = (np.clip(end, values.min(), values.max()) for end in bin_bounds(row.bins, int(row.m[0])))
+    evenly = np.interp(LEVELS, [0, *np.cumsum(row.counts) / row.n], [low[0], *high])
+    assert np.abs(found - truth).max() < 0.5 * np.abs(evenly - truth).max()
+
+
+def test_the_values_of_neighbouring_bins_lie_on_the_cubic_of_scipy(rng):
+    values = 1.5 + 0.1 * rng.standard_normal(20_000)
+    row = histogram_of(values[np.abs(values - 1.5) < 0.2].astype(np.float32))
+    low, high = clipped_bounds(row)
+    assert (low[1:] == high[:-1]).all()
+    below = np.concatenate([[0], np.cumsum(row.counts)])
+    curve = PchipInterpolator(np.append(low, high[-1]), below)
+    rank = np.arange(1, row.n[0] - 1, 97)
+    np.testing.assert_allclose(curve(order_statistics(row, rank[None, :])[0]), rank + 0.5, rtol=1e-6)
 
 
 def test_ends_and_zeros_are_exact(rng):

@@ -9,6 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+
+from explorer import Recorder
 
 SCRIPT = Path(__file__).parents[2] / "streamlit_app.py"
 PAGES = SCRIPT.parent / "explorer" / "app" / "pages"
@@ -57,3 +61,13 @@ def test_the_inside_of_a_model_is_shown_without_pandas_altair_or_torch(
 ) -> None:
     record_tensors(make_run(), {("a.weight", "param"): {step: [0.1, 0.2, step] for step in range(5)}})
     assert opened_in_a_fresh_process(root, page, f"print(sorted(set(sys.modules) & set({HEAVY})))") == "[]"
+
+
+def test_a_captured_model_is_shown_without_pandas_altair_or_torch(root: Path) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    with Recorder("captured", root=root, quiet=True, system_every_s=None) as rec:
+        rec.watch(model)
+        rec.log({"loss": model(torch.randn(2, 3)).mean()}, step=0)
+        rec.snapshot(model, step=0)
+        rec.program(model, torch.randn(2, 3))
+    assert opened_in_a_fresh_process(root, "model.py", f"print(sorted(set(sys.modules) & set({HEAVY})))") == "[]"

@@ -20,6 +20,7 @@ from streamlit.testing.v1 import AppTest
 from torch import nn
 
 from explorer import Recorder
+from explorer.app.inference_nodes import by_module
 from explorer.app.inference_pad import ink_text
 from explorer.app.inference_steps import first_right, right_since
 from explorer.app.inference_tokens import edited_tokens, token_edits
@@ -27,51 +28,12 @@ from explorer.charts.outcome import percent
 from explorer.errors import SandboxError
 from explorer.inference.edits.recipe import from_text, parse_recipe, to_text
 from explorer.inference.sandbox.session import Sandbox
+from tests.app.inference_runs import CLASSES, record_images, record_texts
 
 OpenApp = Callable[..., AppTest]
 MakeRun = Callable[..., str]
 SCRIPT = Path(__file__).parents[2] / "streamlit_app.py"
-CLASSES = ["nought", "one", "two", "three"]
 ZERO = to_text(parse_recipe([{"edit": "zero", "target": ""}]))
-
-
-class Embedded(nn.Module):
-    """The next token of each of a text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(5, 8)
-        self.head = nn.Linear(8, 5)
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Logits [N, T, 5]."""
-        logits: torch.Tensor = self.head(self.embedding(tokens))
-        return logits
-
-
-def record_images(root: Path, name: str = "images", steps: tuple[int, ...] = (0, 5)) -> str:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(144, 4))
-    images = torch.rand(6, 1, 6, 6)
-    with Recorder(name, root=root, quiet=True, system_every_s=None) as rec:
-        rec.log({"loss": 1.0}, step=0)
-        for step in steps:
-            rec.snapshot(model, step=step)
-            if step != steps[-1]:
-                with torch.no_grad():
-                    model[3].weight.mul_(2)
-        labels = model(images).argmax(1)
-        rec.program(model, images, labels=labels, class_names=CLASSES, kind="image")
-    return rec.run_id
-
-
-def record_texts(root: Path) -> str:
-    torch.manual_seed(0)
-    model = Embedded()
-    with Recorder("texts", root=root, quiet=True, system_every_s=None) as rec:
-        rec.snapshot(model, step=0)
-        rec.program(model, torch.tensor([[0, 1, 2, 3]] * 2), vocabulary=list("abcd "), kind="tokens")
-    return rec.run_id
 
 
 def said(app: AppTest) -> str:
@@ -144,6 +106,43 @@ def test_a_recipe_in_the_link_is_applied_and_told_in_words(root: Path, open_app:
     app.button(key="inference.undo").click().run()
     assert_drawn(app)
     assert not [found for found in app.metric if found.label == "Edited predicts"]
+
+
+def test_an_edit_is_switched_off_in_the_link_and_stays_in_the_list(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    app = open_app("inference", recipe=ZERO)
+    app.button(key="inference.switch.0").click().run()
+    assert_drawn(app)
+    assert not [found for found in app.metric if found.label == "Edited predicts"]
+    assert "~~set the whole model to zero~~" in said(app)
+    off = app.query_params["off"]
+    linked = open_app("inference", recipe=ZERO, off=off[0] if isinstance(off, list) else off)
+    assert not [found for found in linked.metric if found.label == "Edited predicts"]
+    linked.button(key="inference.switch.0").click().run()
+    assert metric(linked, "Edited predicts") == "nought 25%"
+    assert "off" not in linked.query_params
+
+
+def test_what_was_switched_off_does_not_reach_the_edits_of_another_link(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    app = open_app("inference", recipe=ZERO, off="00000000.0")
+    assert metric(app, "Edited predicts") == "nought 25%"
+
+
+def test_the_effect_stands_beside_the_range_of_random_edits(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    recipe = to_text(parse_recipe([{"edit": "scale", "target": "3.weight[2]", "factor": -2.0}]))
+    app = open_app("inference", recipe=recipe)
+    assert_drawn(app)
+    effect = next(frame.value for frame in app.dataframe if "quantity" in frame.value).set_index("quantity")
+    assert "20 random controls" in effect.columns
+    assert " to " in effect.loc["mean KL (nats)", "20 random controls"]
+    assert "of 20 random controls" in said(app)
+
+
+def test_the_sizes_that_the_model_takes_are_told_in_words(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    assert "takes batch: any; channels: 1; height: " in said(open_app("inference"))
 
 
 def test_an_edit_is_added_by_its_form(root: Path, open_app: OpenApp) -> None:
@@ -260,7 +259,7 @@ def test_a_process_that_was_stopped_is_told_and_runs_again(
     assert "The process that runs the model was stopped" in said(app)
     app.run()
     assert "it took more than 60 s" in said(app)  # not tried again by itself
-    app.button(key="inference.again.model").click().run()
+    app.button(key="inference.again.output").click().run()
     assert_drawn(app)
     assert metric(app, "Original predicts")
 
@@ -327,3 +326,24 @@ def test_the_script_of_the_page_gives_what_the_page_shows(root: Path, open_app: 
         best = int(logits[name].argmax())
         share = float(logits[name].softmax(0)[best])
         assert metric(app, label) == f"{CLASSES[best]} {percent(share)}"
+
+
+def test_other_pages_lead_to_the_model_of_a_run_that_has_one(root: Path, make_run: MakeRun, open_app: OpenApp) -> None:
+    with_model, without = record_images(root), make_run()
+    app = open_app("run", run=with_model)
+    assert "Inference" in [button.label for button in app.button]
+    assert "Inference" not in [button.label for button in open_app("run", run=without).button]
+    assert open_app("runs").button(key="runs_inference").disabled
+    assert not open_app("runs", runs=with_model).button(key="runs_inference").disabled
+    assert open_app("runs", runs=without).button(key="runs_inference").disabled
+
+
+def test_where_edits_matter_is_told_by_module_and_by_operator(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    recipe = to_text(parse_recipe([{"edit": "scale", "target": "0", "factor": 0.5}]))
+    app = open_app("inference", recipe=recipe, look="Where it matters")
+    assert_drawn(app)
+    table = next(frame.value for frame in app.dataframe if "relative_l2" in frame.value)
+    assert list(by_module(table)["module"]) == list(dict.fromkeys(table["module"]))
+    app.segmented_control(key=f"inference.nodes.by.{len(table)}").set_value("Each module").run()
+    assert_drawn(app)

@@ -1,10 +1,11 @@
 """A control makes changes of exactly the same size elsewhere."""
 
+import numpy as np
 import pytest
 import torch
 
 from explorer.errors import UsageError
-from explorer.inference.control import control
+from explorer.inference.control import control, control_outputs
 from explorer.inference.edits.apply import apply
 from explorer.inference.edits.recipe import parse_recipe
 
@@ -109,3 +110,17 @@ def test_a_text_that_changed_its_length_has_no_control(characters):
 def test_no_edit_has_no_control_either(digits):
     _, other = both(digits)
     assert torch.equal(other.run().outputs[""], digits.eager(digits.inputs[:8]))
+
+
+def test_many_controls_are_those_of_the_first_seeds(digits):
+    recipe = parse_recipe([{"edit": "zero", "target": "conv2.weight[3]"}])
+    edited = apply(recipe, digits.subject(), {digits.path: digits.inputs[:4]})
+    done = []
+    found = control_outputs(edited, recipe, 3, on_run=done.append)
+    assert done == [1, 2, 3]
+    for seed in range(3):
+        assert np.array_equal(found[seed], control(edited, recipe, seed=seed).run().outputs[""].numpy())
+    assert len(control_outputs(edited, recipe, 50, max_s=0.0)) == 1
+    assert len(control_outputs(edited, recipe, 50, max_bytes=2 * found[0].nbytes)) == 2
+    with pytest.raises(UsageError, match="at least one control"):
+        control_outputs(edited, recipe, 0)

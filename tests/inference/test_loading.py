@@ -79,7 +79,7 @@ def test_tapped_values_are_seen_and_changed_by_hooks(recorded):
     node = next(node.name for node in loaded.program.graph.nodes if "relu" in node.op)
     module = loaded.as_module(taps=[node])
     seen = {}
-    module.tap(node).register_forward_hook(lambda tap, _, value: seen.update({"tap": value}))
+    module.taps[node].register_forward_hook(lambda tap, _, value: seen.update({"tap": value}))
     model[2].register_forward_hook(lambda tap, _, value: seen.update({"model": value.clone()}))
     x = torch.randn(2, 1, 8, 8, requires_grad=True)
     y = x.detach().clone().requires_grad_()
@@ -87,16 +87,16 @@ def test_tapped_values_are_seen_and_changed_by_hooks(recorded):
     model(y).sum().backward()
     assert torch.equal(seen["tap"], seen["model"])
     assert torch.equal(x.grad, y.grad)
-    module.tap(node).register_forward_hook(lambda tap, _, value: value * 0)
+    module.taps[node].register_forward_hook(lambda tap, _, value: value * 0)
     assert not torch.equal(module(x), loaded.run([x]).outputs[""])
 
 
 def test_a_tap_or_output_that_is_not_there_is_named(run):
     loaded = load_model(run, step=0, device="cpu")
-    with pytest.raises(ProgramError, match="no node 'nowhere'"):
+    with pytest.raises(UsageError, match="should be a node of the program; found 'nowhere'"):
         loaded.as_module(taps=["nowhere"])
-    with pytest.raises(ProgramError, match=r"no output '\[1\]'"):
-        loaded.as_module("[1]")
+    with pytest.raises(UsageError, match=r"should be one of '\[0\]'; found '\[1\]'"):
+        loaded.as_module("[1]")(*loaded.inputs.values())
 
 
 def test_what_is_missing_is_said(run, recorded, tmp_path):

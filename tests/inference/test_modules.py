@@ -3,11 +3,9 @@ import torch
 from torch import nn
 
 from explorer.errors import ProgramError
-from explorer.inference.folding import fold
 from explorer.inference.modules import module_tree, output_nodes
 from explorer.programs.interpreter import Interpreter
 from explorer.recording.program.capture import capture
-from explorer.storage.program import references
 from explorer.storage.program_document import parse_program
 from tests.program_models import GPT, Twice, UNet, resnet
 
@@ -80,35 +78,3 @@ def test_each_call_of_a_module_has_an_output_of_its_own():
 def test_a_module_that_is_not_there_is_named(gpt):
     with pytest.raises(ProgramError, match="no module 'nowhere'"):
         output_nodes(gpt[2], "nowhere")
-
-
-def test_a_folded_graph_is_small_and_leaves_nothing_out(gpt):
-    program = gpt[2]
-    graph = fold(program)
-    assert 3 < len(graph.boxes) <= 40
-    ids = {box.id for box in graph.boxes}
-    assert all({edge.source, edge.target} <= ids for edge in graph.edges)
-    assert {box.kind for box in graph.boxes} >= {"input", "module", "output"}
-    shown = {name for box in graph.boxes for name in box.nodes}
-    assert shown >= {node.name for node in program.graph.nodes if node.dtype and [*references(node.args)]}
-
-
-def test_one_module_can_be_opened(gpt):
-    program = gpt[2]
-    closed = fold(program, depth=2)
-    opened = fold(program, depth=2, opened={"blocks.1"})
-    assert "module:blocks.1" in {box.id for box in closed.boxes}
-    paths = {box.path for box in opened.boxes if box.parent == "blocks.1"}
-    assert {"blocks.1.norm", "blocks.1.attention", "blocks.1.mlp"} <= paths
-    assert "module:blocks.0" in {box.id for box in opened.boxes}
-
-
-def test_a_long_chain_of_modules_shares_boxes():
-    program, _ = program_of(nn.Sequential(*(nn.Linear(2, 2) for _ in range(60))), torch.randn(1, 2))
-    graph = fold(program)
-    assert len(graph.boxes) <= 40
-    assert {name for box in graph.boxes for name in box.nodes} >= {
-        node.name for node in program.graph.nodes if node.dtype
-    }
-    assert any("…" in box.label for box in graph.boxes)
-    assert len(graph.edges) == len(graph.boxes) - 1

@@ -6,17 +6,12 @@ import torch
 from torch import nn
 
 from explorer import Recorder, load_model, open_run
-from explorer.errors import ProgramError
 from explorer.inference.plain_model import (
     TOLERANCE,
     largest_difference,
-    plain_fingerprint,
-    plain_weights,
     read_plain_model,
 )
 from explorer.programs import comparing
-from explorer.programs.fingerprint import fingerprint
-from explorer.reading.snapshots import Snapshot
 
 
 class Tied(nn.Module):
@@ -53,23 +48,6 @@ def test_inputs_outputs_and_labels_are_those_of_load_model(recorded):
     assert np.array_equal(plain.inputs["args[0]"], loaded.inputs["args[0]"].numpy())
     assert np.array_equal(plain.outputs[""], loaded.outputs[""].numpy())
     assert np.array_equal(plain.labels, np.arange(5))
-
-
-def test_weights_are_those_that_torch_binds_with_ties_and_buffers(recorded):
-    plain, loaded = read_plain_model(recorded.path), load_model(recorded, device="cpu")
-    weights = plain_weights(plain.program, recorded.snapshot(0))
-    assert weights.keys() == loaded.weights.keys()
-    assert all(np.array_equal(weights[name], loaded.weights[name].numpy()) for name in weights)
-    assert plain_fingerprint(weights) == fingerprint(loaded.weights) == plain.program.fingerprint
-
-
-def test_weights_that_do_not_fit_are_named(recorded, tmp_path):
-    other = nn.Linear(4, 7)
-    with Recorder("other", root=tmp_path, quiet=True) as rec:
-        rec.snapshot(other, step=3)
-    snapshot: Snapshot = open_run(rec.path).snapshot(3)
-    with pytest.raises(ProgramError, match=r"step 3 do not fit.*embedding.weight is missing"):
-        plain_weights(read_plain_model(recorded.path).program, snapshot)
 
 
 def test_a_run_without_a_program_has_no_model(tmp_path):

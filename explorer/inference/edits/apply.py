@@ -16,6 +16,7 @@ from explorer.inference.edits.kinds.inputs import InputEdit
 from explorer.inference.edits.kinds.weights import WeightEdit
 from explorer.inference.edits.recipe import Recipe
 from explorer.inference.edits.weight_edits import NoSnapshots, Snapshots, Weights, edit_weights
+from explorer.inference.hooked_model import HookedModel
 from explorer.programs.interpreter import Interpreter, Result
 from explorer.storage.program import Node
 
@@ -28,14 +29,14 @@ class Subject:
     """What recipes are applied to: a program with the weights of one step.
 
     Attributes:
-        interpreter: of the program.
+        interpreter: of the program, or the user's own module.
         weights: parameters and buffers by name.
         device: where it runs.
         probe: a batch of recorded inputs by path, each [N, ...]; None: there is none.
         snapshots: the weights of other steps and runs.
     """
 
-    interpreter: Interpreter
+    interpreter: Interpreter | HookedModel
     weights: Weights
     device: torch.device | str = "cpu"
     probe: Inputs | None = None

@@ -30,7 +30,7 @@ def edit_input(value: Tensor, edit: kinds.InputEdit) -> Tensor:
         case kinds.EditBox():
             return edit_box(_image(value, edit), edit)
         case kinds.ShiftImage():
-            return shifted(_image(value, edit), edit.down, edit.right, edit.fill)
+            return shift_box(_image(value, edit), edit)
         case kinds.SetFeature():
             if value.dim() < 1 or not value.is_floating_point():
                 raise UsageError(f"a feature should be in a row of floating numbers; found {_kind(value)}")
@@ -55,12 +55,7 @@ def edit_input(value: Tensor, edit: kinds.InputEdit) -> Tensor:
 
 def edit_box(image: Tensor, edit: kinds.EditBox) -> Tensor:
     """Set, blur or disturb the pixels of a box; a blur sees the pixels around the box."""
-    height, width = image.shape[-2:]
-    _within(edit.top, height, "row")
-    _within(edit.left, width, "column")
-    rows = slice(edit.top, min(height, edit.top + edit.height) if edit.height else height)
-    columns = slice(edit.left, min(width, edit.left + edit.width) if edit.width else width)
-    where: tuple[slice | int, ...] = (rows, columns)
+    where: tuple[slice | int, ...] = _box(image, edit)
     if edit.channel is not None:
         if image.dim() < 3:
             raise UsageError(f"a channel needs an image [..., C, H, W]; found {tuple(image.shape)}")
@@ -94,14 +89,18 @@ def blurred(image: Tensor, sd: float) -> Tensor:
     return image
 
 
-def shifted(image: Tensor, down: int, right: int, fill: float) -> Tensor:
-    """The image moved by whole pixels; what comes in holds `fill`."""
+def shift_box(image: Tensor, edit: kinds.ShiftImage) -> Tensor:
+    """Move the pixels of a box by whole pixels, over whatever is there; what they leave holds `fill`."""
     height, width = image.shape[-2:]
-    new = torch.full_like(image, fill)
-    if abs(down) < height and abs(right) < width:
-        to = (Ellipsis, slice(max(0, down), height + min(0, down)), slice(max(0, right), width + min(0, right)))
-        of = (Ellipsis, slice(max(0, -down), height - max(0, down)), slice(max(0, -right), width - max(0, right)))
-        new[to] = image[of]
+    rows, columns = _box(image, edit)
+    new = image.clone()
+    new[..., rows, columns] = edit.fill
+    top, bottom = max(0, rows.start + edit.down), min(height, rows.stop + edit.down)
+    left, right = max(0, columns.start + edit.right), min(width, columns.stop + edit.right)
+    if top < bottom and left < right:
+        of_rows = slice(top - edit.down, bottom - edit.down)
+        of_columns = slice(left - edit.right, right - edit.right)
+        new[..., top:bottom, left:right] = image[..., of_rows, of_columns]
     return new
 
 
@@ -134,6 +133,15 @@ def feature_grid(column: Tensor, num_values: int = 50) -> list[float]:
         raise UsageError("a range needs at least one row; found none")
     low, high = torch.quantile(column, torch.tensor([0.05, 0.95], dtype=torch.float64)).tolist()
     return [low] if low == high else torch.linspace(low, high, num_values, dtype=torch.float64).tolist()
+
+
+def _box(image: Tensor, edit: kinds.EditBox | kinds.ShiftImage) -> tuple[slice, slice]:
+    """Rows and columns of an edit's box, cut at the edge of the image."""
+    height, width = image.shape[-2:]
+    _within(edit.top, height, "row")
+    _within(edit.left, width, "column")
+    rows = slice(edit.top, min(height, edit.top + edit.height) if edit.height else height)
+    return rows, slice(edit.left, min(width, edit.left + edit.width) if edit.width else width)
 
 
 def _image(value: Tensor, edit: kinds.InputEdit) -> Tensor:

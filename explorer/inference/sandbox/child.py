@@ -31,24 +31,29 @@ def main() -> None:
     first = receive(requests)
     if first is None or first.kind != "start":
         raise SystemExit("the sandbox expects its limits first")
+    from explorer.inference.factory import Factory
     from explorer.inference.sandbox.models import Models
     from explorer.inference.sandbox.requests import HANDLERS
+    from explorer.inference.sandbox.serving import answered, next_request
 
     limit_memory(first.value.get("memory_bytes"))
     send(answers, Message("ready", {"pid": os.getpid()}))
     waiting: queue.SimpleQueue[Message] = queue.SimpleQueue()
     cancelled: set[int] = set()
     threading.Thread(target=_listen, args=(requests, waiting, cancelled), daemon=True).start()
-    models = Models()
+    given = first.value.get("factory")
+    factory = None if given is None else Factory(given["name"], given["folder"])
+    models = Models(str(first.value.get("device")), first.value.get("memory_bytes"), factory)
     while True:
-        message = waiting.get()
+        message = next_request(waiting, models)
         number = message.value["number"]
         tick = _Tick(answers, number, cancelled)
         try:
             handler = HANDLERS.get(message.kind)
             if handler is None:
                 raise UsageError(f"the sandbox can {', '.join(HANDLERS)}; it was asked to {message.kind[:50]!r}")
-            answer = Message("answer", {"number": number, "value": handler(models, message.value["value"], tick)})
+            found, note = answered(handler, models, message.value["value"], tick)
+            answer = Message("answer", {"number": number, "value": found, "note": note})
         except Exception as error:  # every failure of a request is told; the child lives on
             answer = _refusal(number, error)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -12,53 +12,54 @@ from torch import Tensor
 
 from explorer.errors import UsageError
 from explorer.inference.checkpoint_scrubber import as_array, scrub
-from explorer.inference.control import control
+from explorer.inference.control import control, control_outputs
 from explorer.inference.divergence import node_differences
 from explorer.inference.edits.apply import Edited, Subject, apply
 from explorer.inference.edits.recipe import Recipe, parse_recipe
 from explorer.inference.generation import generate
+from explorer.inference.sandbox.answers import Answer, Request, Ticker, plain
 from explorer.inference.sandbox.models import Models, tensors, text
+from explorer.inference.sandbox.run_requests import check, describe, fit
+from explorer.inference.timing import measure
 from explorer.inference.units import unit_activity
 
-Request = Mapping[str, Any]
-Answer = dict[str, Any]
 MAX_SWEEP: Final = 2_000
-
-
-class Ticker(Protocol):
-    """Tells how far the work is, and stops it when it was cancelled."""
-
-    def __call__(self, done: int, total: int | None = None) -> None:
-        """Tell; raises where the work should stop."""
-        ...
 
 
 def run(models: Models, request: Request, tick: Ticker) -> Answer:
     """Original and edited, for the inputs or (inputs absent) for the probe batch.
 
     Answers before and after (outputs by path), inputs (edited); with `nodes` the table of node differences; with
-    `control` (a seed) the outputs of a control, or why there is none; with `keep` the edited values of nodes.
+    `control` (a seed) the outputs of a control, or why there is none; with `controls` (how many) the first output of so
+    many controls, [seeds, ...]; with `keep` the edited values of nodes. With `before` false, who asks knows it already;
+    an empty recipe runs once.
     """
     subject, recipe, inputs = _asked(models, request)
     edited = apply(recipe, subject, inputs)
     keep = request.get("keep") or []
     if not isinstance(keep, list) or not all(isinstance(name, str) for name in keep):
         raise UsageError("a request's keep should be names of nodes")
-    before = edited.original().outputs
+    wanted = request.get("before") is not False
+    original = models.original(text(request, "key"), edited) if wanted or not recipe else None
     tick(1, 2)
-    result = edited.run(keep=set(keep))
+    result = original if original is not None and not recipe and not keep else edited.run(keep=set(keep))
     answer: Answer = {
-        "before": _plain(before),
-        "after": _plain(result.outputs),
-        "inputs": _plain(edited.inputs),
-        "kept": _plain(result.kept),
+        "before": plain(original.outputs) if original is not None else {},
+        "after": plain(result.outputs),
+        "inputs": plain(edited.inputs),
+        "kept": plain(result.kept),
     }
     if request.get("nodes"):
         answer["nodes"] = node_differences(edited)
     if request.get("control") is not None:
         seed = _int(request, "control")
         try:
-            answer["control"] = _plain(control(edited, recipe, seed=seed).run().outputs)
+            answer["control"] = plain(control(edited, recipe, seed=seed).run().outputs)
+        except UsageError as error:
+            answer["no_control"] = str(error)
+    if request.get("controls") is not None:
+        try:
+            answer["controls"] = control_outputs(edited, recipe, _int(request, "controls"), on_run=tick)
         except UsageError as error:
             answer["no_control"] = str(error)
     tick(2, 2)
@@ -66,7 +67,10 @@ def run(models: Models, request: Request, tick: Ticker) -> Answer:
 
 
 def sweep(models: Models, request: Request, tick: Ticker) -> Answer:
-    """Each of `edits` in turn on top of the recipe: the first output for each, [edits, ...], and without any."""
+    """Each of `edits` in turn on top of the recipe: the first output for each, [edits, ...], and without any.
+
+    With `at` each stands at that place of the recipe, before the edits that are there and behind.
+    """
     subject, recipe, inputs = _asked(models, request)
     edits = request.get("edits")
     if not isinstance(edits, list) or not 1 <= len(edits) <= MAX_SWEEP:
@@ -76,8 +80,10 @@ def sweep(models: Models, request: Request, tick: Ticker) -> Answer:
     if path is None:
         raise UsageError("the model should give a tensor")
     found = []
+    at = min(max(_int(request, "at", len(recipe)), 0), len(recipe))
     for edit in edits:
-        found.append(as_array(apply((*recipe, *parse_recipe([edit])), subject, inputs).run().outputs[path]))
+        one = (*recipe[:at], *parse_recipe([edit]), *recipe[at:])
+        found.append(as_array(apply(one, subject, inputs).run().outputs[path]))
         if found[-1].shape != found[0].shape:
             raise UsageError("the edits of a sweep should leave the output's shape as it is")
         tick(len(found), len(edits))
@@ -160,17 +166,42 @@ def attribution(models: Models, request: Request, tick: Ticker) -> Answer:
     return answer
 
 
+def picture(models: Models, request: Request, tick: Ticker) -> Answer:
+    """A PNG or JPEG (`file`, uint8) as an input of `channels`, `height` and `width`; see `pictures.decode_picture`."""
+    # Pillow is only imported where somebody has a picture.
+    from explorer.inference.sandbox.pictures import decode_picture
+
+    file = request.get("file")
+    if not isinstance(file, np.ndarray) or file.dtype != np.uint8:
+        raise UsageError("a request's file should be bytes")
+    sizes = [_int(request, name) for name in ("channels", "height", "width")]
+    found = decode_picture(file.tobytes(), sizes[0], sizes[1], sizes[2], text(request, "fit"), bool(request["invert"]))
+    tick(1, 1)
+    return found
+
+
+def times(models: Models, request: Request, tick: Ticker) -> Answer:
+    """How long each module takes for the inputs, see `timing.ModuleTimes`."""
+    subject, recipe, inputs = _asked(models, request)
+    return asdict(measure(apply(recipe, subject, inputs), tick))
+
+
 Handler = Callable[[Models, Request, Ticker], Answer]
 HANDLERS: Final[Mapping[str, Handler]] = {
     "open": lambda models, request, _: models.open(request),
     "load": lambda models, request, _: models.load(request),
     "snapshot": lambda models, request, _: models.snapshot(request),
     "run": run,
+    "check": check,
+    "describe": describe,
+    "fit": fit,
     "sweep": sweep,
     "scrub": scrub_steps,
     "generate": continue_text,
     "units": units,
     "attribute": attribution,
+    "picture": picture,
+    "times": times,
 }
 
 
@@ -180,18 +211,6 @@ def _asked(models: Models, request: Request) -> tuple[Subject, Recipe, dict[str,
     if not inputs:
         raise UsageError("a request should have inputs, since the model has no recorded examples")
     return subject, parse_recipe(request.get("recipe") or []), inputs
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: as_array(value) if isinstance(value, Tensor) else _other(value) for name, value in values.items()}
-
-
-def _other(value: Any) -> Any:  # noqa: ANN401 - what a node or a model gives
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        return [as_array(part) if isinstance(part, Tensor) else _other(part) for part in value]
-    raise UsageError(f"the model gives a {type(value).__name__}, which cannot be shown")
 
 
 def _int(request: Request, name: str, default: int | None = None) -> int:

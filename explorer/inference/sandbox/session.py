@@ -14,12 +14,13 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, cast
 
 from explorer.errors import OutOfMemory, ProgramError, RunCancelled, SandboxError, UsageError
+from explorer.inference.factory import Factory
 from explorer.inference.sandbox.wire import Message, receive, send
 
 Progress = Callable[[int, int | None], None]
@@ -46,6 +47,7 @@ class _Child:
     keys: set[str] = field(default_factory=set)
     snapshots: dict[str, set[tuple[str, int | None]]] = field(default_factory=dict)
     reason: str | None = None  # why we killed it
+    is_ready: bool = False
     _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def send(self, message: Message) -> None:
@@ -66,16 +68,28 @@ class Sandbox:
             the system can (Linux), and only for the CPU: drivers of GPUs reserve far more than they use.
         time_limit_s: of one request, after which the child is killed.
         device: where models run, as PyTorch names it.
+        factory: the user's own code, which requests may then ask to be run; of the command line only.
+
+    Attributes:
+        note: what the last answer says of where it ran, such as on the CPU for want of memory; "" as a rule.
     """
 
-    def __init__(self, *, memory_bytes: int | None = None, time_limit_s: float = 60.0, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        *,
+        memory_bytes: int | None = None,
+        time_limit_s: float = 60.0,
+        device: str = "cpu",
+        factory: Factory | None = None,
+    ) -> None:
         if not 0 < time_limit_s <= 24 * 3600:
             raise UsageError(f"the time limit should be from 0 to 86,400 seconds; found {time_limit_s}")
         if memory_bytes is not None and memory_bytes < 2**26:
             raise UsageError(f"the memory limit should be at least 64 MiB; found {memory_bytes:,} bytes")
         self.memory_bytes = memory_bytes or _default_memory_bytes()
         self.time_limit_s = time_limit_s
-        self.device = device
+        self.device, self.factory = device, factory
+        self.note = ""
         self._lock = threading.Lock()
         self._child: _Child | None = None
         self._number = 0
@@ -88,8 +102,9 @@ class Sandbox:
 
         Args:
             key: its name, such as `run@step`; naming another one alike replaces it.
-            make: gives `run` (the folder of a recorded run, which the child reads itself) and `step`; or `program` (a
-                document), `constants`, `weights` and `probe` (names to arrays).
+            make: gives what `sandbox.models.Models.open` takes (`run`, the folder of a recorded run, which the child
+                reads itself, and `step`); or `program` (a document), `constants`, `weights` and `probe` (names to
+                arrays).
         """
         with self._lock:
             self._makers[key] = make
@@ -104,6 +119,7 @@ class Sandbox:
         on_progress: Progress | None = None,
         snapshots: Mapping[tuple[str, int | None], MakeModel] | None = None,
         time_limit_s: float | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
     ) -> Any:  # noqa: ANN401 - what the kind answers
         """Ask for something and wait for the answer.
 
@@ -114,6 +130,7 @@ class Sandbox:
             snapshots: (run, step) to a function that reads those weights, for edits that need them; sent once. A
                 recorded run's child reads them itself.
             time_limit_s: of this request, instead of the sandbox's.
+            is_wanted: asked before anything is sent: by then nobody may wait for the answer any more.
 
         Raises:
             UsageError, ProgramError: as the same call gives without a sandbox.
@@ -122,13 +139,16 @@ class Sandbox:
             SandboxError: the child took too long, crashed or could not be started; the next request starts a new one.
         """
         with self._lock:
+            self._check(is_wanted)
             child = self._started()
+            self._check(is_wanted)
             key = value.get("key")
             if isinstance(key, str) and key in self._makers and key not in child.keys:
-                made = {**self._makers[key](), "key": key, "device": self.device}
+                made = {**self._makers[key](), "key": key}
                 kind_of_load = "open" if "run" in made else "load"
                 child.keys = set(self._ask(child, kind_of_load, made, None)["keys"])
                 child.snapshots = {held: known for held, known in child.snapshots.items() if held in child.keys - {key}}
+                self._check(is_wanted)
             for (run, step), make in (snapshots or {}).items():
                 known = child.snapshots.get(str(key), set())
                 if (run, step) not in known:
@@ -136,6 +156,26 @@ class Sandbox:
                     held = self._ask(child, "snapshot", sent, None)["snapshots"]
                     child.snapshots[str(key)] = {(one, other) for one, other in held}
             return self._ask(child, kind, value, on_progress, time_limit_s)
+
+    def hint(self, key: str, steps: Sequence[int]) -> None:
+        """Name steps of a recorded run whose weights may be asked for next; the child reads them when it has time."""
+        with self._lock:
+            child = self._child
+            if child is None or key not in child.keys:
+                return
+            # A child that is gone is noticed by the next request.
+            with contextlib.suppress(OSError, ValueError):
+                child.send(Message("hint", {"number": 0, "value": {"key": key, "steps": list(steps)}}))
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the child has started, so that a request is answered without waiting for that."""
+        return self._child is not None and self._child.is_ready
+
+    @staticmethod
+    def _check(is_wanted: Callable[[], bool]) -> None:
+        if not is_wanted():
+            raise RunCancelled("the run was cancelled")
 
     def start(self) -> None:
         """Start the child now, so that the first request need not wait for PyTorch's import. Raises SandboxError."""
@@ -191,8 +231,13 @@ class Sandbox:
             raise SandboxError(f"no child process could be started ({error.strerror})") from error
         child = self._child = _Child(process, errors)
         self._finalizer = weakref.finalize(self, _finish, process, errors)
-        limits = {"memory_bytes": self.memory_bytes if self.device == "cpu" else None}
+        limits = {
+            "memory_bytes": self.memory_bytes if self.device == "cpu" else None,
+            "device": self.device,
+            "factory": self.factory and asdict(self.factory),
+        }
         self._exchange(child, Message("start", limits), None, _START_S)
+        child.is_ready = True
         return child
 
     def _ask(
@@ -211,6 +256,7 @@ class Sandbox:
         finally:
             self._running = None
         if answer.kind == "answer":
+            self.note = str(answer.value.get("note") or "")
             return answer.value["value"]
         found, words = str(answer.value.get("type")), str(answer.value.get("text"))
         if found == "OutOfMemory":

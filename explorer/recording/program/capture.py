@@ -6,7 +6,7 @@ Runs on the caller's thread: export in another thread puts back the random state
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from explorer.recording.program.tape import record_tape
 from explorer.recording.program.unnoticed import unnoticed
 from explorer.storage.layout import FORMAT_VERSION
 
-Route = Callable[[Stage, Sequence[Any], Mapping[str, Any]], tuple[Document, Constants]]
+Route = Callable[[Stage, Sequence[Any], Mapping[str, Any]], Iterator[tuple[Document, Constants]]]
 
 _ROUTES: Final[dict[str, Route]] = {
     "export": export,
@@ -69,28 +69,39 @@ def capture(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], *,
             why.append(("copy", _reason(error)))
             return Capture(None, {}, inputs, {}, why, time.thread_time() - began_s)
         for name, route in _ROUTES.items():
+            reason = "it gave nothing"
             try:
-                document, constants = route(staged, plain_args, plain_kwargs)
-                document["route"] = name
-                check = Check(document, constants, staged, plain_args, plain_kwargs)
-                outputs = check.run_model(check.leaves)
-                document["check"] = check.differences(outputs)
-                document["fingerprint"] = check.fingerprint
-                check.settle_sizes(document)
+                for document, constants in route(staged, plain_args, plain_kwargs):
+                    document |= {"route": name, "why": [list(pair) for pair in why], "step": step}
+                    document |= {"format": FORMAT_VERSION, "torch": torch.__version__, "autocast": autocast}
+                    try:
+                        outputs = _checked(document, constants, staged, plain_args, plain_kwargs)
+                    except Exception as error:
+                        reason = _reason(error)
+                        continue
+                    shown = {path: on_cpu(value) for path, value in outputs.items()}
+                    kept = {constant: on_cpu(value) for constant, value in constants.items()}
+                    return Capture(document, kept, inputs, shown, why, time.thread_time() - began_s)
             except Exception as error:
-                why.append((name, _reason(error)))
-                continue
-            document |= {
-                "format": FORMAT_VERSION,
-                "why": [list(pair) for pair in why],
-                "torch": torch.__version__,
-                "step": step,
-                "autocast": autocast,
-            }
-            shown = {path: on_cpu(value) for path, value in outputs.items()}
-            kept = {constant: on_cpu(value) for constant, value in constants.items()}
-            return Capture(document, kept, inputs, shown, why, time.thread_time() - began_s)
+                reason = _reason(error)
+            why.append((name, reason))
     return Capture(None, {}, inputs, {}, why, time.thread_time() - began_s)
+
+
+def _checked(
+    document: Document, constants: Constants, staged: Stage, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The model's own outputs for the example; what the comparison with the program found is put into the document.
+
+    Raises:
+        ProgramError: it is no program that may run, or gives something else than the model.
+    """
+    check = Check(document, constants, staged, args, kwargs)
+    outputs = check.run_model(check.leaves)
+    document["check"] = check.differences(outputs)
+    document["fingerprint"] = check.fingerprint
+    check.settle_sizes(document)
+    return outputs
 
 
 def _autocast() -> str:

@@ -97,13 +97,15 @@ class Check:
             ProgramError: for other values of the inputs the program gives something else than the model: then it holds
                 a number that the model computes anew each time.
         """
-        trials = Trials(self.run_model, self.run_program, agree, max(_MIN_BUDGET_S, self._run_s), self._run_s)
-        settled, names, small = settle_sizes(document["symbols"], document["inputs"], self.leaves, trials)
-        self._check_other_values([_other_values(leaf) for leaf in small])
-        document["symbols"] = settled
+        budget_s = max(_MIN_BUDGET_S, self._run_s)
+        trials = Trials(self.run_model, self.run_program, agree, budget_s, self._run_s, _other_values)
+        settled = settle_sizes(document["symbols"], document["inputs"], self.leaves, trials)
+        if not settled.varied:
+            self._check_other_values([_other_values(leaf) for leaf in settled.small])
+        document["symbols"] = settled.symbols
         for entry in (*document["inputs"], *document["graph"]["nodes"]):
             if "shape" in entry:
-                entry["shape"] = [names.get(dim, dim) for dim in entry["shape"]]
+                entry["shape"] = [settled.names.get(dim, dim) for dim in entry["shape"]]
 
     def _check_other_values(self, others: Sequence[Any]) -> None:
         try:

@@ -1,19 +1,21 @@
 """Capture through `torch.export`: the graph of one call, functional, with sizes that may vary, operators kept whole.
 
-The empty table of decompositions removes the wrappers of vmap, autocast and gradient modes and the in-place forms, and
-keeps `linear`, `layer_norm`, `lstm` and attention whole, so that graphs stay readable and the same on all devices.
+Where the graph as export gives it does not do, an empty table of decompositions removes the wrappers of vmap, autocast
+and gradient modes and the in-place forms. It keeps `linear`, `layer_norm`, `lstm` and attention whole, so that graphs
+stay readable and the same on all devices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
+from explorer.errors import ProgramError
 from explorer.programs.operators import COND, name_of, resolve
 from explorer.recording.program.encoding import (
     CannotEncode,
@@ -25,6 +27,7 @@ from explorer.recording.program.encoding import (
     user_name,
     value_facts,
 )
+from explorer.recording.program.functional import functional
 from explorer.recording.program.staging import Stage
 from explorer.recording.program.unnoticed import exact
 from explorer.storage.program import references
@@ -35,7 +38,7 @@ Constants = dict[str, Tensor]
 
 def export(
     stage: Stage, args: Sequence[Any], kwargs: Mapping[str, Any], *, strict: bool = False, oblivious: bool = True
-) -> tuple[Document, Constants]:
+) -> Iterator[tuple[Document, Constants]]:
     """Capture by export.
 
     Args:
@@ -45,8 +48,9 @@ def export(
         strict: by tracing the Python code instead of running it.
         oblivious: let a size of one vary like any other, and check sizes while running instead of before.
 
-    Returns:
-        The members of the document that a capture gives, and the tensors that belong to the program.
+    Yields:
+        The members of the document that a capture gives, and the tensors that belong to the program: made of the graph
+        as export gives it, where that can be; then, for whoever does not like it, as PyTorch decomposes it.
 
     Raises whatever export raises, and CannotEncode.
     """
@@ -58,8 +62,14 @@ def export(
             dynamic_shapes=sizes,
             strict=strict,
             prefer_deferred_runtime_asserts_over_guards=oblivious,
-        ).run_decompositions({})
-    return _document(exported, args, kwargs)
+        )
+        graph = functional(exported.graph)
+    if graph is not None:
+        with suppress(CannotEncode, ProgramError):
+            yield _document(exported, graph, args, kwargs)
+    with _size_oblivious(oblivious), exact():
+        exported = exported.run_decompositions({})
+    yield _document(exported, exported.graph, args, kwargs)
 
 
 def _all_free(inputs: Any) -> Any:  # noqa: ANN401 - nested containers
@@ -82,11 +92,11 @@ def _size_oblivious(wanted: bool) -> Iterator[None]:
 
 
 def _document(
-    exported: torch.export.ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any]
+    exported: torch.export.ExportedProgram, found: fx.Graph, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[Document, Constants]:
     inputs, weights, constants = _inputs(exported, args, kwargs)
     modules = _ModulesOfGraph()
-    graph = _graph(exported.graph_module, modules)
+    graph = _graph(found, exported.graph_module, modules)
     read = _read_names(graph)
     for name in [name for name, found in weights.items() if found["role"] == "constant" and name not in read]:
         constants.pop(weights.pop(name)["name"], None)  # such as the mask of an attention that is not asked for it
@@ -179,7 +189,7 @@ class _ModulesOfGraph:
         return innermost
 
 
-def _graph(module: fx.GraphModule, modules: _ModulesOfGraph) -> Document:
+def _graph(graph: fx.Graph, module: fx.GraphModule, modules: _ModulesOfGraph) -> Document:
     nodes: list[Document] = []
     inputs: list[str] = []
     outputs: Any = []
@@ -195,7 +205,7 @@ def _graph(module: fx.GraphModule, modules: _ModulesOfGraph) -> Document:
             return [encode(part) for part in value]
         return encode_argument(value, name)
 
-    for node in module.graph.nodes:
+    for node in graph.nodes:
         if node.op == "placeholder":
             inputs.append(node.name)
         elif node.op == "output":
@@ -205,7 +215,7 @@ def _graph(module: fx.GraphModule, modules: _ModulesOfGraph) -> Document:
             branch = getattr(module, str(node.target))
             if not isinstance(branch, fx.GraphModule):
                 raise CannotEncode(f"the graph holds a {type(branch).__name__}")
-            branches[node.name] = _graph(branch, modules)
+            branches[node.name] = _graph(branch.graph, branch, modules)
         elif node.op == "call_function":
             nodes.append(_node(node, encode, modules))
         else:

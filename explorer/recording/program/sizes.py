@@ -2,14 +2,15 @@
 
 Export says which sizes it left open, but is too strict for some models (an LSTM's number of steps), gives sizes that
 must be the same different names (tokens and their mask), and could be too generous for others. So each size is changed,
-smaller and larger, together with the sizes it goes with, and program and model must agree.
+smaller and larger, together with the sizes it goes with, and program and model must agree. Most models take any sizes:
+all are changed at once first, and only if that does not work, one after the other.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import torch
@@ -34,6 +35,7 @@ class Trials:
         agree: whether two outputs are the same.
         budget_s: CPU seconds of this thread; sizes for which no time is left stay as export has them.
         run_s: what one run of the example takes; where that is long, larger sizes are not tried without need.
+        vary: another value for an input of the same kind and size.
     """
 
     run_model: Run
@@ -41,6 +43,7 @@ class Trials:
     agree: Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
     budget_s: float
     run_s: float
+    vary: Callable[[Any], Any]
 
     def outcome(self, changed: Sequence[Any]) -> _Outcome:
         """What program and model make of other inputs; "refused" when the model itself does not take them."""
@@ -54,48 +57,65 @@ class Trials:
             return "differ"
 
 
+@dataclass
+class Settled:
+    """What was found out about the sizes of an example.
+
+    Attributes:
+        symbols: the range of each size that may vary.
+        names: for names that are none any more what stands for them: another name where two must be the same, or the
+            size itself where it is fixed.
+        small: the inputs with sizes as small as they may be.
+        varied: whether the program was also seen to agree for other values of the inputs.
+    """
+
+    symbols: dict[str, Range]
+    names: dict[str, int | str]
+    small: list[Any]
+    varied: bool
+
+
+@dataclass
+class _Tried:
+    """Outcomes for a group of sizes: of smaller ones, and of a larger one, None where none was tried."""
+
+    smaller: list[tuple[int, _Outcome]] = field(default_factory=list)
+    larger: _Outcome | None = None
+
+
 def settle_sizes(
     symbols: Mapping[str, Range], inputs: Sequence[Mapping[str, Any]], example: Sequence[Any], trials: Trials
-) -> tuple[dict[str, Range], dict[str, int | str], list[Any]]:
-    """What was found out about the sizes of the example.
+) -> Settled:
+    """Find out about the sizes of the example.
 
     Args:
         symbols: name of a size to (lowest, highest or None), as export has it.
         inputs: entries of the document, with `shape`.
         example: the inputs' values, in the same order.
         trials: how to try.
-
-    Returns:
-        The range of each size that may vary; and for names that are none any more what stands for them: another name
-        where two must be the same, or the size itself where it is fixed. Last the inputs with sizes as small as they
-        may be.
     """
     until_s = time.thread_time() + trials.budget_s
-    base = list(example)
-    waiting = _groups(symbols, inputs, example)
-    tried_smaller: list[tuple[_Group, list[tuple[int, _Outcome]]]] = []
-    while waiting:
-        group = waiting.pop(0)
-        tried, base = _try_smaller(group, base, trials, until_s)
-        if len(group.symbols) > 1 and all(outcome != "agree" for _, outcome in tried):
-            waiting[:0] = group.split()  # sizes that are the same by chance
-        else:
-            tried_smaller.append((group, tried))
+    groups = _groups(symbols, inputs, example)
+    together = _try_together(groups, example, trials, until_s)
+    if together is not None:
+        found, base = together
+    else:
+        found, base = _try_apart(groups, list(example), trials, until_s)
     settled = {symbol: list(ends) for symbol, ends in symbols.items()}
     names: dict[str, int | str] = {}
-    for group, tried in tried_smaller:
+    for group, tried in found:
         known = settled[group.symbols[0]]
         is_open = known[1] is None or known[1] > group.size
-        if trials.run_s > LONG_RUN_S and is_open and any(outcome == "agree" for _, outcome in tried):
-            larger = None
-        else:
-            larger = _try_larger(group, base, trials, until_s)
-        ends = _range(known, group.size, tried, larger)
+        agreed = any(outcome == "agree" for _, outcome in tried.smaller)
+        if tried.larger is None and not (trials.run_s > LONG_RUN_S and is_open and agreed):
+            tried.larger = _try_larger(group, base, trials, until_s)
+        ends = _range(known, group.size, tried.smaller, tried.larger)
         settled |= dict.fromkeys(group.symbols, ends)
         if len(group.symbols) > 1 and ends[0] != ends[1] and time.thread_time() < until_s:
             names |= _same(group, base, trials)
     names |= {symbol: ends[0] for symbol, ends in settled.items() if ends[0] is not None and ends[0] == ends[1]}
-    return {symbol: ends for symbol, ends in settled.items() if symbol not in names}, names, base
+    open_sizes = {symbol: ends for symbol, ends in settled.items() if symbol not in names}
+    return Settled(open_sizes, names, base, together is not None)
 
 
 @dataclass(frozen=True)
@@ -139,6 +159,52 @@ def _places(symbol: str, inputs: Sequence[Mapping[str, Any]], example: Sequence[
         for dim, name in enumerate(entry.get("shape", ())):
             if name == symbol and isinstance(example[index], Tensor):
                 yield index, dim
+
+
+def _try_together(
+    groups: Sequence[_Group], example: Sequence[Any], trials: Trials, until_s: float
+) -> tuple[list[tuple[_Group, _Tried]], list[Any]] | None:
+    """What came of changing all sizes and values at once, and the inputs, small; None where that did not work.
+
+    No two sizes are the same, so that a program which needs that is found out.
+    """
+    if not groups or time.thread_time() > until_s:
+        return None
+    base, taken = [trials.vary(leaf) for leaf in example], {group.size for group in groups}
+    found: list[tuple[_Group, _Tried]] = []
+    for group in groups:
+        size = next(size for size in range(2, 2 + len(taken) + len(groups)) if size not in taken)
+        taken.add(size)
+        base = group.resized(base, size)
+        found.append((group, _Tried([(size, "agree")]) if size < group.size else _Tried(larger="agree")))
+    if trials.outcome(base) != "agree":
+        return None
+    shrunk = [(group, tried) for group, tried in found if group.size > 1]
+    ones = base
+    for group, _ in shrunk:
+        ones = group.resized(ones, 1)
+    alike = bool(shrunk) and trials.outcome(ones) == "agree"
+    for group, tried in shrunk:
+        if alike or tried.smaller:
+            tried.smaller.append((1, "agree" if alike else trials.outcome(group.resized(base, 1))))
+        else:
+            tried.smaller, _ = _try_smaller(group, base, trials, until_s)
+    return found, base
+
+
+def _try_apart(
+    waiting: list[_Group], base: list[Any], trials: Trials, until_s: float
+) -> tuple[list[tuple[_Group, _Tried]], list[Any]]:
+    """What came of changing one size after the other; and the inputs, small."""
+    found: list[tuple[_Group, _Tried]] = []
+    while waiting:
+        group = waiting.pop(0)
+        tried, base = _try_smaller(group, base, trials, until_s)
+        if len(group.symbols) > 1 and all(outcome != "agree" for _, outcome in tried):
+            waiting[:0] = group.split()  # sizes that are the same by chance
+        else:
+            found.append((group, _Tried(tried)))
+    return found, base
 
 
 def _try_smaller(
@@ -198,7 +264,7 @@ def _range(known: Range, size: int, smaller: Sequence[tuple[int, _Outcome]], lar
 
 def _same(group: _Group, base: Sequence[Any], trials: Trials) -> dict[str, int | str]:
     """One name for the sizes of a group of which none can be changed alone."""
-    bound = [
-        symbol for symbol in group.symbols if trials.outcome(group.resized(base, group.size + 1, [symbol])) != "agree"
-    ]
+    index, dim = group.places[group.symbols[0]][0]
+    size = base[index].shape[dim] + 1
+    bound = [symbol for symbol in group.symbols if trials.outcome(group.resized(base, size, [symbol])) != "agree"]
     return dict.fromkeys(bound[1:], bound[0]) if bound else {}

@@ -39,8 +39,8 @@ from explorer.recording.program.unnoticed import exact
 MAX_CONSTANT_BYTES: Final = 64 * 2**20
 
 
-def record_tape(stage: Stage, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Document, Constants]:
-    """Capture by running the stage once, as `exporting.export` returns it; on the CPU, wherever the model is.
+def record_tape(stage: Stage, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[Document, Constants]]:
+    """Capture by running the stage once, as `exporting.export` yields it; on the CPU, wherever the model is.
 
     Raises whatever the model raises, and CannotEncode, also when the program would hold too many constants.
     """
@@ -70,7 +70,7 @@ def record_tape(stage: Stage, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
         "output_paths": output_paths(output),
         "modules": tape.modules.entries,
     }
-    return document, tape.constants
+    yield document, tape.constants
 
 
 @contextmanager

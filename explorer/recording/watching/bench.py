@@ -8,7 +8,6 @@ from typing import Protocol, TypeVar
 import numpy as np
 from torch import Tensor
 
-from explorer.recording.watching.checksum import checksum_on_host
 from explorer.recording.watching.moments import dot, sum_of_squares
 from explorer.recording.watching.quantities import Measured, Workspace
 from explorer.recording.watching.units import Criterion, UnitCounts, as_batch, count_units
@@ -21,8 +20,8 @@ Later = Callable[[], T]
 class Bench(Protocol):
     """Works on flat tensors of one device; see `flatten`. Nothing here waits for the device."""
 
-    def measure(self, values: Tensor) -> Later[Measured]:
-        """Counters, moments and keys of all values."""
+    def measure(self, values: Tensor, *, checksum: bool = False) -> Later[Measured]:
+        """Counters, moments and keys of all values, and the checksum of their bits if that is asked for."""
 
     def measure_difference(self, after: Tensor, before: Tensor) -> Later[Measured]:
         """The same of `after - before`."""
@@ -35,9 +34,6 @@ class Bench(Protocol):
 
     def squares(self, tensors: Sequence[Tensor]) -> Later[float]:
         """Sum of the squares of all values of all these tensors."""
-
-    def checksum(self, values: Tensor) -> Later[int]:
-        """Of all bits; see `checksum`."""
 
     def count_units(self, output: Tensor, axis: int, criterion: Criterion) -> Later[UnitCounts]:
         """Active and saturated units of an output with units along this axis; see `units`."""
@@ -56,9 +52,9 @@ class HostBench:
         self._work = Workspace()
         self._copies: dict[str, Tensor] = {}
 
-    def measure(self, values: Tensor) -> Later[Measured]:
+    def measure(self, values: Tensor, *, checksum: bool = False) -> Later[Measured]:
         """See `Bench`."""
-        return _known(self._work.measure(values))
+        return _known(self._work.measure(values, checksum=checksum))
 
     def measure_difference(self, after: Tensor, before: Tensor) -> Later[Measured]:
         """See `Bench`."""
@@ -90,10 +86,6 @@ class HostBench:
             for start in range(0, values.numel(), _PIECE):
                 total += sum_of_squares(source(start, min(start + _PIECE, values.numel())))
         return _known(total)
-
-    def checksum(self, values: Tensor) -> Later[int]:
-        """See `Bench`."""
-        return _known(checksum_on_host(values))
 
     def count_units(self, output: Tensor, axis: int, criterion: Criterion) -> Later[UnitCounts]:
         """See `Bench`."""

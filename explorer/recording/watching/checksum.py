@@ -21,21 +21,33 @@ _BASE = 0x9E3779B97F4A7C15 - (1 << 64)
 _FIRST, _SECOND = 0x2545F4914F6CDD1D, -0x61C8864680B583EB
 
 
-def checksum_on_host(values: Tensor) -> int:
-    """Of a flat tensor in main memory; from -2**63 to 2**63 - 1."""
-    data: npt.NDArray[np.uint8] = values.view(torch.uint8).numpy()
-    weights = _weights()
-    whole = len(data) // 8 * 8
-    lanes = data[:whole].view(np.int64)
-    full = len(lanes) // LANES * LANES
-    sums = np.einsum("ij,j->i", lanes[:full].reshape(-1, LANES), weights).tolist() if full else []
-    if full < len(lanes):
-        sums.append(int(np.einsum("i,i->", lanes[full:], weights[: len(lanes) - full])))
-    total = 0
-    for found in sums:
-        total = total * _BASE + found
-    last = int.from_bytes(data[whole:].tobytes(), "little")
-    return _signed((total * _BASE + last) * _BASE + len(data))
+class RunningChecksum:
+    """Of a flat tensor in main memory, worked out while others go through its values too."""
+
+    def __init__(self, values: Tensor) -> None:
+        self._data: npt.NDArray[np.uint8] = values.view(torch.uint8).numpy()
+        self._value_bytes = values.element_size()
+        whole = len(self._data) // 8 * 8
+        self._lanes = self._data[:whole].view(np.int64)
+        self._done = self._total = 0
+
+    def advance(self, num_values: int) -> None:
+        """Take in the blocks that end within the first so many values."""
+        end = num_values * self._value_bytes // 8 // LANES * LANES
+        if end > self._done:
+            blocks = self._lanes[self._done : end].reshape(-1, LANES)
+            for found in np.einsum("ij,j->i", blocks, _weights()).tolist():
+                self._total = (self._total * _BASE + found) & _MASK
+            self._done = end
+
+    def finish(self) -> int:
+        """All of it; from -2**63 to 2**63 - 1."""
+        self.advance(len(self._data) // self._value_bytes)
+        total, rest = self._total, self._lanes[self._done :]
+        if len(rest):
+            total = total * _BASE + int(np.einsum("i,i->", rest, _weights()[: len(rest)]))
+        last = int.from_bytes(self._data[len(self._lanes) * 8 :].tobytes(), "little")
+        return _signed((total * _BASE + last) * _BASE + len(self._data))
 
 
 def checksum_on_device(values: Tensor, weights: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ apart when they have arrived.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,11 @@ class DeviceBench:
         shipment.send()
         return shipment
 
-    def measure(self, values: Tensor) -> Later[Measured]:
+    def measure(self, values: Tensor, *, checksum: bool = False) -> Later[Measured]:
         """See `Bench`."""
+        if checksum:
+            found, bits = self.measure(values), self._checksum(values)
+            return lambda: replace(found(), checksum=bits())
         shipment = self._shipment
         if values.numel() <= RAW_VALUES:
             raw = shipment.put("floats", values.to(self._wide))
@@ -96,8 +100,7 @@ class DeviceBench:
         pieces = [self._square(piece) for values in tensors for piece in torch.split(values, _PIECE)]
         return self.number(torch.stack(pieces).sum() if pieces else torch.zeros((), device=self._device))
 
-    def checksum(self, values: Tensor) -> Later[int]:
-        """See `Bench`."""
+    def _checksum(self, values: Tensor) -> Later[int]:
         if self._weights is None:
             self._weights = device_weights(self._device)
         shipment, place = self._shipment, self._shipment.put("ints", checksum_on_device(values, self._weights))

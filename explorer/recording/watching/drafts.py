@@ -29,7 +29,6 @@ class RowDraft:
         name, kind: of the tensor.
         parts: what was measured; several where a module was called several times.
         more: further fields, by the names of the columns.
-        checksum: of all bits, before the histogram is taken in.
         units: of an activation, a part each.
     """
 
@@ -37,7 +36,6 @@ class RowDraft:
     kind: str
     parts: list[Later[Measured]]
     more: list[More] = field(default_factory=list)
-    checksum: Later[int] | None = None
     units: list[Later[UnitCounts]] = field(default_factory=list)
 
     def finish(self, step: int, wall_time: int) -> TensorRow:
@@ -48,8 +46,8 @@ class RowDraft:
         fields: dict[str, Any] = {"m": m, "bins": bins, "counts": counts}
         for more in self.more:
             fields |= more()
-        if self.checksum is not None:
-            fields["hash"] = checksum_with_counts(self.checksum(), measured.keys, measured.counts)
+        if measured.checksum is not None:
+            fields["hash"] = checksum_with_counts(measured.checksum, measured.keys, measured.counts)
         if self.units:
             fields |= joined_units([part() for part in self.units])
         return TensorRow(

@@ -138,8 +138,7 @@ class Look:
         for place, flat, bench in self._flat(places):
             row = None
             if "param" in self._options.kinds:
-                row = RowDraft(place.name, "param", [bench.measure(flat.values)])
-                row.checksum = bench.checksum(flat.values)
+                row = RowDraft(place.name, "param", [bench.measure(flat.values, checksum=True)])
                 initial, now = self._initial.get(place.name), view_sample(flat.values, COSINE_VALUES)
                 if initial is not None and initial.shape == now.shape and initial.device == now.device:
                     row.more.append(_cosine("cosine_init", bench.inner_products(now, initial)))

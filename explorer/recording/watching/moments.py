@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -50,40 +51,48 @@ class Moments:
         return math.sqrt(max(self.m2, 0.0) + self.n * self.mean * self.mean)
 
 
-def moments_of(values: Numbers) -> Moments:
-    """Of any number of values, float32 or float64, in memory order; NaN and infinities are left out.
+class RowSums:
+    """Sums of a large tensor that is gone through in pieces of 65,536, float32 or float64; see `moments`."""
 
-    Float32 values are added up in float32 within rows of 8,192 and in float64 beyond; where that would lose digits (the
-    spread is small beside the mean, squares over- or underflow, some value is not finite) a piece of 65,536 is gone
-    through again with the mean taken off, or in float64.
-    """
-    whole = len(values) // _ROW * _ROW
-    found = _of_rows(values[:whole]) if whole else Moments()
-    return found.plus(_of_piece(values[whole:])) if whole < len(values) else found
+    def __init__(self, n: int, dtype: np.dtype[Any]) -> None:
+        self._n, self._num = n, n // _ROW
+        self._sums, self._squares = np.empty((2, self._num, 1, 1), dtype)
+        self._ones = _ones(dtype.str)
 
+    def add(self, start: int, values: Numbers) -> None:
+        """The piece that begins at `start`, a multiple of 65,536."""
+        first, num = start // _ROW, len(values) // _ROW
+        part = slice(first, first + num)
+        rows = values[: num * _ROW].reshape(num, 1, _ROW)
+        np.matmul(rows, self._ones, out=self._sums[part])
+        np.matmul(rows, rows.reshape(num, _ROW, 1), out=self._squares[part])
 
-def _of_rows(values: Numbers) -> Moments:
-    """Of whole rows: sums of each row first, then all of them at once where that is exact enough."""
-    num = len(values) // _ROW
-    sums, squares = np.empty((2, num, 1, 1), values.dtype)
-    ones = _ones(values.dtype.str)
-    with np.errstate(all="ignore"):
-        for start in range(0, num, PIECE // _ROW):
-            part = slice(start, start + PIECE // _ROW)
-            rows = values[start * _ROW : part.stop * _ROW].reshape(-1, 1, _ROW)
-            np.matmul(rows, ones, out=sums[part])
-            np.matmul(rows, rows.reshape(-1, _ROW, 1), out=squares[part])
-        mean, square = sums.ravel() / np.float64(_ROW), squares.ravel() / np.float64(_ROW)
-        spread = square - mean * mean
-        exact = (square > _SMALLEST_SQUARE[values.itemsize]) & (square < math.inf) & (spread > 0.05 * square)
-        if exact.all():
-            middle = float(np.add.reduce(mean)) / num
-            m2 = float(np.add.reduce(spread + np.square(mean - middle)))
-            return Moments(num * _ROW, middle, _ROW * m2)
-    found = Moments()
-    for start in range(0, len(values), PIECE):
-        found = found.plus(_of_piece(values[start : start + PIECE]))
-    return found
+    def moments(self, again: Callable[[int, int], Numbers]) -> Moments:
+        """Of all finite values, once every piece was added.
+
+        Float32 values are added up in float32 within rows of 8,192 and in float64 beyond. Where that would lose digits
+        (the spread is small beside the mean, squares over- or underflow, some value is not finite) the piece is gone
+        through `again(start, end)` with the mean taken off, or in float64.
+        """
+        with np.errstate(all="ignore"):
+            mean, square = (sums.ravel() / np.float64(_ROW) for sums in (self._sums, self._squares))
+            spread = square - mean * mean
+            smallest = _SMALLEST_SQUARE[self._sums.itemsize]
+            exact = (square > smallest) & (square < math.inf) & (spread > 0.05 * square)
+            firsts = np.arange(0, self._num, PIECE // _ROW)
+            of_piece = np.logical_and.reduceat(exact, firsts) if self._num else exact
+            if not of_piece.all():
+                kept = np.repeat(of_piece, PIECE // _ROW)[: self._num]
+                mean, spread = mean[kept], spread[kept]
+            found = Moments()
+            if len(mean):
+                middle = float(np.add.reduce(mean)) / len(mean)
+                m2 = float(np.add.reduce(spread + np.square(mean - middle)))
+                found = Moments(len(mean) * _ROW, middle, _ROW * m2)
+        whole = self._num * _ROW
+        for piece in np.flatnonzero(~of_piece).tolist():
+            found = found.plus(_of_piece(again(piece * PIECE, min((piece + 1) * PIECE, whole))))
+        return found.plus(_of_piece(again(whole, self._n))) if whole < self._n else found
 
 
 def dot(a: Numbers, b: Numbers) -> float:

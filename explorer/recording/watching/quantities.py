@@ -1,12 +1,13 @@
 """What is measured of one tensor in main memory: exact counters, moments, and how often each bin's key occurs.
 
-numpy does it, in pieces that fit the processor's caches. Of torch only what starts no OpenMP threads is used: those
-would spin through the training's time wherever its cores are busy.
+numpy does it, in one pass of pieces that fit the processor's second cache. Of torch only what starts no OpenMP threads
+is used: those would spin through the training's time wherever its cores are busy.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,20 +17,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from explorer.recording.watching.moments import Moments, Numbers, moments_of
+from explorer.recording.watching.checksum import RunningChecksum
+from explorer.recording.watching.moments import PIECE, Moments, Numbers, RowSums
 
-SMALL = 8_192
-_CHUNK = 1 << 18
-_SINGLE_THREAD_CHUNK = 1 << 20  # where torch counts, and no one shares the cache
+SMALL = 4_096
+_UPPER = 1 if sys.byteorder == "little" else 0
 _TORCH_PIECE = 1 << 15  # a torch operation on more elements starts threads
 _NUM_KEYS = 1 << 16
 _SIGN = 1 << 15
-_INFINITE = 0x7F80
 UNDERFLOW_KEY = 102 << 7
 """The key of 2**-25, below which float16 rounds to zero."""
 _UNDERFLOWS = np.array([UNDERFLOW_KEY, _SIGN, _SIGN + UNDERFLOW_KEY])
 _LARGEST = float(np.finfo(np.float32).max)
-_ENDS = np.array([_INFINITE, _SIGN, _SIGN + _INFINITE])
 
 Keys = npt.NDArray[np.uint16]
 Counts = npt.NDArray[np.int64]
@@ -48,6 +47,7 @@ class Measured:
         low, high: smallest and largest finite value; NaN when there is none.
         keys: uint16[k] ascending, upper halves of the float32 patterns that occur.
         counts: int64[k], how many values have each.
+        checksum: of all bits, where it was asked for; see `checksum`.
     """
 
     n: int
@@ -60,6 +60,7 @@ class Measured:
     high: float
     keys: Keys
     counts: Counts
+    checksum: int | None = None
 
     @property
     def all_squares(self) -> float:
@@ -107,7 +108,7 @@ class Workspace:
     def __init__(self) -> None:
         self._singles: dict[int, Tensor] = {}
         self._difference = np.empty(0, np.float32)
-        self._torch_keys = torch.empty(0, dtype=torch.int32, device="cpu")
+        self._counter = _Counter()
 
     def source(self, values: Tensor, place: int = 0) -> Source:
         """The values from `start` to `end` as numpy's: float64 as they are, all others as float32, which is exact.
@@ -121,7 +122,7 @@ class Workspace:
         def convert(start: int, end: int) -> Numbers:
             singles = self._singles.get(place)
             if singles is None or len(singles) < end - start:
-                size = max(end - start, _CHUNK)
+                size = max(end - start, PIECE)
                 singles = self._singles[place] = torch.empty(size, dtype=torch.float32, device="cpu")
             for at in range(start, end, _TORCH_PIECE):
                 stop = min(at + _TORCH_PIECE, end)
@@ -131,14 +132,14 @@ class Workspace:
 
         return convert
 
-    def measure(self, values: Tensor) -> Measured:
+    def measure(self, values: Tensor, *, checksum: bool = False) -> Measured:
         """Everything of a flat tensor; see `Measured`."""
-        return self._measure(self.source(values), values.numel())
+        return self._measure(self.source(values), values.numel(), RunningChecksum(values) if checksum else None)
 
     def measure_difference(self, after: Tensor, before: Tensor) -> Measured:
         """The same of `after - before`, two flat tensors of one type."""
         with np.errstate(invalid="ignore", over="ignore"):  # where both are infinite
-            return self._measure(self.difference(after, before), after.numel())
+            return self._measure(self.difference(after, before), after.numel(), None)
 
     def difference(self, after: Tensor, before: Tensor) -> Source:
         """`after - before`; overwritten by the next call."""
@@ -147,54 +148,47 @@ class Workspace:
         def subtract(start: int, end: int) -> Numbers:
             first = later(start, end)
             if len(self._difference) < len(first) or self._difference.dtype != first.dtype:
-                self._difference = np.empty(_SINGLE_THREAD_CHUNK, first.dtype)
+                self._difference = np.empty(max(len(first), PIECE), first.dtype)
             return np.subtract(first, earlier(start, end), out=self._difference[: len(first)])
 
         return subtract
 
-    def _measure(self, source: Source, n: int) -> Measured:
+    def _measure(self, source: Source, n: int, checksum: RunningChecksum | None) -> Measured:
         if n <= SMALL:
-            return measure_few(source(0, n))
-        by_torch = torch.get_num_threads() == 1
-        size = _SINGLE_THREAD_CHUNK if by_torch else _CHUNK
-        table, occupied, moments, extremes = None, None, Moments(), _Extremes()
-        zeros = nans = infs = 0
-        for start in range(0, n, size):
-            values = source(start, min(start + size, n))
-            singles = as_singles(values)
-            counts = self._count_by_torch(singles) if by_torch else _count(singles)
-            keys = np.flatnonzero(counts != 0)
-            if counts[0] or counts[_SIGN]:
-                zeros += len(values) - int(np.count_nonzero(values))
-            if extremes.look(values, keys):
-                nans += int(np.count_nonzero(np.isnan(values)))
-                infs += int(np.count_nonzero(np.isinf(values)))
-            moments = moments.plus(moments_of(values))
-            if table is None:
-                table, occupied = counts, keys
-            else:
-                table += counts
-                occupied = None
-        assert table is not None, "n > SMALL"
-        low, high = extremes.low, extremes.high
-        if zeros:  # as of a ReLU: all of one sign, and zero
-            low, high = min(low, 0.0), max(high, 0.0)
-        if math.isinf(low) or math.isinf(high):  # all of one sign: rare enough to go through it again
-            low, high = _range(source, n, size)
-        if occupied is None:
-            occupied = np.flatnonzero(table != 0)
-        found = table[occupied]
-        positive, first_negative, negative = np.searchsorted(occupied, _UNDERFLOWS).tolist()
-        below = int(found[:positive].sum() + found[first_negative:negative].sum())
-        return Measured(n, zeros, nans, infs, below - zeros, moments, low, high, occupied.astype(np.uint16), found)
-
-    def _count_by_torch(self, singles: npt.NDArray[np.float32]) -> Counts:
-        if not len(self._torch_keys):
-            self._torch_keys = torch.empty(_SINGLE_THREAD_CHUNK, dtype=torch.int32, device="cpu")
-        keys = self._torch_keys[: len(singles)]
-        np.right_shift(singles.view(np.uint32), np.uint32(16), out=keys.numpy().view(np.uint32))
-        found: Counts = torch.bincount(keys, minlength=_NUM_KEYS).numpy()
-        return found
+            few = measure_few(source(0, n))
+            return few if checksum is None else replace(few, checksum=checksum.finish())
+        sums, extremes, counter = None, _Extremes(), self._counter
+        zeros = 0
+        counter.clear(n)
+        with np.errstate(all="ignore"):
+            for start in range(0, n, PIECE):
+                end = min(start + PIECE, n)
+                values = source(start, end)
+                if sums is None:
+                    sums = RowSums(n, values.dtype)
+                sums.add(start, values)
+                extremes.look(values)
+                if counter.add(as_singles(values)):
+                    zeros += len(values) - int(np.count_nonzero(values))
+                if checksum is not None:
+                    checksum.advance(end)
+        assert sums is not None, "n > SMALL"
+        keys, counts = counter.found()
+        positive, first_negative, negative = np.searchsorted(keys, _UNDERFLOWS).tolist()
+        below = int(counts[:positive].sum() + counts[first_negative:negative].sum())
+        return Measured(
+            n=n,
+            zeros=zeros,
+            nans=extremes.nans,
+            infs=extremes.infs,
+            underflow=below - zeros,
+            moments=sums.moments(source),
+            low=extremes.low,
+            high=extremes.high,
+            keys=keys.astype(np.uint16),
+            counts=counts,
+            checksum=None if checksum is None else checksum.finish(),
+        )
 
 
 def measure_few(values: Numbers) -> Measured:
@@ -248,47 +242,65 @@ def as_singles(values: Numbers) -> npt.NDArray[np.float32]:
     return singles
 
 
-class _Extremes:
-    """Smallest and largest finite value, found by looking only at the chunks that reach the outermost bins so far."""
+class _Counter:
+    """How often each key occurs in a large tensor.
+
+    `scatter_add_` is the quickest loop that counts: it takes no look at the keys before, needs no table of its own for
+    each piece, and never starts threads, so that pieces stay in the processor's second cache.
+    """
 
     def __init__(self) -> None:
-        self.low, self.high = math.inf, -math.inf
-        self._low_key, self._high_key = _SIGN, 0
+        self._keys = torch.empty(PIECE, dtype=torch.int64, device="cpu")
+        self._halves = self._keys.numpy()
+        self._tables = {kind: torch.zeros(_NUM_KEYS, dtype=kind, device="cpu") for kind in (torch.int32, torch.int64)}
+        self._ones = {kind: torch.ones(PIECE, dtype=kind, device="cpu") for kind in self._tables}
+        self._use(torch.int32)
 
-    def look(self, values: Numbers, keys: npt.NDArray[np.intp]) -> bool:
-        """Go through a chunk in which these keys occur, ascending. Whether it holds NaN or infinities."""
-        positive, first_negative, negative = np.searchsorted(keys, _ENDS).tolist()
-        if positive and keys[positive - 1] >= self._high_key:
-            self.high = max(self.high, _finite(values, float(values.max()), np.max))
-            self._high_key = int(keys[positive - 1])
-        if negative > first_negative and keys[negative - 1] >= self._low_key:
-            self.low = min(self.low, _finite(values, float(values.min()), np.min))
-            self._low_key = int(keys[negative - 1])
-        return bool(positive < first_negative or negative < len(keys))
+    def _use(self, kind: torch.dtype) -> None:
+        self._table, self._one = self._tables[kind], self._ones[kind]
+        self._counts = self._table.numpy()
+        self._num_small = 0
+
+    def clear(self, n: int) -> None:
+        """Begin with a tensor of n values."""
+        self._use(torch.int32 if n < 1 << 31 else torch.int64)
+        self._counts.fill(0)
+
+    def add(self, singles: npt.NDArray[np.float32]) -> bool:
+        """Count a piece of at most 65,536. Whether it may hold zeros."""
+        n = len(singles)
+        self._halves[:n] = singles.view(np.uint16)[_UPPER::2]
+        self._table.scatter_add_(0, self._keys[:n], self._one[:n])
+        before, self._num_small = self._num_small, int(self._counts[0]) + int(self._counts[_SIGN])
+        return self._num_small > before
+
+    def found(self) -> tuple[npt.NDArray[np.intp], Counts]:
+        """The keys that occur, ascending, and int64 how often."""
+        keys = np.flatnonzero(self._counts != 0)
+        return keys, self._counts[keys].astype(np.int64)
 
 
-def _finite(values: Numbers, found: float, extreme: Callable[[Numbers], Any]) -> float:
-    return found if math.isfinite(found) else float(extreme(values[np.isfinite(values)]))
+class _Extremes:
+    """Smallest and largest finite value (NaN when there is none), and how many are not finite."""
 
+    def __init__(self) -> None:
+        self.low = self.high = math.nan
+        self.nans = self.infs = 0
 
-def _range(source: Source, n: int, size: int) -> tuple[float, float]:
-    low, high = math.nan, math.nan
-    for start in range(0, n, size):
-        values = source(start, min(start + size, n))
-        finite = values[np.isfinite(values)]
-        if len(finite):
-            low, high = float(np.fmin(low, finite.min())), float(np.fmax(high, finite.max()))
-    return low, high
+    def look(self, values: Numbers) -> None:
+        low, high = float(np.minimum.reduce(values)), float(np.maximum.reduce(values))
+        if not (math.isfinite(low) and math.isfinite(high)):
+            self.nans += int(np.count_nonzero(np.isnan(values)))
+            self.infs += int(np.count_nonzero(np.isinf(values)))
+            finite = values[np.isfinite(values)]
+            if not len(finite):
+                return
+            low, high = float(np.minimum.reduce(finite)), float(np.maximum.reduce(finite))
+        self.low, self.high = (low if not self.low <= low else self.low), (high if not self.high >= high else self.high)
 
 
 def _upper_halves(singles: npt.NDArray[np.float32]) -> Keys:
     return (np.ascontiguousarray(singles).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
-
-
-def _count(singles: npt.NDArray[np.float32]) -> Counts:
-    if np.little_endian:
-        return np.bincount(singles.view(np.uint16)[1::2], minlength=_NUM_KEYS)
-    return np.bincount(_upper_halves(singles), minlength=_NUM_KEYS)
 
 
 def _occupied(table: Counts) -> dict[str, Any]:

@@ -153,3 +153,17 @@ def test_the_range_of_a_feature_is_from_the_5th_to_the_95th_percentile():
     column = torch.linspace(0, 100, 101)
     assert feature_grid(column, 3) == [5.0, 50.0, 95.0]
     assert feature_grid(torch.ones(9)) == [1.0]
+
+
+@pytest.mark.parametrize(("down", "right"), [(1, 2), (-1, 0), (0, 0), (50, 0), (3, -4)])
+def test_a_box_is_shifted_over_what_is_there_and_leaves_the_fill(down, right):
+    box = {"top": 2, "left": 3, "height": 3, "width": 2}
+    found = edited(IMAGE, edit="shift", down=down, right=right, fill=-1.0, **box)
+    theirs = IMAGE.clone()
+    theirs[..., 2:5, 3:5] = -1.0
+    height, width = IMAGE.shape[-2:]
+    for row in range(2, 5):
+        for column in range(3, 5):
+            if 0 <= row + down < height and 0 <= column + right < width:
+                theirs[..., row + down, column + right] = IMAGE[..., row, column]
+    assert torch.equal(found, theirs)

@@ -12,9 +12,10 @@ from explorer.storage.program_document import parse_program
 
 
 def settle(symbols, shapes, example, model, program=None, budget_s=10.0):
-    trials = Trials(model, program or model, lambda a, b: a == b, budget_s, 0.0)
+    trials = Trials(model, program or model, lambda a, b: a == b, budget_s, 0.0, lambda leaf: leaf)
     inputs = [{"shape": shape} for shape in shapes]
-    return settle_sizes(symbols, inputs, example, trials)
+    found = settle_sizes(symbols, inputs, example, trials)
+    return found.symbols, found.names, found.small
 
 
 def sizes(given):
@@ -63,6 +64,44 @@ def test_sizes_that_can_only_change_together_get_one_name():
 
     found, names, _ = settle({"a": [0, None], "b": [0, None]}, [["a"], ["b"]], [torch.ones(4), torch.ones(4)], model)
     assert (found, names) == ({"a": [0, None]}, {"b": "a"})
+
+
+def test_a_tie_is_found_whatever_small_size_was_tried_before():
+    def model(given):
+        return sizes(given) if given[0].shape == given[1].shape else refuse(ValueError)
+
+    for size in (2, 3, 4, 6):
+        example = [torch.ones(size, size + 1), torch.ones(size, size + 1)]
+        found, names, _ = settle({key: [0, None] for key in "abcd"}, [["a", "b"], ["c", "d"]], example, model)
+        assert (set(found), names) == ({"a", "b"}, {"c": "a", "d": "b"})
+
+
+def test_sizes_that_the_program_needs_to_be_the_same_are_not_taken_for_free():
+    def program(given):
+        return sizes(given) if given[0].shape[0] == given[0].shape[1] else refuse(ProgramError)
+
+    found, names, _ = settle({"a": [0, None], "b": [0, None]}, [["a", "b"]], [torch.ones(4, 4)], sizes, program)
+    assert (found, names) == ({}, {"a": 4, "b": 4})
+
+
+def test_a_size_of_one_that_is_refused_leaves_smaller_ones_open():
+    def program(given):
+        return refuse(ProgramError) if 1 in given[0].shape or 1 in given[1].shape else sizes(given)
+
+    example = [torch.ones(2, 5), torch.ones(2, 3)]
+    found, _, _ = settle({key: [0, None] for key in "abcd"}, [["a", "b"], ["c", "d"]], example, sizes, program)
+    assert found["b"] == found["d"] == [2, None]
+
+
+def test_a_model_that_takes_any_size_is_run_three_times_for_each_trial_of_it():
+    calls = []
+
+    def model(given):
+        calls.append([tuple(each.shape) for each in given])
+        return sizes(given)
+
+    settle({"a": [0, None], "b": [0, None]}, [["a", "b"]], [torch.ones(2, 9)], model, sizes)
+    assert calls == [[(3, 4)], [(1, 1)], [(3, 10)]]
 
 
 def test_sizes_that_are_the_same_by_chance_stay_apart():

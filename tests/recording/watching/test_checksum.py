@@ -3,16 +3,16 @@ import torch
 
 from explorer.recording.watching.bench import HostBench
 from explorer.recording.watching.checksum import (
+    RunningChecksum,
     checksum_on_device,
-    checksum_on_host,
     checksum_with_counts,
     device_weights,
 )
 
 
 def checksum(values):
-    found = HostBench().measure(values)()
-    return checksum_with_counts(checksum_on_host(values), found.keys, found.counts)
+    found = HostBench().measure(values, checksum=True)()
+    return checksum_with_counts(found.checksum, found.keys, found.counts)
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 7, 8, 65_535, 65_536, 65_537, 300_001])
@@ -22,8 +22,12 @@ def test_processors_and_accelerators_agree(size, dtype):
     values = torch.randn(size + 1).to(dtype)
     for flat in (values[:size], values[1:]):  # the second does not begin at a multiple of 8 bytes
         on_device = checksum_on_device(flat, device_weights(torch.device("cpu")))
-        assert on_device.tolist() == [checksum_on_host(flat)]
-        assert -(2**63) <= checksum_on_host(flat) < 2**63
+        at_once, in_pieces = RunningChecksum(flat), RunningChecksum(flat)
+        for end in range(0, len(flat), 50_000):
+            in_pieces.advance(end)
+        assert on_device.tolist() == [at_once.finish()] == [in_pieces.finish()]
+        assert on_device.tolist() == [HostBench().measure(flat, checksum=True)().checksum]
+        assert -(2**63) <= on_device.item() < 2**63
 
 
 @pytest.mark.parametrize(

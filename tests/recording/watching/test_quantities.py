@@ -42,7 +42,7 @@ CASES = {
     "float16": lambda n: (1e-6 * torch.randn(n)).half(),
     "float8": lambda n: torch.randn(n).to(torch.float8_e4m3fn),
 }
-SIZES = [0, 1, 100, 8_192, 8_193, 300_007]
+SIZES = [0, 1, 100, 4_096, 4_097, 8_193, 65_536, 300_007]
 
 
 @pytest.fixture(params=["host", "device"])

@@ -77,11 +77,21 @@ class EditBox(InputEdit):
 
 @dataclass(frozen=True)
 class ShiftImage(InputEdit):
-    """Move an image [..., H, W] down and to the right (negative: up, left); what comes in holds `fill`."""
+    """Move an image [..., H, W], or a box of it, down and to the right (negative: up, left).
+
+    Attributes:
+        down, right: in pixels; what leaves the image is lost.
+        fill: what stays behind, and what comes in from outside.
+        top, left, height, width: of the box, in pixels; a height or width of 0 reaches to the edge.
+    """
 
     down: int = 0
     right: int = 0
     fill: float = 0.0
+    top: int = 0
+    left: int = 0
+    height: int = 0
+    width: int = 0
 
     kind: ClassVar[str] = "shift"
 
@@ -89,10 +99,15 @@ class ShiftImage(InputEdit):
         self._integer("down", -100_000, 100_000)
         self._integer("right", -100_000, 100_000)
         self._number("fill")
+        for name in ("top", "left", "height", "width"):
+            self._integer(name)
 
     def describe(self) -> str:
         """The edit in a few words."""
-        return f"shift the image{self._of} by {self.down} down and {self.right} right"
+        is_whole = not (self.top or self.left or self.height or self.width)
+        size = f"{self.height or 'full'} x {self.width or 'full'}"
+        what = "the image" if is_whole else f"the {size} pixels at row {self.top}, column {self.left}"
+        return f"shift {what}{self._of} by {self.down} down and {self.right} right"
 
 
 @dataclass(frozen=True)

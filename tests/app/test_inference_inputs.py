@@ -1,0 +1,194 @@
+"""Every kind of input and output: shown, edited, swept over its range, and an image of the user's own."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+import explorer
+from explorer.inference.edits.recipe import from_text, parse_recipe, to_text
+from tests.app.inference_runs import (
+    record_apart,
+    record_autoencoder,
+    record_images,
+    record_masked,
+    record_table,
+    record_texts,
+)
+
+OpenApp = Callable[..., AppTest]
+HALF = to_text(parse_recipe([{"edit": "scale", "target": "", "factor": 0.5}]))
+
+
+def said(app: AppTest) -> str:
+    found = [element.value for kind in ("markdown", "caption", "info", "warning", "error") for element in app.get(kind)]
+    found += [element.proto.title for kind in ("info", "warning", "error") for element in app.get(kind)]
+    return "\n".join(map(str, found)).replace("\\", "")
+
+
+def metric(app: AppTest, label: str) -> str:
+    return next(str(found.value) for found in app.metric if found.label == label)
+
+
+def assert_drawn(app: AppTest) -> None:
+    assert not app.exception
+    assert not [(error.proto.title, error.value) for error in app.error]
+
+
+def recipe_of(app: AppTest) -> list[dict[str, Any]]:
+    found = app.query_params["recipe"]
+    return [edit.to_dict() for edit in from_text(found[0] if isinstance(found, list) else found)]
+
+
+def test_each_of_several_inputs_is_shown_and_edited(root: Path, open_app: OpenApp) -> None:
+    record_masked(root)
+    app = open_app("inference")
+    assert_drawn(app)
+    assert "input 1 (batch: any; length: any), mask (batch: any; length: any)" in said(app)
+    app.text_area[0].set_value("abba").run()
+    assert_drawn(app)
+    assert {edit["input"] for edit in recipe_of(app)} == {"args[0]"}
+    assert metric(app, "KL divergence") != "0 nats"
+
+
+def test_the_mask_is_edited_without_the_vocabulary_and_beside_the_tokens(root: Path, open_app: OpenApp) -> None:
+    run_id = record_masked(root)
+    edits = [
+        {"edit": "replace_token", "input": "args[0]", "position": 0, "token": 4},
+        {"edit": "replace_token", "input": "kwargs['mask']", "position": 3, "token": 1},
+    ]
+    app = open_app("inference", input="kwargs['mask']", recipe=to_text(parse_recipe(edits)))
+    assert_drawn(app)
+    assert not app.text_area
+    run = explorer.open_run(root / run_id)
+    model = explorer.load_model(run, 0)
+    inputs = {path: value[:1].clone() for path, value in model.inputs.items()}
+    inputs["args[0]"][0, 0], inputs["kwargs['mask']"][0, 3] = 4, 1
+    wanted = model.run(inputs).outputs[""][0].softmax(0)
+    assert metric(app, "Edited predicts").endswith(f"{100 * float(wanted.max()):.3g}%")
+
+
+def test_two_images_are_brushed_one_by_one(root: Path, open_app: OpenApp) -> None:
+    record_apart(root)
+    app = open_app("inference", input="args[1]")
+    app.button(key="inference.add.box").click().run()
+    assert_drawn(app)
+    assert recipe_of(app)[0]["input"] == "args[1]"
+    assert metric(app, "Edited") != metric(app, "Original")
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_an_output_that_is_an_image_is_shown_as_one(root: Path, open_app: OpenApp, edited: bool) -> None:
+    record_autoencoder(root)
+    app = open_app("inference", **({"recipe": HALF} if edited else {}))
+    assert_drawn(app)
+    assert "Black is 0, white 1" in said(app)
+    assert any(found.label == "PSNR" for found in app.metric) == edited
+    other = open_app("inference", output="[1]")
+    assert_drawn(other)
+    assert other.selectbox(key="linked.output").value == "[1]"
+
+
+def test_a_layer_is_taken_from_another_run(root: Path, open_app: OpenApp) -> None:
+    first = record_images(root, "first", steps=(0,))
+    other = record_images(root, "other", steps=(0, 5, 7))
+    app = open_app("inference", run=first)
+    app.selectbox(key="inference.weight_edit").select("take").run()
+    app.selectbox(key="inference.weight_target").select("3").run()
+    app.selectbox(key="inference.w.run").select(other).run()
+    app.selectbox(key=f"inference.w.step.{other}").select(7).run()
+    app.button(key="inference.add.weights").click().run()
+    assert_drawn(app)
+    assert recipe_of(app) == [{"edit": "take", "target": "3", "step": 7, "run": other}]
+    assert metric(app, "KL divergence") != "0 nats"
+
+
+def test_a_value_is_patched_from_another_run(root: Path, open_app: OpenApp) -> None:
+    first = record_images(root, "first", steps=(0,))
+    other = record_images(root, "other", steps=(0, 5, 7))
+    edit = {"edit": "patch", "node": "relu", "example": 1, "step": 7, "run": other}
+    shown = open_app("inference", run=first, recipe=to_text(parse_recipe([edit])))
+    assert_drawn(shown)
+    assert f"patch relu from example 1, step 7, run {other}" in said(shown)
+    assert metric(shown, "KL divergence") != "0 nats"
+
+
+def test_the_curve_of_a_feature_is_what_the_model_gives(root: Path, open_app: OpenApp) -> None:
+    record_table(root)
+    app = open_app("inference", look="Sweep", sweep="feature.1")
+    assert_drawn(app)
+    assert list(app.selectbox(key="linked.sweep").options) == ["age", "height", "weight"]
+
+
+@pytest.mark.parametrize("what", ["right", "down", "blur", "noise", "edit.0.factor", "no-such-thing"])
+def test_numbers_of_images_and_edits_are_swept(root: Path, open_app: OpenApp, what: str) -> None:
+    record_images(root)
+    app = open_app("inference", look="Sweep", sweep=what, recipe=HALF)
+    assert_drawn(app)
+    assert "The prediction changes" in said(app)
+
+
+def test_every_token_is_tried_in_one_place(root: Path, open_app: OpenApp) -> None:
+    record_texts(root)
+    app = open_app("inference", look="Sweep")
+    assert_drawn(app)
+    table = next(frame.value for frame in app.dataframe if "token here" in frame.value)
+    assert len(table) == 5
+    assert table["KL (nats)"].is_monotonic_decreasing
+    assert "of 5 tokens at position 3 would change the next token" in said(app)
+
+
+class Uploaded:
+    """As much of Streamlit's uploaded file as the page reads."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def getvalue(self) -> bytes:
+        return self._content
+
+
+def uploaded_in(root: Path, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, content: bytes) -> AppTest:
+    """The page with a file in its uploader, which AppTest cannot fill by itself."""
+    import streamlit
+
+    run_id = record_images(root)
+    key = f"inference.upload.{run_id}.args[0]"
+    get = streamlit.session_state.get
+
+    def with_file(name: str, default: object = None) -> object:
+        return Uploaded(content) if name == key else get(name, default)
+
+    monkeypatch.setattr(type(streamlit.session_state), "get", lambda self, name, default=None: with_file(name, default))
+    return open_app("inference", look="Python")
+
+
+def test_an_uploaded_image_is_run_and_told(root: Path, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.full((12, 12), 255, np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    app = uploaded_in(root, open_app, monkeypatch, file.getvalue())
+    assert_drawn(app)
+    assert "PNG, 12 pixels high and 12 wide, cut to the middle, made 6 x 6 in grey" in said(app)
+    found: dict[str, Any] = {}
+    exec(app.code[-1].value, found)
+    model = explorer.load_model(explorer.open_run(next(root.iterdir())), 5)
+    assert torch.equal(found["after"][""], model.run({"args[0]": torch.ones(1, 1, 6, 6)}).outputs[""])
+
+
+def test_a_file_that_is_no_image_is_told_and_the_example_stays(
+    root: Path, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = uploaded_in(root, open_app, monkeypatch, b"MZ" + bytes(500))
+    assert_drawn(app)
+    assert "This file cannot be used" in said(app)
+    assert metric(app, "Original predicts")
+    assert not [found for found in app.metric if found.label == "Edited predicts"]
