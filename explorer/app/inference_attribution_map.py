@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import streamlit as st
 
+from explorer.app import inference_session
 from explorer.app.colours import DARK_DIVERGING, LIGHT_DIVERGING
 from explorer.app.inference_maps import value_map
 from explorer.app.inference_output import token_names, unique
@@ -35,7 +36,7 @@ def attribution_map(scene: Scene, recipe: Recipe, drawn: Array | None, values: A
         kind: of the input.
     """
     if kind == "image":
-        _over_image(scene, drawn, values)
+        _over_image(scene, _seen(scene, recipe, drawn), values)
         return
     if kind == "tokens":
         tokens = edited_tokens([int(token) for token in scene.recorded], recipe, scene.path)
@@ -63,9 +64,17 @@ def through_layer(values: Any) -> None:  # noqa: ANN401 - array
     _bars([f"{word} {number}" for number in range(len(per_unit))], per_unit)
 
 
-def _over_image(scene: Scene, drawn: Array | None, values: Any) -> None:  # noqa: ANN401 - array
+def _seen(scene: Scene, recipe: Recipe, drawn: Array | None) -> Any:  # noqa: ANN401 - array
+    """The example as the edited model sees it."""
+    changes = tuple(edit for edit in recipe if edit.on == "inputs")
+    if not changes:
+        return scene.recorded if drawn is None else drawn
+    answer = inference_session.ask(scene, "run", changes, inputs=scene.inputs(drawn), before=False)
+    return answer["inputs"][scene.path][scene.row]
+
+
+def _over_image(scene: Scene, seen: Any, values: Any) -> None:  # noqa: ANN401 - arrays
     flat = values.sum(axis=0) if values.ndim == 3 else values
-    seen = scene.recorded if drawn is None else drawn
     left, right = st.columns(2)
     left.image(picture(seen, value_range(scene.model.inputs[scene.path]), side=_SIDE), caption="Input", width=_SIDE)
     right.image(signed(flat, _colours(), side=_SIDE), caption="Attribution", width=_SIDE)

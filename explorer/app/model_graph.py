@@ -47,7 +47,8 @@ def graph_card(
     with st.container(border=True, gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             title = f"Graph of {plain(model.root.type or 'the model', 60)}"
-            st.markdown(f"**{esc(title, 80)}**", width="stretch", help=_HELP)
+            # On the left: the chart's own toolbar appears on the right.
+            st.markdown(f"**{esc(title, 80)}**", width="content", help=_HELP)
             _buttons(model, graph)
             model_export.graph_menu(info, f"{title}, {label}", caption(graph, painted), model, graph, drawn, painted)
         # Another picture is another chart: what it reported before is forgotten.
