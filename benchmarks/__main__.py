@@ -29,6 +29,7 @@ SECTIONS = {
     "many_runs": ("Reading many runs", "reading_many_runs", ("pyarrow", "numpy")),
     "drift": ("Drift", "drift_cost", ("numpy", "scipy")),
     "programs": ("Programs", "programs_cost", ("torch", "numpy")),
+    "inference": ("Inference", "inference_cost", ("torch", "streamlit", "numpy")),
     "app": ("The app", "app_cost", ("streamlit", "pyarrow", "numpy")),
 }
 README = Path(__file__).parent / "README.md"

@@ -1,14 +1,16 @@
 """Drift of every tensor of a model over its steps, and the heat map of one, beside SciPy called in a loop.
 
-`python -m benchmarks.drift_cost NUM_TENSORS NUM_NAIVE` is one trial: it prints one line of JSON.
+`python -m benchmarks.drift_cost NUM_TENSORS NUM_NAIVE FOLDER` is one trial: it prints one line of JSON.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +21,16 @@ from scipy.stats import ks_2samp, wasserstein_distance
 from benchmarks.report import SCIPY, Row, Target
 from benchmarks.trials import Place, call, interleave
 from explorer.analysis.densities import heat, shares_below
-from explorer.analysis.drift import MEASURES, drift_matrix, drift_over_steps
+from explorer.analysis.drift import MEASURES, drift_matrix, drift_over_steps, history_alarm
+from explorer.analysis.drift_growth import GrowingDrift
 from explorer.analysis.quantiles import bin_bounds, histogram_quantiles
+from explorer.reading.tensors import TensorStore
 from explorer.storage.bins import Histograms, bin_edges
+from explorer.storage.disk import Disk
+from explorer.storage.tensors import TensorRow, TensorSegments
 
 NUM_STEPS, NUM_DISTINCT, NUM_VALUES, M = 1_000, 30, 200_000, 3
+NUM_ADDED = 10
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 TITLES = {"wasserstein": "Wasserstein", "ks": "Kolmogorov-Smirnov", "js_distance": "Jensen-Shannon", "psi": "PSI"}
 NOTE = (
@@ -31,13 +38,18 @@ NOTE = (
     "heavy-tailed, half zeros, each growing), chance levels included; one thread. SciPy: a loop over {naive} rows of "
     "one tensor, on the middles of the bins and their counts (KS: on the values repeated), times {factor:,.0f}."
 )
+NOTE_VIEW = (
+    "what the page Drift needs before it draws: the histograms of all {tensors} tensors from the files of a run (page "
+    "cache warm), their Wasserstein distance to the first row, and what is unusual in that to the previous one; then "
+    "the two distances again when {added} steps were added."
+)
 NOTE_ONE = "one tensor of them, {steps:,} steps; reference: numpy.interp, or numpy.quantile on its values, row by row."
 
 
 def measure(place: Place) -> list[Row]:
     """Rows of the table."""
     num_tensors, num_naive = 150, 10 if place.quick else 100
-    command = [str(num_tensors), str(num_naive)]
+    command = [str(num_tensors), str(num_naive), str(place.scratch() / "run")]
     repeats = 2 if place.quick else 7
     found = interleave(
         ["ours"], repeats, lambda _: call(place, place.python(None), "drift_cost", *command, cwd=place.work)
@@ -61,6 +73,9 @@ def measure(place: Place) -> list[Row]:
                 f"{title} distance to the {reference} row" if reference != "another run" else f"{title} to {reference}"
             )
             rows.append(Row(f"{what}, CPU s", ours, scipy, [Target(1.0)], note))
+    view_note = NOTE_VIEW.format(tensors=num_tensors, added=NUM_ADDED)
+    rows.append(Row("first view of drift, CPU s", [one["view"] for one in found], {}, [Target(2.0)], view_note))
+    rows.append(Row("drift of added steps, CPU s", [one["added"] for one in found], {}, [Target(0.2)], view_note))
     one_note = NOTE_ONE.format(steps=NUM_STEPS)
     for name, what, limit in (
         ("heat", "heat map of 500 bins, CPU ms", 10.0),
@@ -71,7 +86,7 @@ def measure(place: Place) -> list[Row]:
     return rows
 
 
-def trial(num_tensors: int, num_naive: int) -> dict[str, Any]:
+def trial(num_tensors: int, num_naive: int, folder: Path) -> dict[str, Any]:
     """CPU seconds of each task, and what a naive loop would take."""
     rng = np.random.default_rng(0)
     distinct = [_tensor(rng, kind) for kind in np.resize(["normal", "heavy", "zeros"], NUM_DISTINCT)]
@@ -83,6 +98,7 @@ def trial(num_tensors: int, num_naive: int) -> dict[str, Any]:
         for reference in ("first", "previous", "another run"):
             against = another if reference == "another run" else reference
             found[f"{measure_name} {reference}"] = _cpu_s(lambda m=measure_name, r=against: drift_matrix(tensors, r, m))
+    found |= _view(tensors, folder)
     h = distinct[0]
     for measure_name in MEASURES:
         loop_s = _cpu_s(lambda m=measure_name: [_naive(m, h, i) for i in range(1, num_naive + 1)])
@@ -98,6 +114,44 @@ def trial(num_tensors: int, num_naive: int) -> dict[str, Any]:
     found["naive quantiles"] = _cpu_s(lambda: [np.quantile(_values(h, i), QUANTILES) for i in range(num_naive)])
     found["naive quantiles"] *= NUM_STEPS / num_naive
     return found
+
+
+def _view(tensors: dict[str, Histograms], folder: Path) -> dict[str, float]:
+    """CPU seconds of the first view of a run, and of its drift when steps were added."""
+    run_dir = folder / "run"
+    _record(tensors, run_dir)
+    early = {name: h.take(range(NUM_STEPS - NUM_ADDED)) for name, h in tensors.items()}
+    distances = GrowingDrift("wasserstein"), GrowingDrift("wasserstein", levels=False)
+
+    def compare(rows: dict[str, Histograms]) -> object:
+        far, moved = (one.matrix(rows, to) for one, to in zip(distances, ("first", "previous"), strict=True))
+        return far, history_alarm(moved.values)
+
+    compare(early)
+    added_s = _cpu_s(lambda: compare(tensors))
+    distances = GrowingDrift("wasserstein"), GrowingDrift("wasserstein", levels=False)
+    view_s = _cpu_s(lambda: compare(TensorStore().histograms_of_kind(run_dir, "param")))
+    shutil.rmtree(folder)
+    return {"view": view_s, "added": added_s}
+
+
+def _record(tensors: dict[str, Histograms], run_dir: Path) -> None:
+    (run_dir / "tensors").mkdir(parents=True)
+    segments = TensorSegments(run_dir, 1, 0, Disk())
+    for step in range(NUM_STEPS):
+        segments.add([_row(name, h, step) for name, h in tensors.items()])
+        if step % 27 == 0:  # before what waits becomes too much
+            segments.flush()
+    segments.flush()
+
+
+def _row(name: str, h: Histograms, i: int) -> TensorRow:
+    entries = slice(h.offsets[i], h.offsets[i + 1])
+    mean, std, least, most = (float(part[i]) for part in (h.mean, h.std, h.min, h.max))
+    return TensorRow(
+        step=i, wall_time=i, name=name, kind="param", n=int(h.n[i]), zeros=0, nans=0, infs=0, underflow=0, mean=mean,
+        std=std, min=least, max=most, norm=0.0, m=M, bins=h.bins[entries], counts=h.counts[entries],
+    )  # fmt: skip
 
 
 def _cpu_s(task: Callable[[], object]) -> float:
@@ -189,4 +243,4 @@ def _naive_heat(h: Histograms) -> list[Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(trial(*(int(argument) for argument in sys.argv[1:]))))
+    print(json.dumps(trial(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))))

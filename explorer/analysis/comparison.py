@@ -80,7 +80,12 @@ def metric_table(
 
 
 def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+    if value is None:
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond every double
+        return math.inf if value > 0 else -math.inf
 
 
 def _is_finite(values: pd.Series) -> pd.Series:

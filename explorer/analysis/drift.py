@@ -22,6 +22,7 @@ from explorer.storage.bins import Histograms
 
 __all__ = [
     "MEASURES",
+    "Before",
     "Drift",
     "DriftMatrix",
     "HistoryAlarm",
@@ -136,10 +137,27 @@ class DriftMatrix(NamedTuple):
     reference_steps: Ints
 
 
+class Before(NamedTuple):
+    """What is known of a run that has grown since; see `drift_growth`.
+
+    Attributes:
+        matrix: its drift then, of the same measure and the same kind of reference.
+        num_rows: how many leading rows of each tensor are as they were then.
+        num_reference_rows: the same of the tensors that they are compared with.
+    """
+
+    matrix: DriftMatrix
+    num_rows: Mapping[str, int]
+    num_reference_rows: Mapping[str, int]
+
+
 def drift_matrix(
     tensors: Mapping[str, Histograms],
     reference: Literal["first", "previous"] | int | Mapping[str, Histograms],
     measure: Measure,
+    *,
+    levels: bool = True,
+    before: Before | None = None,
 ) -> DriftMatrix:
     """Return the drift of every tensor at every step.
 
@@ -149,6 +167,8 @@ def drift_matrix(
             step, or the last before it); or the rows of another run by name. Of those the one of the same step counts,
             or the last before it; a single row counts for all steps.
         measure: which distance.
+        levels: whether chance levels are wanted; they are NaN otherwise.
+        before: values that need not be computed again.
 
     Raises:
         ValueError: measure or reference is unknown, or class labels are compared with a tensor.
@@ -163,11 +183,34 @@ def drift_matrix(
         if other is None or not len(other):
             continue
         index = _reference_rows(h, other, reference)
-        found = _drift(h, other, index, measure, scratch)
         column = np.searchsorted(steps, h.step)
-        values[place, column], null[place, column], absolute[place, column] = found
         reference_steps[place, column] = np.where(index >= 0, other.step[index], 0)
+        if before is not None:
+            known, old, at = _known(before, name, h, other, index)
+            for now, then in zip((values, null, absolute), before.matrix[2:5], strict=True):
+                now[place, column[known]] = then[old, at]
+            index[known] = -1
+            new = np.setdiff1d(np.arange(len(h)), known, assume_unique=True)
+        else:
+            new = np.arange(len(h))
+        for now, computed in zip(
+            (values, null, absolute), _drift(h, other, index, measure, scratch, levels), strict=True
+        ):
+            now[place, column[new]] = computed[new]
     return DriftMatrix(tuple(tensors), steps, values, null, absolute, reference_steps)
+
+
+def _known(before: Before, name: str, h: Histograms, other: Histograms, index: Ints) -> tuple[Ints, int, Ints]:
+    """Rows whose distance is known, and where in the matrix of before: rows int64[k], its line, columns int64[k]."""
+    none = np.empty(0, np.int64)
+    if name not in before.matrix.names:
+        return none, 0, none
+    line = before.matrix.names.index(name)
+    rows = np.arange(before.num_rows.get(name, 0))
+    rows = rows[(index[rows] >= 0) & (index[rows] < before.num_reference_rows.get(name, 0))]
+    column = np.searchsorted(before.matrix.steps, h.step[rows])
+    same = before.matrix.reference_steps[line, column] == other.step[index[rows]]
+    return rows[same], line, column[same]
 
 
 def _reference_rows(h: Histograms, other: Histograms, reference: object) -> Ints:
@@ -183,26 +226,24 @@ def _reference_rows(h: Histograms, other: Histograms, reference: object) -> Ints
     raise ValueError(f"the reference is 'first', 'previous', a step or the tensors of a run, got {reference!r}")
 
 
-def _drift(rows: Histograms, reference: Histograms, index: Ints, measure: Measure, scratch: Scratch) -> Drift:
+def _drift(
+    rows: Histograms, reference: Histograms, index: Ints, measure: Measure, scratch: Scratch, levels: bool = True
+) -> Drift:
     """Distance of each row from row `index` (int64[n], -1 for none) of the reference."""
     if measure not in MEASURES:
         raise ValueError(f"the measure is one of {', '.join(MEASURES)}, got {measure!r}")
-    num, num_reference = finite_counts(rows), finite_counts(reference)
     left = np.flatnonzero(index >= 0)
-    left = left[(num[left] > 0) & (num_reference[index[left]] > 0)]
     right = index[left]
+    size, other_size = _sizes(rows, left), _sizes(reference, right)
+    some = np.flatnonzero((size > 0) & (other_size > 0))
+    left, right, size, other_size = left[some], right[some], size[some], other_size[some]
     value, groups = np.zeros(len(left)), np.zeros(len(left), np.int64)
     for block in shared_pairs(rows, reference, left, right, scratch):
         value[block.pairs], groups[block.pairs] = _distances(block, measure)
-    size, other_size = num[left], num_reference[right]
     constant = np.zeros(len(left), bool)
     if measure == "wasserstein":
         value = _with_exact_parts(rows, reference, left, right, value)
-        used, place = np.unique(right, return_inverse=True)
-        if 2 * len(used) > len(reference):  # then copying them costs more than the others do
-            spread = distances.bridge_areas(reference)[right]
-        else:
-            spread = distances.bridge_areas(reference.take(used))[place]
+        spread = _spreads(reference, right) if levels else np.full(len(right), np.nan)
         constant = reference.min[right] == reference.max[right]
         unit = np.where(constant, 1.0, reference.std[right])
         value, null = value / unit, distances.wasserstein_by_chance(size, other_size, spread) / unit
@@ -215,8 +256,24 @@ def _drift(rows: Histograms, reference: Histograms, index: Ints, measure: Measur
             distances.js_by_chance(size, other_size, groups) if by_groups else distances.ks_by_chance(size, other_size)
         )
     found = Drift(np.full(len(rows), np.nan), np.full(len(rows), np.nan), np.zeros(len(rows), bool))
-    found.values[left], found.null[left], found.absolute[left] = value, null, constant
+    found.values[left], found.absolute[left] = value, constant
+    if levels:
+        found.null[left] = null
     return found
+
+
+def _sizes(h: Histograms, rows: Ints) -> Ints:
+    """Finite values of some rows: int64, as long as `rows`."""
+    start, stop = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
+    return finite_counts(h, start, stop)[rows - start]
+
+
+def _spreads(reference: Histograms, rows: Ints) -> Floats:
+    """What the chance level of the Wasserstein distance needs of each row: float64, as long as `rows`."""
+    used, place = np.unique(rows, return_inverse=True)
+    if 2 * len(used) > len(reference):  # then copying them costs more than the others do
+        return distances.bridge_areas(reference)[rows]
+    return distances.bridge_areas(reference.take(used))[place]
 
 
 def _distances(block: PairedBlock, measure: Measure) -> tuple[Floats, Ints | int]:

@@ -50,12 +50,14 @@ def histogram_quantiles(h: Histograms, q: npt.ArrayLike) -> Floats:
     return np.clip(low * (1 - fraction) + high * fraction, low, high)
 
 
-def finite_counts(h: Histograms) -> Ints:
-    """How many finite values each row holds: int64[n]."""
-    num = np.zeros(len(h), np.int64)
-    some = np.flatnonzero(np.diff(h.offsets))
+def finite_counts(h: Histograms, start: int = 0, stop: int | None = None) -> Ints:
+    """How many finite values each row holds, or each from `start` to before `stop`: int64[n]."""
+    begins = h.offsets[start : len(h) if stop is None else stop]
+    ends = h.offsets[start + 1 : start + 1 + len(begins)]
+    num = np.zeros(len(begins), np.int64)
+    some = np.flatnonzero(ends > begins)
     if len(some):
-        num[some] = np.add.reduceat(h.counts, h.offsets[some])
+        num[some] = np.add.reduceat(h.counts[: ends[-1]], begins[some])
     return num
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from explorer.app import linked, live, shell
+from explorer.app import linked, live, metrics_export, shell
 from explorer.app.colours import run_places
 from explorer.app.compare_choices import CURVE
 from explorer.app.metrics_chart import Shown, picture
@@ -46,6 +46,9 @@ def _chart(metric: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -> 
     key = f"compare_curve_{hashlib.sha256(metric.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
     made = picture(metric, shown, reported(key))
     with st.container(border=True, gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            st.markdown(f"**{esc(metric, 80)}**", width="content")
+            metrics_export.menu(made, shown)
         spec = {**curves_spec(made.look), "datasets": dict(made.datasets)}
         alt = plain(f"{metric} of the compared runs", 300)  # constant: a new text would draw the chart anew
         st.vega_lite_chart(spec, key=key, on_select="rerun", selection_mode=[ZOOM], alt=alt)

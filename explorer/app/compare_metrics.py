@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -14,7 +12,7 @@ import streamlit as st
 from explorer.analysis.comparison import metric_table, wide_metric_table
 from explorer.analysis.settings import pick_statistic
 from explorer.app.compare_choices import OFF, Choices, explain
-from explorer.app.csv_text import harmless
+from explorer.app.csv_text import csv_bytes
 from explorer.app.drawn_once import drawn_once
 from explorer.app.names import matching, metric_names, plain, unique_labels
 from explorer.app.run_tables import number_column
@@ -152,17 +150,18 @@ def _percent_text(value: object) -> str:
 _FORMATS: Final = {"value": _value_text, "difference": _difference_text, "percent": _percent_text}
 
 
-def write_csv(table: pd.DataFrame, names: Mapping[str, str], choices: Choices) -> str:
-    """The comparison as CSV (RFC 4180, UTF-8), one line per metric and run, every digit; missing values are empty.
-
-    Texts that a spreadsheet would run as a formula begin with a quote.
-    """
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["metric", "run_id", "run", "statistic", "value", "reference", "difference", "percent"])
+def write_csv(table: pd.DataFrame, names: Mapping[str, str], choices: Choices) -> bytes:
+    """The comparison as CSV, one line per metric and run, every digit; missing values are empty."""
     columns = ("metric", "run", "recorded", "value", "difference", "percent")
-    for metric, run, recorded, value, *differences in zip(*(table[name].tolist() for name in columns), strict=True):
-        texts = [harmless(text) for text in (metric, run, plain(names[run]))]
-        numbers = ["" if math.isnan(number) else repr(number) for number in differences]
-        writer.writerow([*texts, choices.statistic, repr(value) if recorded else "", choices.reference, *numbers])
-    return out.getvalue()
+    return csv_bytes(
+        ["metric", "run_id", "run", "statistic", "value", "reference", "difference", "percent"],
+        (
+            [
+                metric, run, plain(names[run]), choices.statistic, value if recorded else None, choices.reference,
+                *(None if math.isnan(number) else number for number in differences),
+            ]
+            for metric, run, recorded, value, *differences in zip(
+                *(table[name].tolist() for name in columns), strict=True
+            )
+        ),
+    )  # fmt: skip

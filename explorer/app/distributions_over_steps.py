@@ -66,7 +66,11 @@ def _bar(choices: Choices, shown: Sequence[Sampled], window: steps_window.Window
     every = sum(len(one.rows) for one in shown)
     inside = sum(len(one.inside(window)) for one in shown)
     which = "all sampled steps" if window is None else f"{inside:,} of {every:,} samples"
-    how = "" if choices.view == RIDGES else " · drag over a chart to zoom into its steps · orange: step of the slider"
+    how = (
+        ""
+        if choices.view == RIDGES
+        else " · drag over a chart to zoom into its steps · upright line: step of the slider"
+    )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(which + how, width="stretch")
         st.button(

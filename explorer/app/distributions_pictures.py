@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from explorer.app.colours import DARK_RAMP, LIGHT_RAMP
 from explorer.app.distributions_choices import FAN, HEAT, RIDGES, Choices
 from explorer.app.distributions_data import Sampled, Shared, bars, kept, num_bars, num_rows, quantiles, shared
-from explorer.app.distributions_text import about, counts_text
+from explorer.app.distributions_text import about, counts_text, totals_text
 from explorer.charts import arrow
 from explorer.charts.distribution_tables import counts_table, fan_tables, ridge_samples, ridge_tables, view_table
 from explorer.charts.distributions import COUNT_TABLES, PERCENTS, counts_spec, fan_spec, ridge_spec
@@ -98,7 +98,7 @@ def _picture(choices: Choices, one: Sampled, rows: Histograms, found: Shared, pl
         def data(dark: bool) -> Datasets:
             return kept(("ridges", rows, found), lambda: _sent(_ridges(rows, found, place)))
 
-    text = " · ".join([*about(choices.tensor, choices.kind, rows), caption])
+    text = " · ".join([*about(choices.tensor, choices.kind, rows), totals_text(rows), caption])
     return Picture(choices, one, rows, ends, spec, data, _counts(rows, ends, choices.view == RIDGES), text)
 
 

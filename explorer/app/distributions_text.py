@@ -57,6 +57,19 @@ def counts_text(rows: Histograms, k: int) -> str:
     return f"{int(rows.nans[k]):,} NaN, {int(rows.infs[k]):,} Inf, {int(rows.zeros[k]):,} zero"
 
 
+def totals_text(rows: Histograms) -> str:
+    """Return how many values of all samples are NaN, infinite and exactly zero.
+
+    >>> from explorer.storage.bins import histogram_of
+    >>> totals_text(histogram_of([0.0, float("nan"), 1.0])), totals_text(histogram_of([1.0]))
+    ('1 NaN, 0 Inf, 1 exact zero in all samples', 'no NaN, Inf or exact zero in any sample')
+    """
+    nans, infs, zeros = (int(part.sum()) for part in (rows.nans, rows.infs, rows.zeros))
+    if not nans + infs + zeros:
+        return "no NaN, Inf or exact zero in any sample"
+    return f"{nans:,} NaN, {infs:,} Inf, {zeros:,} exact {'zero' if zeros == 1 else 'zeros'} in all samples"
+
+
 def nothing_finite(rows: Histograms) -> str:
     """Return what to say of rows none of whose values is finite."""
     nans, infs = int(rows.nans.sum()), int(rows.infs.sum())

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from explorer.analysis.drift import DriftMatrix, Measure, drift_matrix, history_alarm
+from explorer.analysis.drift import DriftMatrix, Measure, history_alarm
+from explorer.analysis.drift_growth import GrowingDrift
 from explorer.app.caching import tensor_store
 from explorer.app.distributions_data import kept
 from explorer.app.drift_choices import CHANGED, RUN, STEP, DriftChoices
@@ -87,7 +88,9 @@ def drifted(info: RunInfo, other: RunInfo | None, choices: DriftChoices, step: i
         choices.measure,
         reference if isinstance(reference, str | int) else "run",
     )
-    return kept(("drift", key), lambda: _make(tensors, reference, choices.measure))
+    about = (str(info.path), choices.kind)
+    against = (reference if isinstance(reference, str | int) else "run", "" if other is None else str(other.path))
+    return kept(("drift", key), lambda: _make(tensors, reference, choices.measure, about, against))
 
 
 def rows_shown(found: Drifted, choices: DriftChoices) -> list[int]:
@@ -118,13 +121,22 @@ def _tensors(info: RunInfo, kind: str) -> dict[str, Histograms]:
     return {name: found[name] for name in order if name in found and len(found[name])}
 
 
-def _make(tensors: Mapping[str, Histograms], reference: Reference, measure: Measure) -> Drifted:
-    matrix = drift_matrix(tensors, reference, measure)
-    # Whatever is shown, a change is unusual by its distance from the step before.
-    alarms = kept(
-        ("alarms", tuple(tensors.items())),
-        lambda: history_alarm(drift_matrix(tensors, "previous", "wasserstein").values).alarm,
-    )
+def _make(
+    tensors: Mapping[str, Histograms],
+    reference: Reference,
+    measure: Measure,
+    about: tuple[str, str],
+    against: tuple[str | int, str],
+) -> Drifted:
+    """`about` names the tensors and `against` the reference: of what has grown, only what is new is computed."""
+    matrix = kept(("growing drift", about, measure, against), lambda: GrowingDrift(measure)).matrix(tensors, reference)
+
+    def alarms_now() -> Booleans:
+        # Whatever is shown, a change is unusual by its distance from the step before.
+        changes = kept(("growing changes", about), lambda: GrowingDrift("wasserstein", levels=False))
+        return history_alarm(changes.matrix(tensors, "previous").values).alarm
+
+    alarms = kept(("alarms", tuple(tensors.items())), alarms_now)
     names = tuple(tensors)
     num_values = tuple(int(rows.n[-1]) for rows in tensors.values())
     return Drifted(names, tuple(unique_labels(names)), num_values, matrix, measure, alarms)

@@ -131,7 +131,8 @@ def _layers(scene: Scene, method: str, kind: str) -> tuple[Mapping[str, str], st
         if kind != "tokens" or not embeddings:
             return {}, ""
         default = embeddings[0]
-    elif not choices:
+    elif not choices or (method == "layer_conductance" and not scene.model.runs_single):
+        # Conductance differs between steps of the integral, two of which make a batch of twice the size.
         return {}, ""
     else:
         default = last_active(choices)

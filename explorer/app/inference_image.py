@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from explorer.app import inference_pad, inference_recipe
+from explorer.app.inference_gallery import gallery
 from explorer.app.inference_picker import Box, picker
 from explorer.app.inference_upload import Upload, upload_form, uploaded
 from explorer.charts.pixels import grey, picture, value_range
@@ -17,6 +18,7 @@ from explorer.inference.edits.kinds.inputs import BOX_BY
 if TYPE_CHECKING:
     from explorer.app.inference_scene import Array, Scene
 
+_MAX_SENT_SIDE: Final = 384  # pixels that travel to the browser; a box is in those of the image all the same
 _DRAW, _ERASE, _BOX = "Draw", "Erase", "Box"
 _BRUSHES: Final[Mapping[str, str]] = {
     "zero": "Zero it",
@@ -65,7 +67,7 @@ def image(scene: Scene, drawn: Array | None, edited: Any) -> None:  # noqa: ANN4
     left, right = st.columns([3, 2])
     with right:
         tools = [_DRAW, _ERASE, _BOX] if can_draw else [_BOX]
-        tool = st.segmented_control("Tool", tools, default=tools[0], required=True, key="inference.tool")
+        tool = st.segmented_control("Tool", tools, default=tools[0], required=True, key=f"inference.tool.{len(tools)}")
         if tool == _BOX:
             _brush_form(scene, upload, ends, left, seen)
         else:
@@ -89,6 +91,7 @@ def image(scene: Scene, drawn: Array | None, edited: Any) -> None:  # noqa: ANN4
         if edited is not None and not np.array_equal(seen, drawn if drawn is not None else value):
             with right:
                 st.image(picture(edited, ends, side=110), caption="What the edited model sees")
+    gallery(scene)
     upload_form(scene, upload)
     with st.expander("Boxes and shifts by numbers", icon=":material/crop_free:"):
         _box_form(scene, height, width)
@@ -121,9 +124,12 @@ def _brush_form(scene: Scene, upload: Upload | None, ends: tuple[float, float], 
             inference_recipe.append(lambda: {"edit": "box", "by": by, "amount": amount, **place})
 
     rgb = picture(seen, ends, side=1)
+    cells = rgb.shape[:2]
+    stride = -(-max(cells) // _MAX_SENT_SIDE)
+    rgb = rgb[::stride, ::stride]
     pixels = np.concatenate([rgb, np.full((*rgb.shape[:2], 1), 255, np.uint8)], axis=2)
     with where:
-        picker(f"inference.brush.{scene.info.run_id}", pixels, rgb.shape[:2], brushed, drag=True)
+        picker(f"inference.brush.{scene.info.run_id}", pixels, cells, brushed, drag=True)
 
 
 def _box_form(scene: Scene, height: int, width: int) -> None:

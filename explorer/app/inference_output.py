@@ -33,7 +33,7 @@ def output(scene: Scene, answer: Mapping[str, Any], is_edited: bool, labelled: L
 
     Args:
         scene: what was run.
-        answer: of the sandbox's `run`: before, after, and control or no_control.
+        answer: of the sandbox's `run`: before, after, and controls or no_control.
         is_edited: whether there is anything to compare.
         labelled: whether the original and the edited side see the recorded example, whose label is known.
     """
@@ -43,13 +43,13 @@ def output(scene: Scene, answer: Mapping[str, Any], is_edited: bool, labelled: L
         return
     path, before, after = _chosen(answer, found[0])
     kind = output_kind(scene.model, before)
-    control = first_output(answer.get("control") or {}) if path == found[0] else None
+    controls = answer.get("controls") if path == found[0] else None
     row = scene.row
     if labelled != (True, True):
         both = "Both sides see the drawing." if not labelled[0] else "Edited is the drawing, original the example."
         st.caption(both)
     if kind == "classes":
-        sides = None if control is None else control[1][row]
+        sides = None if controls is None else controls[:, row]
         _classes(scene, before[row], after[row], sides, is_edited, labelled)
     elif kind == "tokens":
         _tokens(scene.model, before[row], after[row], is_edited)
@@ -83,7 +83,7 @@ def _classes(
     scene: Scene,
     before: Any,  # noqa: ANN401 - arrays
     after: Any,  # noqa: ANN401
-    control: Any,  # noqa: ANN401
+    controls: Any,  # noqa: ANN401 - [seeds, C] or None
     is_edited: bool,
     labelled: Labelled,
 ) -> None:
@@ -93,10 +93,13 @@ def _classes(
     change = class_change(original, edited)
     right = None if scene.label is None else int(scene.label)
     drawn = [(ORIGINAL, np.exp(log_probabilities(original)))]
+    ends: dict[str, tuple[Any, Any]] = {}
     if is_edited:
         drawn.append((EDITED, np.exp(log_probabilities(edited))))
-        if control is not None:
-            drawn.append((CONTROL, np.exp(log_probabilities(as_logits(control)[0]))))
+        if controls is not None:
+            sides = np.exp(log_probabilities(as_logits(controls)[0]))
+            drawn.append((CONTROL, np.median(sides, axis=0)))
+            ends[CONTROL] = (sides.min(axis=0), sides.max(axis=0))
     with st.container(horizontal=True, gap="large"):
         _prediction("Original predicts", model, change.predicted_before, drawn[0][1], right if labelled[0] else None)
         if is_edited:
@@ -105,13 +108,16 @@ def _classes(
     classes = shown_classes(original, edited)
     names = unique([class_name(model, int(index)) for index in classes])
     conditions = tuple(condition for condition, _ in drawn)
-    rows = bars_table(names, [(condition, found[classes]) for condition, found in drawn])
+    shown = {condition: (low[classes], high[classes]) for condition, (low, high) in ends.items()}
+    rows = bars_table(names, [(condition, found[classes]) for condition, found in drawn], shown)
     title = "probability" if likely else "probability (softmax of the output)"
     st.vega_lite_chart(
         {**bars_spec(conditions, len(names), title), "datasets": {"bars": stream(rows)}},
         key="inference.bars",
         alt="Probability of each class, told in numbers by the table below and the tooltip",
     )
+    if controls is not None:
+        st.caption(f"Random controls: the middle of {len(controls)} changes of the same size, with the least and most.")
     if len(original) > len(names):
         st.caption(f"The {len(names)} most probable of {len(original):,} classes.")
     with st.expander("Numbers", icon=":material/table:"):

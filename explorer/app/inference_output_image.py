@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from explorer.app.colours import DARK_DIVERGING, LIGHT_DIVERGING
+from explorer.charts.outcome import percent
 from explorer.charts.pixels import is_picture, picture, scale_bar, signed, value_range
 from explorer.inference.outcome import image_change
 
@@ -17,9 +18,9 @@ _MIN_SIDE: Final = 4  # fewer pixels than that are rather a table
 
 
 def is_image(output: Any) -> bool:  # noqa: ANN401 - [N, ...]
-    """Whether outputs [N, H, W] or [N, C, H, W] can be shown as images."""
+    """Whether outputs [N, H, W] or [N, C, H, W] can be shown as images, by one channel where there are many."""
     shape = output.shape[1:]
-    return len(shape) >= 2 and is_picture(shape) and min(shape[-2:]) >= _MIN_SIDE
+    return len(shape) in (2, 3) and is_picture(shape[-2:]) and min(shape[-2:]) >= _MIN_SIDE
 
 
 def output_image(before: Any, after: Any, ends_of: Any, is_edited: bool) -> None:  # noqa: ANN401 - arrays
@@ -31,6 +32,8 @@ def output_image(before: Any, after: Any, ends_of: Any, is_edited: bool) -> None
         ends_of: values between whose ends both are drawn: the original's outputs.
         is_edited: whether there is anything to compare.
     """
+    if before.ndim == 3 and len(before) not in (1, 3) and after.shape == before.shape:
+        before, after, ends_of = _of_channel(before, after, ends_of, is_edited)
     ends = value_range(ends_of)
     if not is_edited:
         st.image(picture(before, ends, _SIDE), caption="Original", width=_SIDE)
@@ -56,3 +59,15 @@ def output_image(before: Any, after: Any, ends_of: Any, is_edited: bool) -> None
         ratio = numbers["psnr_db"]
         st.metric("PSNR", "equal" if math.isinf(ratio) and ratio > 0 else f"{ratio:.3g} dB")
     st.caption(f"Black is {ends[0]:.3g}, white {ends[1]:.3g} in both.")
+
+
+def _of_channel(before: Any, after: Any, ends_of: Any, is_edited: bool) -> tuple[Any, Any, Any]:  # noqa: ANN401 - arrays
+    """Draw the choice of one of many channels, as of a segmentation; returns what of it is to be drawn."""
+    channel = st.selectbox(
+        "Channel", range(len(before)), key=f"inference.output.channel.{len(before)}",
+        format_func=lambda number: f"{number} of 0 to {len(before) - 1}",
+    )  # fmt: skip
+    if is_edited:
+        changed = float((before.argmax(axis=0) != after.argmax(axis=0)).mean())
+        st.caption(f"The largest channel is another one at {percent(changed)} of the pixels.")
+    return before[channel], after[channel], ends_of[:, channel]

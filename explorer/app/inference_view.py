@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
@@ -26,6 +26,9 @@ from explorer.errors import ExplorerError
 if TYPE_CHECKING:
     from explorer.app.inference_scene import Array, Scene
     from explorer.inference.edits.recipe import Recipe
+
+_NUM_CONTROLS: Final = 20
+_CONTROLS_S: Final = 0.1  # after which a large model has to do with fewer of them
 
 
 def view(scene: Scene) -> None:
@@ -75,7 +78,7 @@ def _edits(scene: Scene, whole: Recipe, recipe: Recipe, drawn: Array | None) -> 
 
 
 def _has_classes(scene: Scene, answer: dict[str, Any]) -> bool:
-    """Whether a control is drawn beside the output of this one example."""
+    """Whether controls are drawn beside the output of this one example."""
     found = first_output(answer["before"])
     return found is not None and output_kind(scene.model, found[1]) == "classes"
 
@@ -95,7 +98,8 @@ def _outcome(scene: Scene, recipe: Recipe, drawn: Array | None) -> dict[str, Any
                 "run",
                 recipe,
                 inputs=scene.inputs(drawn),
-                control=0 if recipe and _has_classes(scene, found) else None,
+                controls=_NUM_CONTROLS if recipe and _has_classes(scene, found) else None,
+                controls_s=_CONTROLS_S,
                 before=False,
             )
             found = {**edited, "before": found["before"]}

@@ -78,7 +78,7 @@ def _file(scene: Scene) -> WeightsFile | None:
 def _told(file: WeightsFile, answer: Mapping[str, Any]) -> bool:
     """Say how the file fits; returns whether it can be used."""
     counts = answer["counts"]
-    without = f", without the prefix `{esc(file.prefix, 40)}`" if file.prefix else ""
+    without = f', without the prefix "{esc(file.prefix, 40)}"' if file.prefix else ""
     if answer["complete"]:
         more = [f"{counts['unused']:,} others in it are not used"] if counts["unused"] else []
         more += [f"{answer['num_cast']:,} are brought to the recorded dtype"] if answer["num_cast"] else []
@@ -95,7 +95,7 @@ def _told(file: WeightsFile, answer: Mapping[str, Any]) -> bool:
     )
     if answer["prefix"]:
         st.button(
-            f"Leave out the prefix {esc(answer['prefix'], 40)}: then all of them fit",
+            f'Leave out the prefix "{esc(answer["prefix"], 40)}": then all of them fit',
             key="inference.file.strip",
             icon=":material/content_cut:",
             on_click=_set_prefix,

@@ -16,8 +16,7 @@ from explorer.app.layers_flow import at_step, depth_card, pick_step
 from explorer.app.layers_grid import Grid, draw_grid, grid_ends, statistic_grid
 from explorer.app.layers_mapping import align_runs, mapping_editor, say_unmatched
 from explorer.app.layers_read import read_layers
-from explorer.app.layers_table import count_text
-from explorer.app.names import esc, plain, unique_labels
+from explorer.app.names import count_text, esc, plain, unique_labels
 from explorer.app.run_tables import number_column
 from explorer.app.run_text import value_text
 from explorer.app.table_heights import table_height

@@ -14,8 +14,7 @@ from explorer.app.colours import LIGHT
 from explorer.app.export_menu import Export, card_head
 from explorer.app.layers_code import Side, depth_lines, grid_lines
 from explorer.app.layers_grid import Grid, draw_grid, statistic_grid
-from explorer.app.layers_table import count_text
-from explorer.app.names import plain
+from explorer.app.names import count_text, plain
 from explorer.app.picture_card import grid_csv
 from explorer.app.run_text import value_text
 from explorer.charts.export import standalone

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from explorer.app.layers_data import STATISTICS, LayerStatistics
+from explorer.app.names import count_text
 from explorer.app.picture_card import PictureCard, grid_csv, name_ticks, picture_card, step_columns
 from explorer.app.run_text import value_text
 from explorer.charts.pictures import MAX_CELLS, Cells, PictureLook
@@ -103,7 +104,8 @@ def draw_grid(
         legend=what.title + (" (log scale)" if what.log else ""),
         y_extent=80,
     )
-    caption = [f"{len(grid.names):,} layers in model order, {grid.steps.size:,} recorded steps"]
+    steps = count_text(grid.steps.size, "recorded step")
+    caption = [f"{count_text(len(grid.names), 'layer')} in model order, {steps}"]
     most = max(len(part) for part in columns)
     if most > 1:
         mean = "geometric mean" if what.log else "mean"

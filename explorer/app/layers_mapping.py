@@ -9,8 +9,7 @@ import streamlit as st
 
 from explorer.analysis.layer_alignment import Alignment, align
 from explorer.app import links, state
-from explorer.app.layers_table import count_text, name_list
-from explorer.app.names import esc, plain
+from explorer.app.names import count_text, esc, name_list, plain
 
 if TYPE_CHECKING:
     from explorer.app.layers_read import Layers

@@ -11,9 +11,8 @@ from explorer.app import layers_table, linked, links, state
 from explorer.app.layers_curves import MAX_RUNS, draw_statistic
 from explorer.app.layers_data import STATISTICS, LayerStatistics
 from explorer.app.layers_read import Layers, read_layers
-from explorer.app.layers_table import count_text
-from explorer.app.names import esc
-from explorer.app.tensor_kinds import ONE
+from explorer.app.names import count_text, esc
+from explorer.app.tensor_kinds import LINES, ONE
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
@@ -39,6 +38,7 @@ def overview(run_id: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -
     say_problems(layers)
     if not layers.rows:
         st.info(NOT_RECORDED, title="Nothing recorded of the layers", icon=":material/visibility_off:")
+        st.code(LINES, language="python")
         say_skipped(layers)
         return
     say_skipped(layers)
@@ -76,7 +76,7 @@ def say_skipped(layers: Layers) -> None:
         for name, kind, reason in layers.skipped[:_MAX_SKIPPED]
     ]
     more = len(layers.skipped) - len(lines)
-    title = f"{count_text(len(layers.skipped), 'tensor')} not recorded, and why"
+    title = f"Not recorded, and why ({len(layers.skipped):,})"
     with st.expander(title, key="layers_skipped", icon=":material/visibility_off:", type="compact"):
         st.markdown("\n".join([*lines, *([f"- and {more:,} more"] if more > 0 else [])]))
 

@@ -14,9 +14,8 @@ from explorer.app import linked, links, shell
 from explorer.app.colours import LIGHT_RAMP
 from explorer.app.csv_text import csv_bytes
 from explorer.app.export_menu import Export, card_head
-from explorer.app.layers_table import count_text, name_list
 from explorer.app.live import held
-from explorer.app.names import esc, plain
+from explorer.app.names import count_text, esc, name_list, plain
 from explorer.app.run_text import bytes_text
 from explorer.app.snapshot_choices import NO_SNAPSHOTS, say_unusable
 from explorer.app.snapshot_values import as_real, derived, identity, open_cached, read_value, usable

@@ -13,8 +13,7 @@ from explorer.app.colours import LIGHT_RAMP
 from explorer.app.export_menu import Export, card_head
 from explorer.app.layers_code import curve_lines, grid_lines
 from explorer.app.layers_grid import Grid, draw_grid, statistic_grid
-from explorer.app.layers_table import count_text, name_list
-from explorer.app.names import plain
+from explorer.app.names import count_text, name_list, plain
 from explorer.app.picture_card import grid_csv
 from explorer.charts.export import standalone
 from explorer.charts.layers import MAX_LINE_ROWS, RATIO_BAND, LinesLook, lines_table, log_ends, many_lines_spec

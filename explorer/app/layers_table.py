@@ -14,7 +14,7 @@ from explorer.app.csv_text import csv_bytes
 from explorer.app.export_menu import Export, export_menu
 from explorer.app.layers_curves import MAX_LAYERS
 from explorer.app.layers_data import STATISTICS, LayerStatistics
-from explorer.app.names import esc, matching, plain, unique_labels
+from explorer.app.names import matching, plain, unique_labels
 from explorer.app.table_heights import table_height
 from explorer.charts import arrow
 from explorer.reading.downsample import m4
@@ -248,18 +248,3 @@ def _code(layers: Layers) -> str:
         "last = table.sort_values('step').groupby(['kind', 'name']).last()\n"
         "print(last[['norm', 'update_ratio', 'cosine_init', 'mean', 'std', 'min', 'max']])"
     )
-
-
-def count_text(num: int, noun: str) -> str:
-    """Return a count with its noun.
-
-    >>> count_text(1, "layer"), count_text(2_000, "layer")
-    ('1 layer', '2,000 layers')
-    """
-    return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
-
-
-def name_list(names: Sequence[str], most: int = 4) -> str:
-    """Return names as Markdown in a row, with how many more there are."""
-    told = ", ".join(esc(name, 60) for name in names[:most])
-    return told + (f" and {len(names) - most:,} more" if len(names) > most else "")

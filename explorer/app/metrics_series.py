@@ -127,10 +127,11 @@ def prepare(
     unit, unit_s = relative_unit(infos)
     runs: list[_Run] = []
     problems: list[str] = []
-    without_x, before_x = 0, 0
+    without_x, before_x, replaced = 0, 0, 0
     for info in having:
         series = store.series(info.path, metric)
         problems += [f"{labels[info.run_id]}: {problem}" for problem in series.problems]
+        replaced += series.num_replaced
         placed = _on_axis(store, info, series, options.x, unit_s)
         if placed is None:
             without_x += 1
@@ -142,6 +143,8 @@ def prepare(
         notes.append(f"{without_x} runs have no such x" if without_x > 1 else "1 run has no such x")
     if before_x:
         notes.append(f"{before_x:,} points before the first x are not drawn")
+    if replaced:
+        notes.append(f"{replaced:,} values not drawn that later ones replaced, of the same step or after a resume")
     halflife = _smooth(runs, options.smoothing)
     run_ids = tuple(run.info.run_id for run in runs)
     if options.group == NO_GROUP:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -87,3 +87,18 @@ def unique_labels(names: Iterable[str]) -> list[str]:
         seen[label] = seen.get(label, 0) + 1
         labels.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
     return labels
+
+
+def count_text(num: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> count_text(1, "layer"), count_text(2_000, "layer")
+    ('1 layer', '2,000 layers')
+    """
+    return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
+
+
+def name_list(names: Sequence[str], most: int = 4) -> str:
+    """Return names as Markdown in a row, with how many more there are."""
+    told = ", ".join(esc(name, 60) for name in names[:most])
+    return told + (f" and {len(names) - most:,} more" if len(names) > most else "")

@@ -11,6 +11,7 @@ from explorer.analysis.settings import setting_text
 from explorer.app.names import esc
 from explorer.app.run_tables import table
 from explorer.app.run_text import NONE, duration_text, number_text
+from explorer.app.runs_fields import as_float
 from explorer.reading.info import flatten
 
 if TYPE_CHECKING:
@@ -82,11 +83,11 @@ def share_text(fraction: float | None) -> str:
 
 def _number(values: Mapping[str, Any], key: str) -> float | None:
     value = values.get(key)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return None if isinstance(value, bool) else as_float(value)
 
 
 def _text(key: str, value: object) -> str:
-    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    number = None if isinstance(value, bool) else as_float(value)
     if number is not None and "_us" in key:
         return micros_text(number)
     if number is not None and key == "fraction":

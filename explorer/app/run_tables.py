@@ -14,6 +14,7 @@ from explorer.analysis.settings import setting_text
 from explorer.app import linked
 from explorer.app.names import matching, plain, unique_labels
 from explorer.app.run_text import NONE, block_text, bytes_text, number_text, value_text
+from explorer.app.runs_fields import as_float
 from explorer.app.runs_trends import trends
 from explorer.app.table_heights import table_height
 from explorer.reading.info import flatten
@@ -160,7 +161,7 @@ def number_column(values: Iterable[float | int | None]) -> pd.Series:
 
     It shows NaN as if it was missing, and numbers beyond 2**53 cut off in the middle.
     """
-    numbers = [None if value is None else float(value) for value in values]
+    numbers = [as_float(value) for value in values]
     if any(value is not None and (math.isnan(value) or 2**53 <= abs(value) < math.inf) for value in numbers):
         return pd.Series([None if value is None else value_text(value) for value in numbers], dtype=object)
     return pd.Series(numbers, dtype="float64")

@@ -23,6 +23,9 @@ NO_SNAPSHOTS: Final = (
     "No snapshot of this run is recorded. Call `rec.snapshot(model, step)` in the training loop now and then, or "
     "`rec.snapshots(model, every=500, after=optimizer)` once before it."
 )
+NO_TENSORS: Final = (
+    "This snapshot holds no tensors: the model had no parameters and no buffers, or none that can be saved."
+)
 _CHEAP_SIDE: Final = 1_024  # of a matrix: its spectrum takes half a second there
 
 
@@ -48,7 +51,10 @@ def pick_tensor(info: RunInfo, *, weights_only: bool = False) -> tuple[int, str,
     entries = open_cached(info, step).entries
     names = [name for name, one in entries.items() if not weights_only or len(one.shape) > 1]
     if not names:
-        st.info("This snapshot holds no weights of two dimensions or more.", icon=":material/grid_off:")
+        st.info(
+            "This snapshot holds no weights of two dimensions or more." if entries else NO_TENSORS,
+            icon=":material/grid_off:",
+        )
         return None
     weights = [
         name

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 KINDS: Final = {"param": "Parameters", "grad": "Gradients", "update": "Updates", "activation": "Activations"}
 ONE: Final = {"param": "parameter", "grad": "gradient", "update": "update", "activation": "activation"}
-_LINES: Final = """rec = Recorder("my-training")
+LINES: Final = """rec = Recorder("my-training")
 rec.watch(model, optimizer)   # once, before the loop
 rec.log({"train/loss": loss}, step=step)   # as usual, in the loop"""
 
@@ -50,7 +50,7 @@ def not_recorded(infos: Sequence[RunInfo], page: str) -> None:
         title="No tensors recorded",
         icon=":material/science:",
     )
-    st.code(_LINES, language="python")
+    st.code(LINES, language="python")
     say_problems(infos)
     live.follow(infos, look, "The look for tensors")
 

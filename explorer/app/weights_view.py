@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from explorer.app import shell, weights_choices, weights_diff, weights_layer
+from explorer.app import shell, weights_choices, weights_diff, weights_layer, weights_table
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
@@ -24,6 +24,6 @@ def weights(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
     before, after = chosen
     opened = None
     with shell.guard("The comparison"):
-        opened = weights_diff.draw(weights_diff.compare(before, after), before, after)
+        opened = weights_table.draw(weights_diff.compare(before, after), before, after)
     if opened is not None:
         weights_layer.draw(before, after, *opened)

@@ -72,7 +72,7 @@ def fan_spec(domain: tuple[str, ...], titles: tuple[str, ...], height: int = 260
             line("high", 0.8, strokeDash=[2, 2], opacity=0.8),
             line("q50", 1.8),
             layer("dots", dot, {"x": x, "y": value_channel("y", "q50"), "color": colour}),
-            step_layer(),
+            step_layer("#808080"),
             strip_layer(titles),
         ],
     }

@@ -37,6 +37,7 @@ HOVER_TITLES: Final = ("at", "t0", "t1", "t2", "t3")
 MAX_COLUMNS: Final = 1_000
 MAX_STRIPS: Final = 300
 _STRIPS: Final = "strips"
+_ON_BLUE: Final = "#e8710a"  # seen on every colour of the scale, on light and on dark pages
 # Of the picture as text in a table; a chart stays under 100 kB with everything else.
 _MAX_URL_CHARS: Final = 84_000
 _NUM_LEVELS: Final = (32, 16, 8)
@@ -107,10 +108,9 @@ def strip_layer(titles: Sequence[str]) -> Spec:
     return layer("hover", {"type": "rect", "color": "#808080", "cursor": "crosshair"}, encoding, name=_STRIPS)
 
 
-def step_layer() -> Spec:
+def step_layer(colour: str = _ON_BLUE) -> Spec:
     """Return the layer that draws `step`: a rule at the step that is looked at, if there is one."""
-    # Seen on every colour of the scale and on both pages.
-    mark = {"type": "rule", "clip": True, "color": "#e8710a", "strokeWidth": 1.5, "strokeDash": [5, 3], "tooltip": None}
+    mark = {"type": "rule", "clip": True, "color": colour, "strokeWidth": 1.5, "strokeDash": [5, 3], "tooltip": None}
     return layer("step", mark, {"x": step_channel("x")})
 
 

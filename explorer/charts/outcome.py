@@ -2,12 +2,12 @@
 
 | table | one row is | columns |
 |---|---|---|
-| bars | a class under one condition | name, place (order of the rows), condition, probability, text |
+| bars | a class under one condition | name, place (order of the rows), condition, probability, text, low, high |
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 
 ORIGINAL: Final = "original"
 EDITED: Final = "edited"
-CONTROL: Final = "random control"
+CONTROL: Final = "random controls"
 CONDITIONS: Final = (ORIGINAL, EDITED, CONTROL)
 _BASE: Final[Spec] = {
     "padding": {"left": 0, "top": 4, "right": 6, "bottom": 0},
@@ -70,23 +70,51 @@ def bars_spec(conditions: tuple[str, ...], num_rows: int, title: str = "probabil
     if several:
         bars["yOffset"] = {"field": "condition", "type": "nominal", "scale": {"domain": list(conditions)}}
     height = max(1, num_rows) * (12 + 10 * len(conditions))
-    return {**_BASE, "height": height, "data": {"name": "bars"}, "mark": {"type": "bar"}, "encoding": bars}
+    ends: Spec = {"x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}}
+    kept: Spec = {name: bars[name] for name in ("y", "yOffset") if name in bars}
+    # Rows without ends have a rule of no length at 0.
+    rule: Spec = {"mark": {"type": "rule", "color": "#808080", "strokeWidth": 1.5, "tooltip": None}}
+    layers: list[Spec] = [{"mark": {"type": "bar"}, "encoding": bars}, {**rule, "encoding": {**kept, **ends}}]
+    return {**_BASE, "height": height, "data": {"name": "bars"}, "layer": layers}
 
 
-def bars_table(names: Sequence[str], probabilities: Sequence[tuple[str, Floats]]) -> pa.Table:
-    """Return `bars`: (condition, float64[n]) for n names, in the order in which the classes are drawn."""
+def bars_table(
+    names: Sequence[str],
+    probabilities: Sequence[tuple[str, Floats]],
+    ends: Mapping[str, tuple[Floats, Floats]] | None = None,
+) -> pa.Table:
+    """Return `bars` for n names, in the order in which the classes are drawn.
+
+    Args:
+        names: of the classes.
+        probabilities: (condition, float64[n]).
+        ends: least and most of a condition that was repeated, float64[n] each, by condition.
+    """
+    known: dict[str, tuple[Floats, Floats]] = {**ends} if ends else {}
+    none = np.full(len(names), np.nan)
+    low = [known.get(condition, (none, none))[0] for condition, _ in probabilities]
+    high = [known.get(condition, (none, none))[1] for condition, _ in probabilities]
     conditions = [condition for condition, _ in probabilities]
-    count, values = len(names), [found for _, found in probabilities]
-    flat = np.concatenate(values).astype(np.float64) if values else np.zeros(0)
+    count, flat = len(names), _flat([found for _, found in probabilities])
     return arrow.table(
         {
             "name": arrow.texts([name for _ in conditions for name in names]),
             "place": arrow.column(np.tile(np.arange(count, dtype=np.int32), len(conditions))),
             "condition": arrow.texts([condition for condition in conditions for _ in range(count)]),
             "probability": arrow.column(flat, np.isnan(flat)),
-            "text": arrow.texts([percent(value) for value in flat]),
+            "text": arrow.texts([_told(*three) for three in zip(flat, _flat(low), _flat(high), strict=True)]),
+            "low": arrow.column(_flat(low), np.isnan(_flat(low))),
+            "high": arrow.column(_flat(high), np.isnan(_flat(high))),
         }
     )
+
+
+def _flat(values: Sequence[Floats]) -> Floats:
+    return np.concatenate(values).astype(np.float64) if values else np.zeros(0)
+
+
+def _told(value: float, low: float, high: float) -> str:
+    return percent(value) if np.isnan(low) else f"{percent(value)} ({percent(low)} to {percent(high)})"
 
 
 def percent(share: float) -> str:

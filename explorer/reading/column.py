@@ -54,6 +54,7 @@ class Column:
         self._value = Buffer(np.float64)
         self._wall = Buffer(np.int64) if self._with_wall else None
         self._num_replaced = 0
+        self._attempt: int | None = None  # of the newest points
         self._blocks: Blocks | None = None
         self._shown: Series | None = None
         self._generation += 1
@@ -132,6 +133,7 @@ class Column:
             points, problem = self._read(piece, parts[piece.key[:2]], room=self._room)
             if at == 0 and points:  # the other pieces will be about as long
                 self._reserve(len(points[0]) * len(pieces))
+            self._begin(piece, points)
             start = self._value.num
             num_points = sum(self._append(each) for each in points)
             self._taken.append(_Taken(piece, start, len(piece.tables), num_points, problem))
@@ -163,6 +165,9 @@ class Column:
             if rest is None:
                 return False
             new = [rest]
+        if not taken.num_points:
+            self._begin(piece, new)
+            taken.start = self._value.num
         taken.num_points += sum(self._append(points) for points in new)
         taken.piece, taken.num_tables, taken.problem = piece, len(piece.tables), problem
         return True
@@ -192,14 +197,27 @@ class Column:
         except FileError as error:
             return [], f"{piece.file.path.name}: {error.reason}"
 
+    def _begin(self, piece: Piece, points: list[Points]) -> None:
+        """Take back what a newer attempt goes on from: all from its first step on was given up with the older one."""
+        attempt = piece.file.name.attempt
+        first = next((each.first_step for each in points if len(each)), None)
+        if attempt == self._attempt or first is None:
+            return
+        self._attempt = attempt
+        if not self.step.num or self.step.last < first:
+            return
+        step = self.step.view()
+        kept = int(np.searchsorted(step, first))
+        self._num_replaced += len(step) - kept
+        self._keep(kept)
+
     def _append(self, points: Points) -> int:
         num = len(points)
         if not num:
             return 0
         steps, value, wall = points.steps, as_floats(points.value), points.wall_us
-        first = steps.first if isinstance(steps, EvenSteps) else steps[0]
         ascend = isinstance(steps, EvenSteps) or is_increasing(steps)
-        if not ascend or (self.step.num and first <= self.step.last):
+        if not ascend or (self.step.num and points.first_step <= self.step.last):
             steps, value, wall = self._merge(points.step, value, wall)
         self.step.append(steps)
         self._value.append(value)
@@ -217,18 +235,24 @@ class Column:
         value = np.concatenate([values[kept:], value])
         wall = np.concatenate([walls[kept:], wall])
         rows = newest_wins(step)
-        if kept < len(before):  # series that were handed out look at these buffers: leave them alone
-            taken, replaced = self._taken, self._num_replaced
-            self._reset()
-            self._taken, self._num_replaced = taken, replaced
-            self.step.append(before[:kept])
-            self._value.append(values[:kept])
-            if self._wall is not None:
-                self._wall.append(walls[:kept])
+        if kept < len(before):
+            self._keep(kept)
         if rows is None:
             return step, value, wall
         self._num_replaced += len(step) - len(rows)
         return step[rows], value[rows], wall[rows] if self._wall is not None else wall
+
+    def _keep(self, kept: int) -> None:
+        """Start again with the first points. Series that were handed out look at the buffers: those are left alone."""
+        step, value = self.step.view()[:kept], self._value.view(kept)
+        wall = self._wall.view(kept) if self._wall is not None else None
+        taken, replaced, attempt = self._taken, self._num_replaced, self._attempt
+        self._reset()
+        self._taken, self._num_replaced, self._attempt = taken, replaced, attempt
+        self.step.append(step)
+        self._value.append(value)
+        if self._wall is not None and wall is not None:
+            self._wall.append(wall)
 
 
 def _is_same(taken: _Taken, piece: Piece) -> bool:

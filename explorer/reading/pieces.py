@@ -131,7 +131,8 @@ class TableFiles:
                 journal = self._journals[file.location] = _Journal(file)
             journal.read_new()
             listed.add(file.location)
-            found.append(Piece(file, journal.tables, journal.problem))
+            if journal.tables or journal.problem:  # a recorder keeps empty ones ready behind the one that it fills
+                found.append(Piece(file, journal.tables, journal.problem))
         for gone in [at for at, j in self._journals.items() if j.file.name.rank == rank and at not in listed]:
             del self._journals[gone]
         return found

@@ -127,8 +127,9 @@ class Run:
             Columns `step` (int64), `wall_time` (datetime64[us], UTC, without a zone), then one for each metric, float64
             with NaN where it was not logged (int64 or Int64 for metrics with integers beyond 2**53; a metric
             called `step` or `wall_time` has the column `metric:step`). Rows where none of the metrics was logged are
-            left out. Sorted by step, each step once, with the newest attempt's value of
-            each metric. With `all_attempts` also `attempt` and `rank`, sorted by step, attempt and rank. What could
+            left out. Sorted by step, each step once. Of each metric, all from a newer attempt's first step of it on is
+            that attempt's: what the run had gone through before it was resumed from an earlier step is left out. With
+            `all_attempts` also `attempt` and `rank`, sorted by step, attempt and rank. What could
             not be read is in `frame.attrs["problems"]`.
 
         Raises:

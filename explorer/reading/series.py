@@ -19,7 +19,7 @@ class Series:
         step: int64[n], strictly increasing; read-only.
         value: float64[n] with NaN and infinities as logged; read-only.
         problems: what is missing from it: damaged files and gaps, by name and reason.
-        num_replaced: values that a later one of the same step replaced.
+        num_replaced: values that a later one of the same step replaced, or that a resume from an earlier step gave up.
     """
 
     step: Ints

@@ -41,13 +41,13 @@ def metric_names(run_dir: Path, table: str) -> list[str]:
 
 def read_frame(run_dir: Path, table: str, metrics: list[str], rank: int | None) -> pd.DataFrame:
     """The newest value of each metric per step; see `Run.scalars`."""
-    found: dict[str, list[Points]] = {name: [] for name in metrics}
+    found: dict[str, list[tuple[int, Points]]] = {name: [] for name in metrics}
     problems: list[str] = []
-    for _, _, part in _read_pieces(run_dir, table, metrics, rank, problems, all_ranks=False):
+    for attempt, _, part in _read_pieces(run_dir, table, metrics, rank, problems, all_ranks=False):
         for name in metrics:
             points = points_of(part, name)
-            if points is not None:
-                found[name].append(points)
+            if points is not None and len(points):
+                found[name].append((attempt, points))
     merged = {name: _merged(parts) for name, parts in found.items()}
     steps = _union([points.step for points in merged.values()])
     wall_us = np.full(len(steps), np.iinfo(np.int64).min)
@@ -134,12 +134,25 @@ def _pieces(files: TableFiles, rank: int) -> list[Piece]:
     return files.pieces(rank)
 
 
-def _merged(parts: list[Points]) -> Points:
+def _merged(logged: list[tuple[int, Points]]) -> Points:
+    """Points of several files as one; all from the first step of a newer attempt on was given up with the older one."""
+    parts: list[Points] = []
+    newest: int | None = None
+    for attempt, points in logged:
+        if attempt != newest and newest is not None:
+            parts = [_before(part, points.first_step) for part in parts]
+        newest = attempt
+        parts.append(points)
     step = np.concatenate([np.empty(0, np.int64), *(points.step for points in parts)])
     value = _joined([points.value for points in parts])
     wall_us = np.concatenate([np.empty(0, np.int64), *(points.wall_us for points in parts)])
     rows = newest_wins(step)
     return Points(step, value, wall_us) if rows is None else Points(step[rows], value[rows], wall_us[rows])
+
+
+def _before(points: Points, step: int) -> Points:
+    kept = points.step < step
+    return points if kept.all() else Points(points.step[kept], points.value[kept], points.wall_us[kept])
 
 
 def _joined(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:

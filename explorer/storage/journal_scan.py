@@ -13,6 +13,10 @@ from explorer.storage.journal import DEFINITION, HEADER_BYTES, MARK, MARK_BYTES,
 
 IN_FLIGHT_ROWS = 64
 
+# Rows do not overlap, so all of a journal's are as long as it is. Places that only look like the start of a row may
+# overlap: so many times the journal's length is looked at, and a file full of such places costs no more than that.
+_MAX_LOOKS = 4
+
 Spans = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
@@ -91,10 +95,12 @@ def scan(
     heads = words.view(np.uint32).reshape(-1, 2)
     numbers, sizes = heads[:, 0], heads[:, 1]
     spans = [_definitions(data, offset, words, numbers, sizes, shapes)]
-    spans += [
-        _rows_of(words, found, shapes[number].row_bytes >> 3, number, verify)
-        for number, found in _candidates(numbers, sizes, shapes)
-    ]
+    left = _MAX_LOOKS * len(words)
+    for number, found in _candidates(numbers, sizes, shapes):
+        width = shapes[number].row_bytes >> 3
+        looked_at = found[: left // width]
+        left -= len(looked_at) * width
+        spans.append(_rows_of(words, looked_at, width, number, verify))
     starts, lengths, kinds = (np.concatenate(parts) for parts in zip(*spans, strict=True))
     order = np.argsort(starts, kind="stable")
     starts, lengths, kinds = starts[order], lengths[order], kinds[order]
@@ -117,8 +123,11 @@ def _definitions(
     room = 8 * np.arange(len(words), 0, -1, dtype=np.int64)
     maybe = (numbers == DEFINITION) & (sizes >= ROW_HEAD_BYTES + MARK_BYTES) & (sizes % 8 == 0) & (sizes <= room)
     starts, lengths = [], []
+    left = _MAX_LOOKS * 8 * len(words)
     for start in np.flatnonzero(maybe).tolist():
         first, size = offset + 8 * start, int(sizes[start])
+        if (left := left - size) < 0:
+            break
         row = bytes(data[first : first + size])
         if MARK.unpack_from(row, size - MARK_BYTES)[0] != zlib.adler32(row[:-MARK_BYTES]):
             continue

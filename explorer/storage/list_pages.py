@@ -82,8 +82,9 @@ class Lists:
                     shown[:, place] = plane
 
 
-def _add_begins(levels: memoryview, base: int, count: int, starts: list[int]) -> None:
+def _add_begins(view: memoryview, base: int, count: int, starts: list[int]) -> None:
     """Add where rows begin among the entries, by the levels of repetition. Raises OtherLayout."""
+    levels = bytes(view)  # a byte of a view takes three times as long to get
     at, end, stop = 0, len(levels), base + count
     while base < stop:
         if at + 1 >= end:
@@ -91,7 +92,10 @@ def _add_begins(levels: memoryview, base: int, count: int, starts: list[int]) ->
         head = levels[at]
         at += 1
         if head > 0x7F:
-            head, at = read_varint(levels, at - 1, end)
+            if levels[at] < 0x80:  # as nearly all do, it has two bytes
+                head, at = head & 0x7F | levels[at] << 7, at + 1
+            else:
+                head, at = read_varint(view, at - 1, end)
         if head & 1:  # groups of eight, a bit each
             groups = head >> 1
             for byte in levels[at : at + groups]:

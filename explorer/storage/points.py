@@ -56,6 +56,11 @@ class Points:
     def __len__(self) -> int:
         return len(self.value)
 
+    @property
+    def first_step(self) -> int:
+        """Step of the point that was logged first; there must be one."""
+        return self.steps.first if isinstance(self.steps, EvenSteps) else int(self.steps[0])
+
     @cached_property
     def step(self) -> Ints:
         """int64[n]."""

@@ -61,10 +61,11 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_RECORD_BYTES) -> Record:
         raise
     except OSError as error:
         raise DamagedFile(path, f"cannot be opened ({error.strerror})") from error
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):  # before `open`, which has an error of its own for a folder
+        os.close(fd)
+        raise DamagedFile(path, "is not a regular file")
     with open(fd, "rb") as file:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise DamagedFile(path, "is not a regular file")
         if found.st_size > max_bytes:
             raise DamagedFile(path, f"has {found.st_size:,} bytes; at most {max_bytes:,} are read")
         try:

@@ -43,6 +43,22 @@ class Masked(nn.Module):
         return logits
 
 
+class FixedBatch(nn.Module):
+    """A classifier whose path depends on a weight, so that it is taped for batches of one size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 3, 3, padding=1)
+        self.head = nn.Linear(108, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits [N, 4] of images [N, 1, 6, 6]."""
+        if float(self.head.bias.detach().abs().max()) > 1e9:
+            images = -images
+        logits: torch.Tensor = self.head(torch.relu(self.conv(images)).flatten(1))
+        return logits
+
+
 class Apart(nn.Module):
     """How far two images are apart."""
 
@@ -144,3 +160,16 @@ def record_autoencoder(root: Path) -> str:
     """A model whose output is an image."""
     torch.manual_seed(0)
     return record(root, "autoencoder", Autoencoder(), torch.rand(4, 1, 8, 8), kind="image")
+
+
+def record_segmentation(root: Path) -> str:
+    """A model that gives five scores for every pixel."""
+    torch.manual_seed(0)
+    return record(root, "segmentation", nn.Conv2d(1, 5, 3, padding=1), torch.rand(4, 1, 8, 8), kind="image")
+
+
+def record_fixed_batch(root: Path) -> str:
+    """A model whose batch has one size."""
+    torch.manual_seed(0)
+    about = {"labels": torch.arange(4), "class_names": CLASSES, "kind": "image"}
+    return record(root, "fixed", FixedBatch(), torch.rand(4, 1, 6, 6), **about)

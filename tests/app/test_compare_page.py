@@ -185,7 +185,7 @@ def test_the_csv_has_every_digit_and_no_formula() -> None:
     infos = [make_info("a", **{"=cmd|'x'!A1": 0.1 + 0.2}), make_info("b", **{"=cmd|'x'!A1": 1.0})]
     choices = Choices(reference="a", statistic="last", better="off", search="")
     table = compare(infos, ["=cmd|'x'!A1"], choices)
-    rows = list(csv.DictReader(io.StringIO(write_csv(table, {"a": "=A1", "b": "-b"}, choices))))
+    rows = list(csv.DictReader(io.StringIO(write_csv(table, {"a": "=A1", "b": "-b"}, choices).decode())))
     assert [row["metric"] for row in rows] == ["'=cmd|'x'!A1"] * 2
     assert [row["run"] for row in rows] == ["'=A1", "'-b"]
     assert float(rows[0]["value"]) == 0.1 + 0.2

@@ -14,12 +14,14 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import explorer
+from explorer.app.inference_gallery import sheet
 from explorer.inference.edits.recipe import from_text, parse_recipe, to_text
 from tests.app.inference_runs import (
     record_apart,
     record_autoencoder,
     record_images,
     record_masked,
+    record_segmentation,
     record_table,
     record_texts,
 )
@@ -95,6 +97,32 @@ def test_an_output_that_is_an_image_is_shown_as_one(root: Path, open_app: OpenAp
     other = open_app("inference", output="[1]")
     assert_drawn(other)
     assert other.selectbox(key="linked.output").value == "[1]"
+
+
+def test_an_output_of_many_channels_is_shown_by_one(root: Path, open_app: OpenApp) -> None:
+    record_segmentation(root)
+    app = open_app("inference", recipe=HALF)
+    assert_drawn(app)
+    assert "The largest channel is another one at" in said(app)
+    app.selectbox(key="inference.output.channel.5").select(4).run()
+    assert_drawn(app)
+
+
+def test_the_recorded_images_are_side_by_side(root: Path, open_app: OpenApp) -> None:
+    record_images(root)
+    app = open_app("inference")
+    app.session_state["inference.gallery"] = True
+    app.run()
+    assert_drawn(app)
+
+
+def test_a_sheet_holds_every_image_at_its_place() -> None:
+    images = np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1) * np.ones((1, 1, 2, 2), np.float32)
+    found = sheet(images, (2, 2))
+    assert found.shape == (6, 6, 4)
+    assert found[0, 3].tolist() == [128, 128, 128, 255]
+    assert found[3, 0].tolist() == [255, 255, 255, 255]
+    assert not found[3:, 3:].any()
 
 
 def test_a_layer_is_taken_from_another_run(root: Path, open_app: OpenApp) -> None:

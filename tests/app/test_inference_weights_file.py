@@ -58,7 +58,7 @@ def test_a_prefix_is_left_out_at_a_click(root: Path, tmp_path: Path, open_app: O
     assert ("model.3.weight", "only in the file") in set(table.itertuples(index=False, name=None))
     app.button(key="inference.file.strip").click().run()
     assert_drawn(app)
-    assert "without the prefix `model.`" in said(app)
+    assert 'without the prefix "model."' in said(app)
     assert "Reproduces the recorded output" in said(app)
 
 

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer.inference.edits.recipe import from_text
-from tests.app.inference_runs import record_images, record_masked, record_table, record_texts
+from tests.app.inference_runs import record_fixed_batch, record_images, record_masked, record_table, record_texts
 
 OpenApp = Callable[..., AppTest]
 
@@ -44,6 +44,24 @@ def test_every_method_is_drawn_for_images(root: Path, open_app: OpenApp, method:
     assert ("Completeness gap" in metrics(app)) == (method in ("integrated_gradients", "layer_conductance"))
     if method in ("grad_cam", "layer_conductance"):
         assert any(box.label.endswith("this layer") for box in app.selectbox)
+
+
+@pytest.mark.parametrize("method", METHODS[:-1])
+def test_a_batch_of_one_size_is_explained_as_well(root: Path, open_app: OpenApp, method: str) -> None:
+    record_fixed_batch(root)
+    app = open_app("inference", look="Attribution", method=method, example="2")
+    assert_drawn(app)
+    assert "takes batch: 4" in said(app)
+    assert "Layer conductance" not in options(app, "Method")
+    if method == "integrated_gradients":
+        gap = next(found.value for found in app.metric if found.label == "Completeness gap")
+        assert abs(float(gap)) < 0.05
+
+
+@pytest.mark.parametrize("look", ["Units", "Sweep", "Where it matters"])
+def test_other_tabs_take_a_batch_of_one_size(root: Path, open_app: OpenApp, look: str) -> None:
+    record_fixed_batch(root)
+    assert_drawn(open_app("inference", look=look, example="2"))
 
 
 def test_the_layer_of_grad_cam_lives_in_the_link_and_a_strange_one_is_ignored(root: Path, open_app: OpenApp) -> None:

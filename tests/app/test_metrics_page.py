@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from explorer.app.metrics_groups import BadPattern, matching
 from tests.app.metrics_page import captions, charts, spec_of, table, titles
 
 OpenApp = Callable[..., AppTest]
@@ -76,6 +77,18 @@ def test_a_link_opens_a_section_and_turns_its_page(open_app: OpenApp, make_run: 
     app = open_app("metrics", open="b", turn="3:b")
     assert len(charts(app)) == 18
     assert "**b/24**" in [title.replace("\\", "") for title in titles(app)]
+
+
+@pytest.mark.parametrize("pattern", ["(", "(?=a)", "\\", "a{1000000}", "\ud800"])
+def test_what_is_no_regular_expression_is_told(pattern: str) -> None:
+    with pytest.raises(BadPattern):
+        matching(["loss"], pattern)
+
+
+def test_a_search_from_a_link_takes_no_longer_than_the_names_are_long() -> None:
+    names = ["a" * length + "!" for length in range(1_000)]  # Python's own expressions need 2 ** 1000 steps
+    assert matching(names, "^(a+)+$") == []
+    assert matching(["Train/Loss", "val/loss", "\ud800"], "LOSS$") == ["Train/Loss", "val/loss"]
 
 
 def test_a_regular_expression_finds_metrics_in_all_sections(open_app: OpenApp, make_run: MakeRun) -> None:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from explorer.app import export_menu, layers_table, weights_diff
+from explorer.app import export_menu, layers_table, weights_table
 from explorer.app.export_menu import Export, to_png, to_svg
 from explorer.app.weights_layer import difference
 from tests.app.model_runs import assert_drawn, weights, write_everything
@@ -33,7 +33,7 @@ TABLES = ("layers_table", "weights_diff")
 def exports(monkeypatch: pytest.MonkeyPatch) -> list[Export]:
     """What the cards of a page offer, in their order."""
     found: list[Export] = []
-    for module in (export_menu, layers_table, weights_diff):
+    for module in (export_menu, layers_table, weights_table):
         monkeypatch.setattr(module, "export_menu", found.append)
     return found
 

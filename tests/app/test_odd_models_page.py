@@ -107,6 +107,8 @@ def test_a_model_without_parameters_is_drawn_or_explained(open_odd: OpenApp, pag
     app = open_odd(page, "none", **({"tab": tab} if tab else {}))
     assert_drawn(app)
     assert charts(app) or app.info
+    if page == "weights" or tab in ("Weights", "Spectra"):
+        assert "the model had no parameters and no buffers" in texts(app)
 
 
 def test_a_million_rows_are_a_picture_within_the_budget(open_odd: OpenApp) -> None:

@@ -186,7 +186,8 @@ def test_tensors_of_every_kind_are_compared(
 
 def test_numbers_of_the_table_are_written_with_every_digit_and_names_as_text() -> None:
     from explorer.app.weights_choices import Chosen
-    from explorer.app.weights_diff import sum_up, write_csv
+    from explorer.app.weights_diff import sum_up
+    from explorer.app.weights_table import write_csv
     from explorer.reading.info import RunInfo
 
     moved = sum_up(np.array([1.0, 2.0]), np.array([1.0, 3.0]))

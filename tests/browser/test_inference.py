@@ -15,6 +15,7 @@ from torch import nn
 
 from explorer import Recorder
 
+PICTURE = 'canvas[aria-label^="Picture to pick"]'
 PAD = 'canvas[aria-label^="Drawing pad"]'
 
 
@@ -40,6 +41,41 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def probabilities(tab: Any) -> dict[tuple[str, str], float]:
     rows = tab.tables(0)["bars"]
     return {(row.name, row.condition): row.probability for row in rows.itertuples(index=False)}
+
+
+def clicked(tab: Any, across: float, down: float) -> None:
+    """Click a picture at a share of its width and height."""
+    picture = tab.page.locator(PICTURE)
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    tab.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+
+
+def test_a_box_that_is_dragged_is_an_edit(
+    chromium: Browser,
+    images: Path,
+    start: Callable[[Path], Any],
+    opened: Callable[..., AbstractContextManager[Any]],
+) -> None:
+    server = start(images)
+    with opened(chromium, server.url) as tab:
+        tab.open("inference?look=Python")
+        tab.page.locator(PAD).wait_for(timeout=60_000)
+        tab.settle()
+        tab.act(lambda: tab.page.get_by_text("Box", exact=True).click())
+        picture = tab.page.locator(PICTURE)
+        box = picture.bounding_box()
+        cell = box["width"] / 8
+
+        def drag() -> None:
+            tab.page.mouse.move(box["x"] + 1.5 * cell, box["y"] + 2.5 * cell)
+            tab.page.mouse.down()
+            tab.page.mouse.move(box["x"] + 4.5 * cell, box["y"] + 3.5 * cell, steps=4)
+            tab.page.mouse.up()
+
+        tab.act(drag)
+        tab.page.get_by_text("set the 2 x 4 pixels at row 2, column 1 to 0").first.wait_for()
+        assert "recipe=" in tab.page.url
 
 
 def test_a_stroke_and_an_ablation_change_the_probabilities(
@@ -76,6 +112,9 @@ def test_a_stroke_and_an_ablation_change_the_probabilities(
 
         tab.page.get_by_role("tab", name="Activations").click()
         tab.settle()
+        assert tab.page.get_by_role("button", name="Add this edit").is_disabled()
+        tab.act(lambda: clicked(tab, 0.25, 0.5))  # the first of two maps
+        assert tab.page.get_by_role("textbox", name="Which, from 0").input_value() == "0"
         tab.act(lambda: tab.page.get_by_role("button", name="Add this edit").click())
         ablated = probabilities(tab)
         assert "recipe=" in tab.page.url

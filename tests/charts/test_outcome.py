@@ -5,7 +5,7 @@ import pytest
 
 from explorer.charts.arrow_stream import stream
 from explorer.charts.model_lines import nodes_table, scores_table, steps_table
-from explorer.charts.outcome import EDITED, ORIGINAL, bars_spec, bars_table, percent
+from explorer.charts.outcome import CONTROL, EDITED, ORIGINAL, bars_spec, bars_table, percent
 from explorer.charts.pixels import grey, is_picture, picture, signed, value_range
 
 COLOURS = ("#0000ff", "#8080ff", "#ff8080", "#ff0000")
@@ -18,6 +18,14 @@ def test_bars_hold_one_row_a_class_and_condition():
     assert rows.column("probability").to_pylist() == [0.9, 0.1, 0.2, None]
     assert rows.column("text").to_pylist()[3] == "NaN"
     assert stream(rows)
+
+
+def test_a_condition_that_was_repeated_has_ends():
+    ends = {CONTROL: (np.array([0.4, 0.2]), np.array([0.8, 0.6]))}
+    rows = bars_table(["cat", "dog"], [(ORIGINAL, np.array([0.9, 0.1])), (CONTROL, np.array([0.5, 0.5]))], ends)
+    assert rows.column("low").to_pylist() == [None, None, 0.4, 0.2]
+    assert rows.column("high").to_pylist() == [None, None, 0.8, 0.6]
+    assert rows.column("text").to_pylist() == ["90%", "10%", "50% (40% to 80%)", "50% (20% to 60%)"]
 
 
 def test_other_probabilities_keep_the_specification():

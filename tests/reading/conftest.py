@@ -82,9 +82,11 @@ class RunWriter:
             self.truth = pd.concat([self.truth, frame]) if len(self.truth) else frame
 
     def newest(self, metric, rank=0):
-        """What a user of pandas makes of the truth: the last value logged per step."""
-        rows = self.truth[self.truth["rank"] == rank].dropna(subset=[metric])
-        rows = rows.sort_values("attempt", kind="stable").drop_duplicates("step", keep="last").sort_values("step")
+        """The last value per step, made with pandas; all from a newer attempt's first step on is its own."""
+        rows = self.truth[self.truth["rank"] == rank].dropna(subset=[metric]).sort_values("attempt", kind="stable")
+        for attempt, first in rows.groupby("attempt")["step"].first().items():
+            rows = rows[(rows["attempt"] >= attempt) | (rows["step"] < first)]
+        rows = rows.drop_duplicates("step", keep="last").sort_values("step")
         return rows["step"].to_numpy(), rows[metric].to_numpy(), rows["wall_time"].astype("int64").to_numpy()
 
 

@@ -6,6 +6,8 @@ import time
 import numpy as np
 import pytest
 
+from explorer import Recorder
+from explorer.reading.runs import open_run
 from explorer.reading.scalars import SeriesStore
 from explorer.storage.layout import SegmentName
 
@@ -48,14 +50,24 @@ def test_an_unknown_metric_is_an_empty_series(run, store):
     assert len(store.series(run.path.parent / "no-run", "loss")) == 0
 
 
-def test_a_later_attempt_replaces_the_steps_that_it_repeats(run, store):
-    run.segment(1, attempt=1, step=[0, 10, 20, 30], loss=[1.0, 2.0, 3.0, 4.0])
-    run.segment(1, attempt=2, step=[20, 25, 30, 40], loss=[30.0, 35.0, 40.0, 50.0])
+def test_what_a_run_gave_up_when_it_was_resumed_is_not_mixed_into_what_came_instead(run, store):
+    run.segment(1, attempt=1, step=[0, 10, 20, 30, 40, 50], loss=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    run.segment(1, attempt=2, step=[15, 25, 35], loss=[0.5, 0.4, 0.3])
     series = store.series(run.path, "loss")
     same(series, run.newest("loss"))
-    assert series.step.tolist() == [0, 10, 20, 25, 30, 40]
-    assert series.value.tolist() == [1.0, 2.0, 30.0, 35.0, 40.0, 50.0]
-    assert series.num_replaced == 2
+    assert series.step.tolist() == [0, 10, 15, 25, 35]
+    assert series.value.tolist() == [1.0, 2.0, 0.5, 0.4, 0.3]
+    assert series.num_replaced == 4
+    assert open_run(run.path).scalars("loss")["loss"].tolist() == series.value.tolist()
+    assert len(open_run(run.path).scalars("loss", all_attempts=True)) == 9
+
+
+def test_an_attempt_that_goes_on_behind_the_last_step_replaces_nothing(run, store):
+    run.segment(1, attempt=1, step=[0, 10], loss=[1.0, 2.0])
+    run.segment(1, attempt=2, step=[20, 15, 30], loss=[3.0, 2.5, 4.0])
+    series = store.series(run.path, "loss")
+    assert series.step.tolist() == [0, 10, 15, 20, 30]
+    assert series.num_replaced == 0
 
 
 def test_the_older_attempt_shows_where_the_newer_one_did_not_log_this_metric(run, store):
@@ -171,15 +183,36 @@ def test_new_segments_are_added_without_reading_the_old_ones_again(run, store):
     assert before.value.tolist() == [0.0, 1.0]
 
 
-def test_a_resumed_run_that_is_followed_live_replaces_as_it_goes(run, store):
+def test_a_resumed_run_that_is_followed_live_goes_on_from_where_it_was_resumed(run, store):
     run.segment(1, attempt=1, step=[0, 1, 2, 3, 4], loss=[0.0, 1.0, 2.0, 3.0, 4.0])
     before = store.series(run.path, "loss")
     journal = run.journal(1, attempt=2)
     for step in (2, 3, 4, 5):
         journal.rows(step=[step], loss=[step * 10.0])
-        values = store.series(run.path, "loss").value.tolist()
-        assert values == [10.0 * s if 2 <= s <= step else float(s) for s in range(max(5, step + 1))]
+        series = store.series(run.path, "loss")
+        assert series.value.tolist() == [10.0 * s if s >= 2 else float(s) for s in range(step + 1)]
+        assert series.num_replaced == 3
+        assert len(series.wall_us) == step + 1
     assert before.value.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_run_that_a_recorder_is_writing_is_read_on_from_where_it_was_left(tmp_path, store):
+    with Recorder("live", root=tmp_path, run_id="live", quiet=True, system_every_s=None) as rec:
+        rec.log({"loss": 0.0}, step=0)
+        first = wait_for(lambda: store.series(tmp_path / "live", "loss"), 1)
+        for step in range(1, 4):
+            rec.log({"loss": float(step)}, step=step)
+            series = wait_for(lambda: store.series(tmp_path / "live", "loss"), step + 1)
+            assert series._generation == first._generation, "everything was read again for one more row"
+        assert len(list((tmp_path / "live" / "scalars").glob("*.journal"))) > 1, "no empty journal stood ready"
+
+
+def wait_for(look, num):
+    for _ in range(200):
+        if len(series := look()) == num:
+            return series
+        time.sleep(0.02)
+    raise AssertionError(f"{len(series)} points instead of {num} after 4 s")
 
 
 def test_series_never_change_and_cannot_be_written(run, store):

@@ -3,11 +3,12 @@
 import json
 import random
 import struct
+import zlib
 
 import numpy as np
 import pytest
 
-from explorer.storage import journal
+from explorer.storage import journal, journal_scan
 from explorer.storage.journal import HEADER_BYTES, Header, Shape
 from explorer.storage.journal_scan import scan
 
@@ -197,6 +198,29 @@ def test_a_journal_of_nothing_but_zeros_or_ones_has_no_rows():
         rows, found = read(header + filler * 65_536)
         assert rows == []
         assert found.damaged == 0
+
+
+def test_a_journal_full_of_places_that_look_like_rows_is_not_read_many_times_over(journal_bytes, monkeypatch):
+    looked_at = []
+    checksums = journal_scan.checksums
+    monkeypatch.setattr(journal_scan, "checksums", lambda block: looked_at.append(block.size) or checksums(block))
+    shape = journal_bytes.define([f"m{n}" for n in range(4000)])
+    head = struct.pack("=d", shape.head)
+    data = journal_bytes.data + head * ((1 << 20) // 8)
+    rows, _ = read(data)
+    assert rows == []
+    assert 0 < sum(looked_at) * 8 <= 4 * len(data)
+
+
+def test_a_journal_full_of_places_that_look_like_definitions_is_not_read_many_times_over(monkeypatch):
+    looked_at = []
+    adler32 = zlib.adler32
+    monkeypatch.setattr(journal_scan.zlib, "adler32", lambda row: looked_at.append(len(row)) or adler32(row))
+    words = np.arange((1 << 17), 0, -1, dtype=np.uint64) * np.uint64(8) // np.uint64(16) * np.uint64(8) << np.uint64(32)
+    data = Header(0, 1, 0, 1).encode() + words.tobytes()
+    rows, _ = read(data)
+    assert rows == []
+    assert 0 < sum(looked_at) <= 4 * len(data)
 
 
 def test_a_checksum_sees_every_single_bit_and_every_swap_of_words():

@@ -81,6 +81,13 @@ def test_a_pipe_does_not_make_the_reader_wait(path):
         records.read_json(path)
 
 
+def test_a_folder_in_place_of_a_file_is_named(path):
+    path.mkdir()
+    with pytest.raises(DamagedFile, match="not a regular file") as caught:
+        records.read_json(path)
+    assert caught.value.path == path
+
+
 def test_a_link_is_not_followed(path):
     target = path.with_name("target.json")
     target.write_text("{}")

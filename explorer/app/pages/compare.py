@@ -22,6 +22,7 @@ if not shell.runs():
 elif not infos:
     st.info("No run is selected. Select two or more in the sidebar, or in the table of the page Runs.")
 else:
+    st.caption("How the selected runs differ: settings, metrics against a reference run, code and environment.")
     choices = compare_choices.choose(infos, labels)
     if len(infos) == 1:
         st.info("Only one run is selected. Select another one in the sidebar, and what differs is shown.")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from explorer.app import distributions_choices, distributions_view, shell
+from explorer.app import distributions_choices, distributions_data, distributions_view, shell
 from explorer.app.run_empty import nothing_recorded
 from explorer.app.tensor_kinds import not_recorded
 
@@ -13,6 +13,10 @@ if not shell.runs():
 elif not infos:
     st.info("No run is selected. Select one or more in the sidebar, or in the table of the page Runs.")
 else:
+    st.caption(
+        "The values of one tensor over the steps, and at the step of the slider, side by side in up to "
+        f"{distributions_data.MAX_RUNS} runs."
+    )
     choices = distributions_choices.choose(infos)
     if choices is None:
         not_recorded(infos, "Distributions")

@@ -16,6 +16,7 @@ if not shell.runs():
 elif not infos:
     st.info("No run is selected. Select one or more in the sidebar, or in the table of the page Runs.")
 else:
+    st.caption("How far the values of each layer have moved from a reference, at every sampled step.")
     choices = drift_choices.choose(infos, run_labels(infos))
     if choices is None:
         not_recorded(infos, "Drift")

@@ -24,15 +24,16 @@ from explorer.inference.timing import measure
 from explorer.inference.units import unit_activity
 
 MAX_SWEEP: Final = 2_000
+_CONTROLS_S: Final = 2.0
 
 
 def run(models: Models, request: Request, tick: Ticker) -> Answer:
     """Original and edited, for the inputs or (inputs absent) for the probe batch.
 
     Answers before and after (outputs by path), inputs (edited); with `nodes` the table of node differences; with
-    `control` (a seed) the outputs of a control, or why there is none; with `controls` (how many) the first output of so
-    many controls, [seeds, ...]; with `keep` the edited values of nodes. With `before` false, who asks knows it already;
-    an empty recipe runs once.
+    `control` (a seed) the outputs of a control, or why there is none; with `controls` (how many) the first output of
+    so many controls, [seeds, ...], fewer where that takes more than `controls_s` seconds; with `keep` the edited
+    values of nodes. With `before` false, who asks knows it already; an empty recipe runs once.
     """
     subject, recipe, inputs = _asked(models, request)
     edited = apply(recipe, subject, inputs)
@@ -59,7 +60,13 @@ def run(models: Models, request: Request, tick: Ticker) -> Answer:
             answer["no_control"] = str(error)
     if request.get("controls") is not None:
         try:
-            answer["controls"] = control_outputs(edited, recipe, _int(request, "controls"), on_run=tick)
+            answer["controls"] = control_outputs(
+                edited,
+                recipe,
+                _int(request, "controls"),
+                max_s=float(request.get("controls_s") or _CONTROLS_S),
+                on_run=tick,
+            )
         except UsageError as error:
             answer["no_control"] = str(error)
     tick(2, 2)

@@ -31,15 +31,15 @@ def snapshots_of(case, *steps):
 
 
 def test_a_run_gives_original_and_edited_outputs(sandbox, digits):
-    image = digits.inputs[:1]
+    image, node = digits.inputs[:1], digits.node("relu", 1)
     answer = asked(
-        sandbox, "run", recipe=SCALE, inputs={digits.path: image.numpy()}, nodes=True, control=0, keep=["view"]
+        sandbox, "run", recipe=SCALE, inputs={digits.path: image.numpy()}, nodes=True, control=0, keep=[node]
     )
     edited = apply(parse_recipe(SCALE), digits.subject(), {digits.path: image})
-    result = edited.run(keep={"view"})
+    result = edited.run(keep={node})
     assert np.array_equal(answer["before"][""], digits.eager(image).numpy())
     assert np.array_equal(answer["after"][""], result.outputs[""].numpy())
-    assert np.array_equal(answer["kept"]["view"], result.kept["view"].numpy())
+    assert np.array_equal(answer["kept"][node], result.kept[node].numpy())
     assert not np.array_equal(answer["control"][""], answer["after"][""])
     ours = node_differences(edited)
     assert answer["nodes"].to_dict("list") == ours.to_dict("list")
@@ -62,6 +62,21 @@ def test_a_sweep_ablates_every_channel_in_turn(sandbox, digits):
     assert answer["after"].shape == (16, 64, 10)
     third = apply(parse_recipe([edits[3]]), digits.subject(), {digits.path: digits.inputs}).run().outputs[""]
     assert np.array_equal(answer["after"][3], third.numpy())
+
+
+def test_a_sweep_stands_at_its_place_in_the_recipe(sandbox, digits):
+    recipe = [{"edit": "set", "target": "fc.bias", "value": 1.0}]
+    edits = [{"edit": "scale", "target": "fc.bias", "factor": factor} for factor in (0.0, 3.0)]
+    behind = asked(sandbox, "sweep", recipe=recipe, edits=edits)["after"]
+    before = asked(sandbox, "sweep", recipe=recipe, edits=edits, at=0)["after"]
+    assert np.array_equal(before[0], before[1])
+    assert np.allclose(behind[1] - behind[0], 3.0, atol=1e-5)
+
+
+def test_many_controls_are_told_beside_the_edit(sandbox, digits):
+    answer = asked(sandbox, "run", recipe=SCALE, controls=3)
+    assert answer["controls"].shape == (3, *answer["before"][""].shape)
+    assert np.array_equal(answer["controls"][0], asked(sandbox, "run", recipe=SCALE, control=0)["control"][""])
 
 
 def test_the_same_input_runs_through_every_snapshot(sandbox, digits):

@@ -1,0 +1,78 @@
+"""The drift of a growing run is that of the whole run, and what was known is not computed again."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from explorer.analysis.drift import MEASURES, drift_matrix
+from explorer.analysis.drift_growth import GrowingDrift
+from explorer.storage.bins import concatenate, histogram_of
+
+
+@pytest.fixture
+def run(rng):
+    def rows(scale, steps):
+        return concatenate([histogram_of(rng.standard_normal(400) * scale * (1 + step / 50), step) for step in steps])
+
+    return {"even": rows(1.0, range(40)), "odd": rows(0.1, range(1, 40, 2)), "late": rows(1.0, range(30, 40))}
+
+
+def until(tensors, step):
+    return {name: h.take(h.step < step) for name, h in tensors.items() if (h.step < step).any()}
+
+
+def assert_same(found, expected):
+    assert found.names == expected.names
+    for one, other in zip(found[1:], expected[1:], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("reference", ["first", "previous", 7, 35])
+def test_a_run_that_grows_has_the_drift_of_the_whole(run, measure, reference):
+    growing = GrowingDrift(measure)
+    for step in (10, 11, 11, 33, 40):
+        tensors = until(run, step)
+        assert_same(growing.matrix(tensors, reference), drift_matrix(tensors, reference, measure))
+
+
+def test_another_run_may_grow_too(run, rng):
+    other = {name: h.take(range(0, len(h), 3)) for name, h in run.items()}
+    growing = GrowingDrift("ks")
+    for step, other_step in ((12, 5), (20, 20), (40, 22), (40, 40)):
+        tensors, against = until(run, step), until(other, other_step)
+        assert_same(growing.matrix(tensors, against), drift_matrix(tensors, against, "ks"))
+
+
+def test_steps_that_were_recorded_again_are_compared_again(run, rng):
+    growing = GrowingDrift("wasserstein")
+    growing.matrix(run, "first")
+    again = [histogram_of(rng.standard_normal(400) * 3, step) for step in range(20, 45)]
+    resumed = run | {"even": concatenate([run["even"].take(range(20)), *again])}
+    assert_same(growing.matrix(resumed, "first"), drift_matrix(resumed, "first", "wasserstein"))
+    other_start = run | {"even": concatenate([again[0].take([0]), run["even"].take(range(21, 40))])}
+    assert_same(growing.matrix(other_start, "first"), drift_matrix(other_start, "first", "wasserstein"))
+
+
+def test_what_is_known_is_not_computed_again(run):
+    early = until(run, 30)
+    growing = GrowingDrift("ks")
+    known = growing.matrix(early, "first")
+    # Rows that are known again by their moments, with other values in their bins: nobody looks there.
+    moved = {name: replace(h, bins=h.bins[::-1].copy() * 0 + 1) for name, h in early.items()}
+    assert_same(growing.matrix(moved, "first"), known)
+    assert (drift_matrix(moved, "first", "ks").values[0, 1:] != known.values[0, 1:]).all()
+
+
+def test_it_holds_no_histograms(run):
+    growing = GrowingDrift("ks")
+    growing.matrix(run, "previous")
+    num_rows = sum(len(h) for h in run.values())
+    assert growing.num_bytes == 2 * 64 * num_rows
+
+
+def test_chance_levels_are_left_out_on_demand(run):
+    plain = drift_matrix(run, "previous", "wasserstein", levels=False)
+    assert np.isnan(plain.null).all()
+    np.testing.assert_array_equal(plain.values, drift_matrix(run, "previous", "wasserstein").values)
