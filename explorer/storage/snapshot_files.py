@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from explorer.errors import DamagedFile
+from explorer.storage.damage import READ_ERRORS, first_line
 from explorer.storage.layout import PARAMS, parse_snapshot_path
-from explorer.storage.sealed import READ_ERRORS, SealedFile, first_line, open_sealed
+from explorer.storage.sealed import SealedFile, open_sealed
 
 ITEM_BYTES: Final[Mapping[str, int]] = {
     **dict.fromkeys(("bool", "int8", "uint8"), 1),
