@@ -57,17 +57,15 @@ def printable(text: str) -> str:
 
 
 def app_command(
-    root: str | Path, port: int | None = None, headless: bool = False, factory: str | None = None
+    root: str | Path, port: int | None = None, headless: bool = False, more: Sequence[str] = ()
 ) -> list[str]:
-    """The command that serves the app on ``root``, on this machine only; ``factory`` names code to make models with.
+    """The command that serves the app on ``root``, on this machine only; ``more`` are options of the app's own.
 
     The app's script and its settings are at the root of a clone and in a folder of their own in an installed package.
 
     Raises:
-        UsageError: Streamlit is not installed, the script is not where it should be, or the factory has no name of one.
+        UsageError: Streamlit is not installed, or the script is not where it should be.
     """
-    if factory is not None:
-        Factory(factory, os.getcwd())
     if importlib.util.find_spec("streamlit") is None:
         raise UsageError("the app needs Streamlit: pip install 'experiment-explorer[app]'")
     package = Path(explorer.__file__).resolve().parent
@@ -79,8 +77,7 @@ def app_command(
     command = [sys.executable, "-P", "-m", "streamlit", "run", str(script), "--server.showEmailPrompt=false"]
     command += [f"--server.port={port}"] if port is not None else []
     command += ["--server.headless=true"] if headless else []
-    command += ["--", "--root", os.path.abspath(root)]
-    return command if factory is None else [*command, "--factory", factory, "--factory-folder", os.getcwd()]
+    return [*command, "--", "--root", os.path.abspath(root), *more]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,6 +121,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MODULE:FUNCTION",
         help="run models by your own code too: a function that returns a torch.nn.Module, or (module, example inputs). "
         "It is imported from here or from what is installed, and RUNS YOUR CODE; see README",
+    )
+    app.add_argument(
+        "--time-limit", type=_positive, metavar="SECONDS", help="of one answer of a model on the page Inference (60)"
+    )
+    app.add_argument(
+        "--memory-limit",
+        type=_positive,
+        metavar="GIB",
+        help="of the process that runs models on the CPU (half of the machine's memory, at most 8)",
     )
     app.set_defaults(command=_app)
     for served in (demo, app):
@@ -185,10 +191,30 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _app(options: argparse.Namespace) -> NoReturn:
-    command = app_command(options.root, options.port, options.no_browser, getattr(options, "factory", None))
+    command = app_command(options.root, options.port, options.no_browser, _own_options(options))
     sys.stdout.flush()
     # The server takes this process's place: Ctrl-C is the server's, and what a demo imported is let go.
     os.execv(command[0], command)
+
+
+def _own_options(options: argparse.Namespace) -> list[str]:
+    """What the command says of running models, as options of the app; the demo has none of them."""
+    given = vars(options)
+    found = []
+    if given.get("factory") is not None:
+        factory = Factory(options.factory, os.getcwd())
+        found += ["--factory", factory.name, "--factory-folder", factory.folder]
+    for name in ("time_limit", "memory_limit"):
+        if given.get(name) is not None:
+            found += [f"--{name.replace('_', '-')}", str(given[name])]
+    return found
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0.1 <= value <= 86_400:
+        raise argparse.ArgumentTypeError(f"should be from 0.1 to 86400; found {text}")
+    return value
 
 
 def _runs(root: str) -> list[RunInfo]:

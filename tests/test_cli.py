@@ -1,3 +1,4 @@
+import contextlib
 import json
 import re
 import signal
@@ -174,3 +175,23 @@ def _listening_addresses(pid):
 
     connections = psutil.Process(pid).net_connections(kind="inet")
     return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
+
+
+def test_what_runs_models_is_told_to_the_app(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(cli.os, "execv", lambda _, command: started.append(command))
+    monkeypatch.chdir(tmp_path)
+    call("app", "--root", tmp_path, "--factory", "my.models:make", "--time-limit", "5", "--memory-limit", "0.5")
+    after = started[0][started[0].index("--") + 1 :]
+    assert after[2:6] == ["--factory", "my.models:make", "--factory-folder", str(tmp_path)]
+    assert after[6:] == ["--time-limit", "5.0", "--memory-limit", "0.5"]
+    call("app", "--root", tmp_path)
+    assert started[1][started[1].index("--") + 1 :] == ["--root", str(tmp_path)]
+
+
+@pytest.mark.parametrize(("option", "value"), [("--factory", "os"), ("--time-limit", "0"), ("--memory-limit", "much")])
+def test_options_that_are_none_are_refused(tmp_path, capsys, monkeypatch, option, value):
+    monkeypatch.setattr(cli.os, "execv", lambda *_: pytest.fail("the app was started"))
+    with contextlib.suppress(SystemExit):  # of argparse
+        assert call("app", "--root", tmp_path, option, value) == 2
+    assert value in capsys.readouterr().err

@@ -12,7 +12,8 @@ from explorer.app import inference_session
 from explorer.app.colours import DARK_DIVERGING, LIGHT_DIVERGING
 from explorer.app.inference_maps import value_map
 from explorer.app.inference_output import token_names, unique
-from explorer.app.inference_tokens import edited_tokens
+from explorer.app.inference_tokens import edited_tokens, vocabulary_of
+from explorer.app.names import esc
 from explorer.charts.arrow_stream import stream
 from explorer.charts.model_lines import scores_spec, scores_table
 from explorer.charts.pixels import enlarged, picture, scale_bar, signed, value_range
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from explorer.app.inference_scene import Array, Scene
 
 _MAX_ROWS: Final = 200
+_MAX_COLOURED: Final = 600
 _SIDE: Final = 260
 
 
@@ -43,6 +45,14 @@ def attribution_map(scene: Scene, recipe: Recipe, drawn: Array | None, values: A
         known = token_names(scene.model, max([*tokens, 0]) + 1)
         names = unique([f"{place}: {known[token]}" for place, token in enumerate(tokens)])
         values = values.sum(axis=-1) if values.ndim == 2 else values
+        if len(tokens) == values.size <= _MAX_COLOURED:
+            vocabulary = vocabulary_of(scene)
+            words = [vocabulary[token] if token < len(vocabulary) else str(token) for token in tokens]
+            st.markdown(coloured_text(words, values.reshape(-1), _colours()))
+            _bar(float(np.abs(values[np.isfinite(values)]).max(initial=0.0)))
+            with st.expander("Every token", icon=":material/bar_chart:"):
+                _bars(names, values.reshape(-1))
+            return
     else:
         listed = scene.model.feature_names
         names = unique([listed[k] if k < len(listed) else f"feature {k}" for k in range(values.size)])
@@ -62,6 +72,22 @@ def through_layer(values: Any) -> None:  # noqa: ANN401 - array
     )
     word = "channel" if plain.ndim == 3 else "unit"
     _bars([f"{word} {number}" for number in range(len(per_unit))], per_unit)
+
+
+def coloured_text(words: Sequence[str], scores: Any, colours: Sequence[str]) -> str:  # noqa: ANN401 - [n]
+    """Words as Markdown, each on the colour of its score; blanks and line ends are shown by a sign.
+
+    >>> coloured_text(["a"], np.array([1.0]), ("#0000ff", "#ffffff", "#ff0000"))
+    ':color[a]{foreground="#ffffff" background="#ff0000"}'
+    """
+    parts = []
+    for word, colour in zip(words, signed(np.asarray(scores)[None], colours, side=1)[0], strict=True):
+        shown = esc(word.replace("\n", "⏎").replace("\t", "⇥").replace(" ", "␣") or "∅", 60)
+        red, green, blue = (int(part) for part in colour)
+        # ITU-R BT.601 luma: dark letters on bright colours.
+        ink = "#1b2430" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#ffffff"
+        parts.append(f':color[{shown}]{{foreground="{ink}" background="#{red:02x}{green:02x}{blue:02x}"}}')
+    return " ".join(parts)
 
 
 def _seen(scene: Scene, recipe: Recipe, drawn: Array | None) -> Any:  # noqa: ANN401 - array

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _MAX_ANSWERS: Final = 64
 _MAX_ANSWER_BYTES: Final = 256 << 20
-_TIME_LIMIT_S: Final = 60.0
 _ANSWERS: Final = "inference.answers"
 _KNOWN: Final = "inference.known"
 
@@ -81,12 +80,17 @@ def plain_model(path: str, version: tuple[tuple[str, int, int], ...]) -> PlainMo
 def sandbox(device: str) -> Sandbox:
     """The session's process that runs models; it starts with the first question and ends with the session."""
     factory = shell.factory()
-    return _sandbox(device, *(("", "") if factory is None else (factory.name, factory.folder)))
+    return _sandbox(device, *(("", "") if factory is None else (factory.name, factory.folder)), *shell.limits())
 
 
 @st.cache_resource(scope="session", show_spinner=False, max_entries=1, on_release=lambda sandbox: sandbox.close())
-def _sandbox(device: str, factory: str, folder: str) -> Sandbox:
-    return Sandbox(device=device, time_limit_s=_TIME_LIMIT_S, factory=Factory(factory, folder) if factory else None)
+def _sandbox(device: str, factory: str, folder: str, time_limit_s: float, memory_bytes: int | None) -> Sandbox:
+    return Sandbox(
+        device=device,
+        time_limit_s=time_limit_s,
+        memory_bytes=memory_bytes,
+        factory=Factory(factory, folder) if factory else None,
+    )
 
 
 def prepare(device: str) -> None:

@@ -56,6 +56,15 @@ def factory() -> Factory | None:
     return None if name is None else Factory(name, _options().factory_folder or os.getcwd())
 
 
+def limits() -> tuple[float, int | None]:
+    """Seconds that one answer of a model may take and bytes of memory: `--time-limit` and `--memory-limit` (GiB).
+
+    None is as the sandbox sees fit.
+    """
+    options = _options()
+    return options.time_limit, None if options.memory_limit is None else int(options.memory_limit * 2**30)
+
+
 def runs() -> list[RunInfo]:
     """Return all runs of the root, newest first, as of this script run.
 
@@ -224,6 +233,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--root", default=None)
     parser.add_argument("--expose", action="store_true")
+    parser.add_argument("--time-limit", type=float, default=60.0)
+    parser.add_argument("--memory-limit", type=float, default=None)
     parser.add_argument("--factory", default=None)
     parser.add_argument("--factory-folder", default=None)
     return parser

@@ -8,7 +8,7 @@
 | boxes | a box | x, x2, y, y2, xm, yn, yt (middle, and where the texts stand), name, note, fill, edge, ink, corner |
 | chosen | the box or frame that is looked at, at most one | x, x2, y, y2 |
 | legend | an end of the colour scale; empty for a graph that is not painted | share |
-| hover | what can be pointed at and clicked: frames, then boxes | x, x2, y, y2, key, t0 to t4 (texts) |
+| hover | what can be pointed at and clicked: frames, then boxes | x, x2, y, y2, key, lit, t0 to t4 (texts) |
 | view | what is shown at first, one row | x, width, height |
 
 Lengths are pixels: at first one of them is one pixel of the chart, or less where the graph is wider than the chart.
@@ -36,8 +36,15 @@ TABLES: Final = ("frames", "lines", "heads", "boxes", "chosen", "legend", "hover
 NUM_TIPS: Final = 5
 _LEGEND_PX: Final = 46
 _HITS: Final = "hits"
+_BOX_LIT: Final = 0.14  # how much grey is laid over what is pointed at
+_FRAME_LIT: Final = 0.04
 _ACCENT: Final = "#e07b00"
 _WHEEL: Final = "wheel![event.ctrlKey || event.metaKey || event.altKey]"
+_NUMBER: Final = (
+    "datum.value === 0 ? '0' : abs(datum.value) >= 1e6 || abs(datum.value) < 1e-4 ? format(datum.value, '.2~e') : "
+    "format(datum.value, ',.3~r')"
+)
+_END: Final = "data('legend')[{}].share"
 # Pixels of the screen to one of the picture: texts grow and shrink with their boxes.
 _SCALE: Final = "abs(scale('x', 1) - scale('x', 0))"
 
@@ -50,13 +57,11 @@ class Paint:
         title: of the colour scale, with its unit.
         kind: of the scale.
         colours: of its ends and what is between, `#rrggbb`.
-        form: how numbers are written, as d3 formats them.
     """
 
     title: str
     kind: Kind
     colours: tuple[str, ...]
-    form: str = ".2~g"
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,8 @@ def graph_spec(height: int, look: Look, titles: tuple[str, ...], paint: Paint | 
     box = {"type": "rect", "strokeWidth": 1.3, "tooltip": None}
     around = {"type": "rect", "fillOpacity": 0, "stroke": _ACCENT, "strokeWidth": 2.4, "cornerRadius": 6}
     hits = {"type": "rect", "fill": "#808080", "stroke": "#808080", "cursor": "pointer"}
-    lit = {"condition": [{"param": "pointed", "value": 0.13, "empty": False}], "value": 0.001}
+    pointed = {"param": "pointed", "empty": False, "field": "lit", "type": "quantitative", "scale": None}
+    lit = {"condition": pointed, "value": 0.001}
     tips = [{"field": f"t{k}", "type": "nominal", "title": name} for k, name in enumerate(titles) if name]
     middle = {"x": {**x, "field": "xm"}}
     own = {name: {"field": name, "type": "nominal", "scale": None, "legend": None} for name in ("fill", "edge", "ink")}
@@ -202,6 +208,7 @@ def graph_tables(
         "hover": arrow.table(
             _rects([rect for _, rect in hits])
             | {"key": arrow.texts([key for key, _ in hits])}
+            | {"lit": arrow.numbers([_FRAME_LIT] * len(frames) + [_BOX_LIT] * len(boxes))}
             | {f"t{k}": arrow.texts([tips[key][k] for key, _ in hits]) for k in range(NUM_TIPS)}
         ),
         "view": arrow.table({name: arrow.numbers([value]) for name, value in view.items()}),
@@ -267,6 +274,8 @@ def _legend(paint: Paint | None) -> Spec:
     """Nothing to see but the colour scale."""
     if paint is None:
         return {}
+    one, other = _END.format(0), _END.format(1)
+    middle = f"sqrt({one} * {other})" if paint.kind == "log" else f"({one} + {other}) / 2"
     legend = {
         "title": paint.title,
         "orient": "top",
@@ -276,9 +285,8 @@ def _legend(paint: Paint | None) -> Spec:
         "titlePadding": 8,
         "gradientLength": 200,
         "gradientThickness": 9,
-        "format": paint.form,
-        "tickCount": 3,
-        "labelOverlap": "greedy",
+        "labelExpr": _NUMBER,
+        "values": {"expr": f"length(data('legend')) == 2 ? [{one}, {middle}, {other}] : []"},
         "offset": 4,
     }
     scale: Spec = {

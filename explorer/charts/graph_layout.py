@@ -16,6 +16,7 @@ from typing import Final
 
 _LINE_PX: Final = 18.0  # room for a line that passes between boxes
 _GAP_PX: Final = 26.0  # between neighbours of a layer
+_LAYER_PX: Final = 560.0  # boxes of one layer; lines beside them come to that
 _SWEEPS: Final = 12
 
 
@@ -52,7 +53,7 @@ def place(widths: Sequence[float], edges: Sequence[tuple[int, int]]) -> Layout:
         edges: (source, target) by number of the box; none from a box to itself.
     """
     down = [(min(edge), max(edge)) for edge in edges]
-    layer = _layers(len(widths), down)
+    layer = _layers(widths, down)
     slots = _Slots(widths, layer)
     chains = [slots.chain(source, target) for source, target in down]
     slots.order()
@@ -66,19 +67,34 @@ def place(widths: Sequence[float], edges: Sequence[tuple[int, int]]) -> Layout:
     return Layout(tuple(layer), tuple(x[: len(widths)]), lines)
 
 
-def _layers(num: int, edges: Sequence[tuple[int, int]]) -> list[int]:
-    """Each box right below the lowest that it reads; what reads nothing right above the first that reads it."""
+def _layers(widths: Sequence[float], edges: Sequence[tuple[int, int]]) -> list[int]:
+    """Each box right below the lowest that it reads; what reads nothing right above the first that reads it.
+
+    A layer that is full leaves a box to the next one, so that a graph of many branches does not become too wide.
+    """
+    num = len(widths)
     before: list[list[int]] = [[] for _ in range(num)]
     after: list[list[int]] = [[] for _ in range(num)]
     for source, target in edges:
         before[target].append(source)
         after[source].append(target)
     layer = [0] * num
+    taken: dict[int, float] = {}
+
+    def settle(box: int, row: int) -> None:
+        layer[box] = row
+        taken[row] = taken.get(row, 0.0) + widths[box] + _GAP_PX
+
     for box in range(num):
-        layer[box] = max((layer[source] + 1 for source in before[box]), default=0)
+        row = max((layer[source] + 1 for source in before[box]), default=0)
+        while taken.get(row, 0.0) and taken[row] + widths[box] > _LAYER_PX:
+            row += 1
+        settle(box, row)
     for box in reversed(range(num)):
-        if not before[box] and after[box]:
-            layer[box] = min(layer[target] for target in after[box]) - 1
+        row = min((layer[target] for target in after[box]), default=0) - 1
+        if not before[box] and row > layer[box] and taken.get(row, 0.0) + widths[box] <= _LAYER_PX:
+            taken[layer[box]] -= widths[box] + _GAP_PX
+            settle(box, row)
     row_of = {found: row for row, found in enumerate(sorted(set(layer)))}
     return [row_of[found] for found in layer]
 
@@ -93,6 +109,7 @@ class _Slots:
         self._up: list[list[int]] = [[] for _ in widths]
         self._down: list[list[int]] = [[] for _ in widths]
         self._layer = list(layer)
+        self._half = 0.0  # of the widest row
         for box, row in enumerate(layer):
             self._rows[row].append(box)
 
@@ -156,6 +173,7 @@ class _Slots:
     def spread(self) -> list[float]:
         """Middle of each slot: near its neighbours, with room for its width, in the order of its layer."""
         x = [0.0] * len(self._width)
+        self._half = max((sum(self._width[slot] for slot in row) for row in self._rows), default=0.0) / 2
         for row in self._rows:
             left = -sum(self._width[slot] for slot in row) / 2
             for slot in row:
@@ -203,7 +221,9 @@ class _Slots:
     def _apart(self, row: Sequence[int], wanted: Sequence[float]) -> list[float]:
         """The places nearest to the wanted ones (least squares, boxes before lines) that leave room for all widths.
 
-        Pool adjacent violators (Ayer et al. 1955) on the places less the room that is taken on their left.
+        No row goes beyond the ends that the widest one has around 0: rows that push lines aside would else lead the
+        rows below them ever further to that side. Pool adjacent violators (Ayer et al. 1955) on the places less the
+        room that is taken on their left.
         """
         offsets, taken = [], 0.0
         for k, slot in enumerate(row):
@@ -218,5 +238,7 @@ class _Slots:
                 mean = (mean * weight + other * more) / (weight + more)
                 weight, count = weight + more, count + num
             pools.append((mean, weight, count))
-        means = [mean for mean, _, count in pools for _ in range(count)]
+        half = self._half
+        lowest, highest = self._width[row[0]] / 2 - half, half - self._width[row[-1]] / 2 - taken
+        means = [min(max(mean, lowest), highest) for mean, _, count in pools for _ in range(count)]
         return [mean + offset for mean, offset in zip(means, offsets, strict=True)]

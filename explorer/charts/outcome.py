@@ -70,8 +70,8 @@ def bars_spec(conditions: tuple[str, ...], num_rows: int, title: str = "probabil
     if several:
         bars["yOffset"] = {"field": "condition", "type": "nominal", "scale": {"domain": list(conditions)}}
     height = max(1, num_rows) * (12 + 10 * len(conditions))
-    ends = {"x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}}
-    kept = {name: bars[name] for name in ("y", "yOffset") if name in bars}
+    ends: Spec = {"x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}}
+    kept: Spec = {name: bars[name] for name in ("y", "yOffset") if name in bars}
     # Rows without ends have a rule of no length at 0.
     rule: Spec = {"mark": {"type": "rule", "color": "#808080", "strokeWidth": 1.5, "tooltip": None}}
     layers: list[Spec] = [{"mark": {"type": "bar"}, "encoding": bars}, {**rule, "encoding": {**kept, **ends}}]

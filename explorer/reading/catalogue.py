@@ -27,6 +27,7 @@ __all__ = ["Catalogue", "MetricSummary", "RunInfo", "read_info", "runs_table"]
 # A folder's time stamp moves in steps of up to 10 ms (2 s on some file systems), so a change right after a look can
 # hide behind the same stamp. Stamps younger than this are not believed.
 _SETTLED_NS: Final = 3_000_000_000
+_NEVER: Final = (0, 0, 0)  # the stamp of no file
 METRICS_DAMAGED: Final = "summary: the totals of the metrics cannot be decoded"
 
 
@@ -162,7 +163,13 @@ def _read_summaries(known: _Known, folder: str) -> bool:
         newest = next(reversed(known.files), None)
         if newest is None or _stamp(f"{folder}{os.sep}{newest}", stat.S_ISREG) == known.files[newest][0]:
             return False
-    named = sorted([(*parsed, name) for name in os.listdir(folder) if (parsed := parse_process_file(name))])
+    try:
+        names = os.listdir(folder)
+    except OSError as error:  # no permission, or deleted since: this run's problem, not that of the list
+        before, problem = known.files, f"summary cannot be read ({error.strerror}); check its permissions"
+        known.files, known.summaries, known.num_attempts, known.num_ranks = {"": (_NEVER, problem)}, None, 0, 0
+        return known.files != before
+    named = sorted([(*parsed, name) for name in names if (parsed := parse_process_file(name))])
     # One file for each attempt: that of rank 0, or of the lowest rank there is.
     chosen = {attempt: name for attempt, _, name in reversed(named)}
     files = {}
@@ -210,4 +217,4 @@ def _read_if_changed(
     except FileNotFoundError:
         return None
     except FileError as error:
-        return _stamp(path, stat.S_ISREG) or (0, 0, 0), f"summary/{name}: {error.reason}"
+        return _stamp(path, stat.S_ISREG) or _NEVER, f"summary/{name}: {error.reason}"

@@ -19,7 +19,7 @@ from explorer.recording.overhead import Overhead
 from explorer.recording.probing.methods import ProbeMethods
 from explorer.recording.program.methods import ProgramMethods, ProgramPlug
 from explorer.recording.run_folder import Identity, open_folder
-from explorer.recording.snapshots.methods import Plug, SnapshotMethods
+from explorer.recording.snapshots.methods import SnapshotMethods, SnapshotPlug
 from explorer.recording.stream import Row, Stream, split_wide
 from explorer.recording.transfer import Transfers
 from explorer.recording.watching.methods import WatchMethods, WatchPlug
@@ -47,6 +47,8 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
         notes: free text.
         run_id: id of the run; made from the name if not given. All processes of one run pass the same.
         resume: "never" starts a new run; "allow" goes on with `run_id` if it exists; "must" requires it.
+            Steps go on from the last recorded one. After a resume from an earlier checkpoint pass `step=` to `log` and
+            to `watch`; steps that are recorded again replace those of the attempt before.
         enabled: False records nothing and touches no file; every method still works.
         rank: number of this process within the run; by default from the launcher's RANK, else 0.
         system_every_s: seconds between samples of CPU, memory, disk and GPU; None for none.
@@ -133,19 +135,15 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
             folder, self._stream, system, self.config, self._notices, self._transfers, self._overhead, disk,
             mapped=mapped, system_every_s=system_every_s,
         )  # fmt: skip
-        self._snapshot_plug = Plug(
-            folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead,
-            self._writer.tasks, self._writer.attend, lambda: self.last_step, self._listen,
+        shared = (
+            folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead, self._writer.tasks
         )  # fmt: skip
+        self._snapshot_plug = SnapshotPlug(*shared, lambda: self.last_step, self._writer.attend, self._listen)
         self._watch_plug = WatchPlug(
-            folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead,
-            header.wall_minus_monotonic_ns, self._writer.tasks, self._stream.put, lambda: stream.current.step,
+            *shared, lambda: stream.current.step, header.wall_minus_monotonic_ns, self._stream.put,
             0 if folder.earlier_step is None else folder.earlier_step + 1,
         )  # fmt: skip
-        self._program_plug = ProgramPlug(
-            folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead, self._writer.tasks,
-            lambda: self.last_step, self._quiet,
-        )  # fmt: skip
+        self._program_plug = ProgramPlug(*shared, lambda: self.last_step, self._quiet)
         self._exits = exits.ExitHooks(self)
         self._writer.start()
 

@@ -290,6 +290,20 @@ def test_a_newer_format_is_refused_by_name(open_app: OpenApp, make_run: MakeRun,
     assert "format 99" in texts(app)
 
 
+@pytest.mark.parametrize("tab", ["Metrics", "Recorder"])
+def test_an_integer_beyond_every_double_is_a_value_not_an_error(
+    open_app: OpenApp, make_run: MakeRun, root: Path, tab: str
+) -> None:
+    run_id = make_run()
+    record = root / run_id / "summary" / "0001-00000.json"
+    metrics = json.loads(record.read_text())["metrics"]
+    metrics["huge"] = [1, 10**400, 0, -(10**400), 0, 10**400, 0, 0, 0]
+    edit_record(record, metrics=metrics, overhead={"caller_us_per_call": 10**400})
+    app = open_app("run", tab=tab)
+    assert_drawn(app)
+    assert_drawn(open_app("compare", runs=run_id))
+
+
 def test_the_recorder_tells_what_it_cost_and_what_it_lost(open_app: OpenApp, make_run: MakeRun, root: Path) -> None:
     run_id = make_run()
     edit_record(

@@ -74,6 +74,17 @@ def test_lines_that_need_not_cross_do_not():
             assert (layout.x[one[0]] < layout.x[other[0]]) == (layout.x[one[1]] < layout.x[other[1]])
 
 
+def test_many_branches_stand_in_several_rows_rather_than_become_too_wide():
+    num = 30
+    edges = [(0, box) for box in range(1, num + 1)] + [(box, num + 1) for box in range(1, num + 1)]
+    picture = picture_of([100.0] * (num + 2), edges)
+    assert picture.bounds.right - picture.bounds.left < 1_300
+    tops = {rect.top for rect in picture.boxes[1 : num + 1]}
+    assert len(tops) == 8
+    few = picture_of([100.0] * 5, [(0, 1), (0, 2), (0, 3), (1, 4), (2, 4), (3, 4)])
+    assert len({rect.top for rect in few.boxes}) == 3
+
+
 def test_a_loop_is_drawn_upwards():
     picture = picture_of([100.0] * 3, [(0, 1), (1, 2), (2, 0)])
     assert [line.is_upward for line in picture.arrows] == [False, False, True]

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -261,3 +262,24 @@ def test_listing_reads_no_series_and_imports_nothing_heavy(root, run):
     )
     shown = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "set()"
+
+
+def test_a_run_whose_summaries_cannot_be_listed_is_named_and_the_others_are_shown(root, make_run, monkeypatch):
+    closed, fine = make_run("closed"), make_run("fine")
+    closed.summary()
+    fine.summary()
+    listdir = os.listdir
+
+    def refuse(folder):  # root may read everything
+        if os.fspath(folder) == os.path.join(root, closed.path.name, "summary"):
+            raise PermissionError(errno.EACCES, "Permission denied", folder)
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    catalogue = Catalogue(root)
+    infos = {info.run_id: info for info in catalogue.refresh()}
+    assert infos.keys() == {closed.path.name, fine.path.name}
+    assert any("Permission denied" in problem for problem in infos[closed.path.name].problems)
+    assert not infos[fine.path.name].problems
+    monkeypatch.undo()
+    assert not catalogue.look(closed.path.name).problems

@@ -262,7 +262,8 @@ class Sandbox:
         if found == "OutOfMemory":
             self._end("it ran out of memory")
             raise OutOfMemory(
-                f"this needs more than the {self.memory_bytes / 2**30:.3g} GiB that the sandbox may take: {words}"
+                f"this needs more than the {self.memory_bytes / 2**30:.3g} GiB that the sandbox may take: {words}. "
+                "Use a smaller input, or start the app with a higher --memory-limit"
             )
         if found == "Cancelled":
             raise RunCancelled("the run was cancelled")
@@ -311,7 +312,8 @@ class Sandbox:
         if reason == "it was cancelled":
             return RunCancelled("the run was cancelled")
         if reason is not None:
-            return SandboxError(f"the run was stopped: {reason}. Use a smaller input, or a higher limit")
+            more = "Use a smaller input, or start the app with a higher --time-limit"
+            return SandboxError(f"the run was stopped: {reason}. {more}")
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return SandboxError(f"the child process ended by {how} after {took_s:.1f} s. {lines}".strip())
 

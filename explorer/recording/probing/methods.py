@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,13 +9,13 @@ if TYPE_CHECKING:
     import torch
 
     from explorer.recording.probing.task import Probes
-    from explorer.recording.snapshots.methods import Plug
+    from explorer.recording.snapshots.methods import SnapshotPlug
 
 
 class ProbeMethods:
     """Part of `Recorder`."""
 
-    _snapshot_plug: Plug | None = None  # None when recording is off
+    _snapshot_plug: SnapshotPlug | None = None  # None when recording is off
     _probes: Probes | None = None
 
     def probe(
@@ -53,7 +52,7 @@ class ProbeMethods:
             UsageError: an argument is of the wrong type, or `step` is negative.
         """
         plug = self._snapshot_plug
-        if plug is None or os.getpid() != plug.pid or plug.rank:
+        if plug is None or plug.is_forked or plug.rank:
             return False
         if plug.ended:
             plug.notices.warn("closed probe", "probe() was called after close(): nothing is recorded")

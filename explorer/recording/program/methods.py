@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from explorer.errors import UsageError
-from explorer.recording.notices import Notices, say
-from explorer.recording.overhead import Overhead
-from explorer.recording.tasks import Task
-from explorer.storage.disk import Disk
+from explorer.recording.notices import say
+from explorer.recording.plug import Plug
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,54 +16,41 @@ if TYPE_CHECKING:
     from explorer.recording.program.task import ProgramTask
 
 
-class ProgramPlug:
+@dataclass
+class ProgramPlug(Plug):
     """What `Recorder.program` needs of an open recorder; captures one model, on rank 0."""
 
-    def __init__(
-        self,
-        run_dir: Path,
-        attempt: int,
-        rank: int,
-        disk: Disk,
-        notices: Notices,
-        overhead: Overhead,
-        tasks: list[Task],
-        last_step: Callable[[], int | None],
-        quiet: bool,
-    ) -> None:
-        self._where = (run_dir, attempt, rank, disk)
-        self._rank, self._quiet, self._pid = rank, quiet, os.getpid()
-        self._notices, self._overhead, self._tasks, self._last_step = notices, overhead, tasks, last_step
-        self._task: ProgramTask | None = None
+    quiet: bool
+    _task: ProgramTask | None = None
 
     def capture(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], about: About) -> None:
         """Capture, and hand it to the writer. Never raises for a model's fault."""
         from explorer.recording.program.capture import capture
         from explorer.recording.program.task import ProgramTask
 
-        if self._rank != 0 or os.getpid() != self._pid:
+        if self.rank != 0 or self.is_forked:
             return
         if self._task is not None:
-            self._notices.warn("program again", "program() was called again: the model is captured once in a run")
+            self.notices.warn("program again", "program() was called again: the model is captured once in a run")
             return
-        self._task = ProgramTask(*self._where)
-        if not self._quiet:
+        self._task = ProgramTask(self.run_dir, self.attempt, self.rank, self.disk)
+        if not self.quiet:
             say("following the model once, so that it can be run again later; this takes a few seconds")
-        step = self._last_step()
+        step = self.last_step()
         try:
             found = capture(model, args, kwargs, step=step)
         except Exception as error:  # a defect of ours must not end a training
             what = (
                 f"the model could not be captured ({type(error).__name__}: {error}); this is a defect of the recorder"
             )
-            self._notices.warn("program", what)
+            self.notices.warn("program", what)
             return
-        self._overhead.sampling_s += found.took_s
+        self.overhead.sampling_s += found.took_s
         self._task.hand_over(found, about, step)
-        self._tasks.append(self._task)
+        self.tasks.append(self._task)
         if found.document is None:
             tried = "; ".join(f"{route}: {reason}" for route, reason in found.why)
-            self._notices.warn("program", f"the model could not be captured and cannot be run again later ({tried})")
+            self.notices.warn("program", f"the model could not be captured and cannot be run again later ({tried})")
 
 
 class ProgramMethods:

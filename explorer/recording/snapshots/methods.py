@@ -5,13 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from explorer.recording.notices import Notices
-from explorer.recording.overhead import Overhead
-from explorer.recording.tasks import Task
-from explorer.storage.disk import Disk
+from explorer.recording.plug import Plug
 
 if TYPE_CHECKING:
     import torch
@@ -21,33 +17,18 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Plug:
+class SnapshotPlug(Plug):
     """What snapshots use of an open recorder.
 
     Attributes:
-        run_dir, attempt, rank, disk, notices, overhead: the recorder's own.
-        tasks: the writer thread's; a task is added when the first snapshot is asked for.
         attend: what the writer thread does in between while it writes a large file.
-        last_step: the step of the newest row of metrics, or None.
         listen: have each value of a metric told.
         automatic: those that take snapshots by policy.
-        pid: the process that records; a forked one takes no snapshots.
-        ended: the recorder has been closed.
     """
 
-    run_dir: Path
-    attempt: int
-    rank: int
-    disk: Disk
-    notices: Notices
-    overhead: Overhead
-    tasks: list[Task]
     attend: Callable[[], None]
-    last_step: Callable[[], int | None]
     listen: Callable[[str, Callable[[float], None]], None]
     automatic: list[Snapshots] = field(default_factory=list)
-    pid: int = field(default_factory=os.getpid)
-    ended: bool = False
     _snapshotter: Snapshotter | None = None
 
     def snapshotter(self) -> Snapshotter:
@@ -65,7 +46,7 @@ class Plug:
 class SnapshotMethods:
     """Part of `Recorder`."""
 
-    _snapshot_plug: Plug | None = None  # None when recording is off
+    _snapshot_plug: SnapshotPlug | None = None  # None when recording is off
 
     def snapshot(
         self,
@@ -165,10 +146,10 @@ class SnapshotMethods:
         plug.automatic.append(made)
         return made
 
-    def _plugged(self, called: str, every_rank: bool) -> Plug | None:
+    def _plugged(self, called: str, every_rank: bool) -> SnapshotPlug | None:
         """The plug, or None when this process takes no snapshots."""
         plug = self._snapshot_plug
-        if plug is None or os.getpid() != plug.pid or (plug.rank and not every_rank):
+        if plug is None or plug.is_forked or (plug.rank and not every_rank):
             return None
         if plug.ended:
             plug.notices.warn("closed snapshot", f"{called}() was called after close(): no snapshot is taken")

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from explorer.recording.notices import Notices
-from explorer.recording.overhead import Overhead
+from explorer.recording.plug import Plug
 from explorer.recording.stream import Row
-from explorer.recording.tasks import Task
-from explorer.storage.disk import Disk
 
 if TYPE_CHECKING:
     import torch
@@ -31,33 +26,20 @@ class Off:
 
 
 @dataclass
-class WatchPlug:
+class WatchPlug(Plug):
     """What watching uses of an open recorder.
 
     Attributes:
-        run_dir, attempt, rank, disk, notices, overhead: the recorder's own.
         wall_minus_monotonic_ns: as in the journals of this attempt.
-        tasks: the writer thread's; one is added when a model is first watched.
         put: records a row of metrics from the writer thread.
-        last_step: the step of the newest row of metrics, or None.
         first_step: the number of the first optimizer step: one more than the last of earlier attempts, or 0.
         watches: those that were begun.
-        pid: the process that records.
     """
 
-    run_dir: Path
-    attempt: int
-    rank: int
-    disk: Disk
-    notices: Notices
-    overhead: Overhead
     wall_minus_monotonic_ns: int
-    tasks: list[Task]
     put: Callable[[Row], object]
-    last_step: Callable[[], int | None]
     first_step: int
     watches: list[Watch] = field(default_factory=list)
-    pid: int = field(default_factory=os.getpid)
     _task: WatchTask | None = None
     _labels: Labels | None = None
 
@@ -132,8 +114,10 @@ class WatchMethods:
             exclude: patterns of names that are left out.
             schedule: `EarlyThenEvery(early=20, every=50)` by default; `Every(n)` or n; `LogSpaced(per_decade=20)`.
             scaler: the GradScaler, if there is one, so that the norm before clipping is that of the true gradient.
-            step: returns the number of the step that is under way. By default steps are counted from 0, or on from
-                the last step of the attempt before; a count that is behind the last logged step is raised to it.
+            step: returns the number of the step that is under way, such as `lambda: step`. By default steps are counted
+                from 0, or on from the last step of the attempt before; a count that is behind the last logged step is
+                raised to it. A training that resumes from an earlier checkpoint has to pass it: where it goes back to,
+                only the training knows, and without it looks are numbered on from the last recorded step.
             prefix: put before all names; needed when several models are watched.
             max_copy_bytes: copies of parameters, for their updates, take at most so much. Beyond it, and without the
                 kind `update`, the update ratio comes from 65,536 values of each parameter.
@@ -150,7 +134,7 @@ class WatchMethods:
             model, optimizer, kinds, include, exclude, schedule, scaler, step, prefix, max_copy_bytes
         )
         plug = self._watch_plug
-        if plug is None or plug.pid != os.getpid():
+        if plug is None or plug.is_forked:
             return Off()
         from explorer.recording.watching.watch import Watch
 
@@ -167,8 +151,11 @@ class WatchMethods:
         """Count the classes of a batch.
 
         Args:
-            labels: whole numbers: a tensor on any device, an array or a list, of any shape. Numbers that do not fit
-                int16 are counted in `n` alone.
+            labels: whole numbers: a tensor on any device, an array or a list, of any shape. From -32,768 to 32,767 each
+                is counted by itself, a padding such as -100 included. Ids beyond, of a large vocabulary, are in `n`,
+                mean, std, min and max, but in no bin, which is said once: `n` less all counts is how many these are.
+                Tokenizers number tokens by how common they are, so it is the share of the rare ones. To count those
+                by themselves log `labels - 32_768` as a second series, or `labels // 8` to count all in eights.
             step: the optimizer step; by default that which is under way.
             name: of the series.
 
@@ -176,7 +163,7 @@ class WatchMethods:
             UsageError: labels are no whole numbers, or `step` is no integer.
         """
         plug = self._watch_plug
-        if plug is None or plug.pid != os.getpid():
+        if plug is None or plug.is_forked:
             return
         from explorer.recording.values import clean_step
 

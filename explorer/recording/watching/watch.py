@@ -24,7 +24,7 @@ from explorer.recording.watching.task import WatchTask
 class Watch:
     """A model that is being watched. `remove()` ends it; so does the end of the recording.
 
-    A step that is not looked at costs the two hooks of the optimizer and one of the model, some microseconds.
+    A step that is not looked at costs one hook of the optimizer and one of the model, which tells a validation.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Watch:
         self._pid = os.getpid()
         self._counts_forwards = not optimizers
         self._forward_hook = ForwardHook(self._before_forward, self._failed)
+        self._take_off: list[Callable[[], None]] = []
         self._handles: list[Any] = [model.register_forward_pre_hook(self._forward_hook)]
         if self._counts_forwards:
             self._handles.append(model.register_forward_hook(Hook(self._after_forward, self._failed)))
@@ -71,37 +72,51 @@ class Watch:
         """Take every hook off: model and optimizers are as they were before. Does nothing the second time."""
         while self._handles:
             self._handles.pop().remove()
+        while self._take_off:
+            self._take_off.pop()()
         self._look.take_off()
         self._draft = None
         self._task.book.end_watch(self._names)
 
     def _follow(self, index: int, optimizer: Optimizer) -> None:
-        """Hooks of one optimizer; copies and pickles of it leave them out. Most of their calls end in `passes`."""
+        """Hooks of one optimizer; copies and pickles of it leave them out. The one behind the step comes and goes.
+
+        Most calls of the other end in `passes`, which is a comparison of numbers.
+        """
         is_compiling, passes = torch.compiler.is_dynamo_compiling, self._rounds.passes
-        concerns_us = False
+        behind: Any = None
 
         def before(_: Optimizer, arguments: Any, more: Any) -> None:  # noqa: ANN401
-            nonlocal concerns_us
+            nonlocal behind
             if is_compiling():
                 return
             try:
-                concerns_us = not passes()
-                if concerns_us:
-                    # The arguments begin with the optimizer itself.
-                    closures = [value for value in (*arguments, more.get("closure")) if callable(value)]
-                    self._before_step(index, bool(closures))
+                if passes():
+                    if behind is not None:
+                        behind, gone = None, behind
+                        gone.remove()
+                    return
+                if behind is None:
+                    behind = optimizer.register_step_post_hook(after)
+                # The arguments begin with the optimizer itself.
+                closures = [value for value in (*arguments, more.get("closure")) if callable(value)]
+                self._before_step(index, bool(closures))
             except Exception as error:
                 self._failed(error)
 
         def after(*_: object) -> None:
-            if concerns_us and not is_compiling():
+            if not is_compiling():
                 try:
                     self._after_step(index)
                 except Exception as error:
                     self._failed(error)
 
+        def take_off() -> None:
+            if behind is not None:
+                behind.remove()
+
         self._handles.append(optimizer.register_step_pre_hook(before))
-        self._handles.append(optimizer.register_step_post_hook(after))
+        self._take_off.append(take_off)
 
     def _failed(self, error: Exception) -> None:
         """Something in a hook failed: the look is given up, the training goes on."""

@@ -58,7 +58,7 @@ def test_between_looks_modules_carry_no_hooks(record, mlp, train):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     recorder.watch(model, optimizer, schedule=Every(100))
     train(model, optimizer, 3)
-    assert hooks_of(model, optimizer) == (1, 0, 1, 1)
+    assert hooks_of(model, optimizer) == (1, 0, 1, 0)
 
 
 def test_nothing_keeps_the_model_alive_after_the_recording(record, mlp, train):
@@ -247,3 +247,16 @@ def test_names_of_modules_called_module_are_kept():
     wrapped = nn.DataParallel(inner)
     names = [place.name for place in list_parameters(list_modules(wrapped))]
     assert names == ["module.weight", "module.bias"]
+
+
+def test_a_step_that_is_not_looked_at_has_no_hook_behind_it(record, mlp, train):
+    model, recorder = mlp(), record()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    handle = recorder.watch(model, optimizer, schedule=Every(4))
+    behind = []
+    train(model, optimizer, 9, after=lambda step: behind.append(len(optimizer._optimizer_step_post_hooks)))
+    # Seen before each step: left there by the one before, if that or the next one was looked at.
+    assert behind == [0, 1, 0, 0, 1, 1, 0, 0, 1]
+    handle.remove()
+    assert not optimizer._optimizer_step_post_hooks
+    assert not optimizer._optimizer_step_pre_hooks
