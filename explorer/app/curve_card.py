@@ -10,7 +10,7 @@ import streamlit as st
 
 from explorer.app.colours import LIGHT
 from explorer.app.csv_text import csv_bytes
-from explorer.app.export_menu import Export, card_head
+from explorer.app.export_menu import Export, below, card_head
 from explorer.app.metrics_hover import hover
 from explorer.app.metrics_tables import Curve, Drawn, Frame, draw
 from explorer.app.metrics_zoom import reported
@@ -36,6 +36,7 @@ class Card:
         height: of the plot in pixels.
         note: after the counts in the caption, plain text.
         help: of the title, Markdown.
+        of: whose numbers these are, told under the title of an exported picture.
         code: Python lines that draw the same, or None.
         max_legend: with more series there is no legend.
     """
@@ -50,6 +51,7 @@ class Card:
     height: int = 230
     note: str = ""
     help: str | None = None
+    of: str = ""
     code: str | None = None
     max_legend: int = 16
 
@@ -75,7 +77,7 @@ def curve_card(curves: Sequence[Curve], places: Mapping[str, int], card: Card) -
     export = Export(
         name=card.key,
         stem=title,
-        spec=lambda: export_spec(replace(look, title=title), tables, LIGHT, told),
+        spec=lambda: export_spec(replace(look, title=title), tables, LIGHT, below(card.of, told)),
         table=lambda: write_csv(curves, card),
         code=card.code,
     )

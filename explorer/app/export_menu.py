@@ -45,6 +45,15 @@ def card_head(title: str, export: Export, *, help: str | None = None) -> None:
         export_menu(export)
 
 
+def below(of: str, caption: str) -> str:
+    """Return what stands under the title of an exported picture: whose it is, then what is drawn.
+
+    >>> below("digits", "3 layers"), below("", "3 layers")
+    ('digits · 3 layers', '3 layers')
+    """
+    return f"{of} · {caption}" if of else caption
+
+
 def export_menu(export: Export) -> None:
     """Draw the button that opens the exports; nothing when there is nothing to take away."""
     offered = [*(["PNG", "SVG"] if export.spec else []), *(["CSV"] if export.table else [])]

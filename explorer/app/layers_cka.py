@@ -176,6 +176,7 @@ def _draw(rows: Side, columns: Side, title: str, key: tuple[object, ...], info: 
         key=f"layers_cka_{info.run_id}_{key[0]}",
         caption=" · ".join(parts),
         look=look,
+        of=plain(info.name or info.run_id, 80),
         width=max(round(values.shape[1] * px), 240) + _NAMES_PX + 60,
         help=_ABOUT,
         make_csv=lambda: grid_csv(rows.names, columns.names, values, "CKA"),

@@ -66,7 +66,7 @@ def _depth(
 ) -> None:
     what = STATISTICS[key]
     chart = f"layers_depth_{layers.info.run_id}_{key}_{len(series)}"
-    depth_card(title, chart, series, what.title, log=what.log, code=depth_lines(key, sides))
+    depth_card(title, chart, series, what.title, log=what.log, of=layers.label, code=depth_lines(key, sides))
 
 
 def _steps(layers: Layers, grid: Grid, key: str) -> None:

@@ -62,6 +62,7 @@ def draw_statistic(
         log_y=what.log,
         height=height,
         note=told if missing else "",
+        of=runs[0][1] if len(runs) == 1 else "",
         help=what.about or None,
         code=curve_lines(names, statistic, {label: str(info.path) for info, label, _ in runs}),
     )

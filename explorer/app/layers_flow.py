@@ -11,7 +11,7 @@ import streamlit as st
 
 from explorer.app import links, state
 from explorer.app.colours import LIGHT
-from explorer.app.export_menu import Export, card_head
+from explorer.app.export_menu import Export, below, card_head
 from explorer.app.layers_code import Side, depth_lines, grid_lines
 from explorer.app.layers_grid import Grid, draw_grid, statistic_grid
 from explorer.app.names import count_text, plain
@@ -50,13 +50,16 @@ def flow(layers: Layers) -> None:
     code = depth_lines("grad_norm", [Side("gradient norm", path, step, grid.names)])
     title = f"Gradient norm by depth, step {step:,}"
     series = [("gradient norm", grid.names, values)]
-    depth_card(title, f"layers_flow_{layers.info.run_id}", series, "gradient norm (L2)", log=True, code=code)
+    depth_card(
+        title, f"layers_flow_{layers.info.run_id}", series, "gradient norm (L2)", log=True, of=layers.label, code=code
+    )
     st.markdown(flow_text(values))
     draw_grid(
         grid,
         "grad_norm",
         f"layers_flow_grid_{layers.info.run_id}",
         title="Gradient norm by layer and step",
+        of=layers.label,
         code=grid_lines(grid.names, "grad_norm", path),
     )
 
@@ -99,6 +102,7 @@ def depth_card(
     axis: str,
     *,
     log: bool,
+    of: str = "",
     code: str | None = None,
     rule: float | None = None,
 ) -> None:
@@ -111,6 +115,7 @@ def depth_card(
             and float64 value of each.
         axis: title of the x axis.
         log: logarithmic x axis.
+        of: whose numbers these are, told under the title of an exported picture.
         code: Python lines, or None.
         rule: a value marked by a line.
     """
@@ -152,7 +157,7 @@ def depth_card(
     spec = depth_spec(look)
     export = Export(
         name=key, stem=title, table=lambda: _csv(series), code=code,
-        spec=lambda: standalone(spec, tables, LIGHT, (), title, told, int(spec["height"]) + _HEAD_PX),
+        spec=lambda: standalone(spec, tables, LIGHT, (), title, below(of, told), int(spec["height"]) + _HEAD_PX),
     )  # fmt: skip
     with st.container(border=True, gap=None):
         card_head(title, export)

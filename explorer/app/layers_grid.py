@@ -87,7 +87,7 @@ def grid_ends(grids: Sequence[Grid], log: bool) -> tuple[float, float]:
 
 def draw_grid(
     grid: Grid, key: str, chart: str, *, title: str | None = None, ends: tuple[float, float] | None = None,
-    code: str | None = None, height: int | None = None,
+    of: str = "", code: str | None = None, height: int | None = None,
 ) -> None:  # fmt: skip
     """Draw the grid of the statistic `key` under the chart key `chart`; `ends` for a scale that several share."""
     what = STATISTICS[key]
@@ -119,6 +119,7 @@ def draw_grid(
         caption.append(f"{num:,} NaN or Inf in pink")
     card = PictureCard(
         title=title or what.title,
+        of=of,
         key=chart,
         caption=" · ".join(caption),
         look=look,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import streamlit as st
 
 from explorer.app import linked, shell
-from explorer.app.names import esc
+from explorer.app.names import esc, plain
 from explorer.app.picture_card import (
     PictureCard,
     grid_csv,
@@ -71,7 +71,14 @@ def _matrix(info: RunInfo, step: int, name: str, entry: SnapshotEntry) -> None:
     )  # fmt: skip
     code = code_lines(str(info.path), step, name)
     draw_weights(
-        pixels, f"{name}, step {step:,}", f"layers_image_{info.run_id}", look, entry, code, matrix_csv(info, step, name)
+        pixels,
+        f"{name}, step {step:,}",
+        f"layers_image_{info.run_id}",
+        look,
+        entry,
+        code,
+        matrix_csv(info, step, name),
+        of=plain(info.name or info.run_id, 80),
     )
 
 
@@ -106,6 +113,7 @@ def draw_weights(
     entry: SnapshotEntry,
     code: str,
     make_csv: Any,  # noqa: ANN401
+    of: str = "",
 ) -> None:
     """Draw the picture of a matrix in colours centred on 0, and say what a pixel is."""
     if not pixels.values.size:
@@ -120,7 +128,7 @@ def draw_weights(
     parts.append(f"colours from {value_text(-end, digits=3)} to {value_text(end, digits=3)}, 0 in the middle")
     if pixels.num_bad:
         parts.append(f"{pixels.num_bad:,} NaN or Inf, in pink")
-    card = PictureCard(title=title, key=key, caption=" · ".join(parts), look=look, code=code, make_csv=make_csv)
+    card = PictureCard(title=title, key=key, caption=" · ".join(parts), look=look, of=of, code=code, make_csv=make_csv)
     rows, columns = pixels.values.shape
     picture_card(
         pixels.values,
@@ -153,7 +161,8 @@ def _filters(info: RunInfo, step: int, name: str, entry: SnapshotEntry) -> None:
     parts.append(f"colours from {value_text(-end, digits=3)} to {value_text(end, digits=3)}, 0 in the middle")
     card = PictureCard(
         title=f"Filters of {name}, step {step:,}", key=f"layers_filters_{info.run_id}", caption=" · ".join(parts),
-        look=look, code=code_lines(str(info.path), step, name), make_csv=matrix_csv(info, step, name),
+        look=look, of=plain(info.name or info.run_id, 80), code=code_lines(str(info.path), step, name), 
+        make_csv=matrix_csv(info, step, name),
         width=max(round(values.shape[1] * px), 2 * _MIN_PX) + _AXIS_PX,
     )  # fmt: skip
     out_ticks = [str(first + k) for k in range(made.num_out)]

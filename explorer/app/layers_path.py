@@ -13,7 +13,7 @@ from explorer.analysis.trajectories import Trajectory, trajectory
 from explorer.app import linked, links, shell
 from explorer.app.colours import LIGHT_RAMP
 from explorer.app.csv_text import csv_bytes
-from explorer.app.export_menu import Export, card_head
+from explorer.app.export_menu import Export, below, card_head
 from explorer.app.live import held
 from explorer.app.names import count_text, esc, name_list, plain
 from explorer.app.run_text import bytes_text
@@ -127,10 +127,11 @@ def _draw(info: RunInfo, made: Trajectory, steps: npt.NDArray[np.int64], chosen:
     few = f" of {num_snapshots:,}, evenly chosen" if len(steps) < num_snapshots else ""
     held, walked = (f"{100 * one[0]:.1f} % and {100 * one[1]:.1f} %" for one in (shares, made.random_walk))
     caption = f"{drawn}{few} · joined in order, coloured by step · PC 1 and 2 hold {held} of the variance"
+    of = plain(info.name or info.run_id, 80)
     spec = path_spec("PC 1", "PC 2", "snapshot")
     export = Export(
         name=f"path_{info.run_id}", stem=title, table=lambda: _csv(x, y, steps), code=lambda: _code(info, chosen),
-        spec=lambda: standalone(spec, tables, (), LIGHT_RAMP, title, caption, _PICTURE_PX),
+        spec=lambda: standalone(spec, tables, (), LIGHT_RAMP, title, below(of, caption), _PICTURE_PX),
         about_table="The coordinates of every snapshot, with every digit",
     )  # fmt: skip
     with st.container(border=True, gap=None):

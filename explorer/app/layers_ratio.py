@@ -10,7 +10,7 @@ import streamlit as st
 
 from explorer.app import linked
 from explorer.app.colours import LIGHT_RAMP
-from explorer.app.export_menu import Export, card_head
+from explorer.app.export_menu import Export, below, card_head
 from explorer.app.layers_code import curve_lines, grid_lines
 from explorer.app.layers_grid import Grid, draw_grid, statistic_grid
 from explorer.app.names import count_text, name_list, plain
@@ -45,16 +45,17 @@ def ratio(layers: Layers) -> None:
     if not grid.names:
         st.info(_NOT_RECORDED, icon=":material/visibility_off:")
         return
-    _lines(grid, layers.info.run_id, curve_lines(grid.names, "update_ratio", {layers.label: str(layers.info.path)}))
+    _lines(grid, layers, curve_lines(grid.names, "update_ratio", {layers.label: str(layers.info.path)}))
     st.markdown(outside_text(grid))
     if frozen:
         st.caption(f"{count_text(len(frozen), 'frozen tensor')} left out: {name_list(frozen)}")
     title = "Update ratio by layer and step"
     code = grid_lines(grid.names, "update_ratio", str(layers.info.path))
-    draw_grid(grid, "update_ratio", f"layers_ratio_{layers.info.run_id}", title=title, code=code)
+    chart = f"layers_ratio_{layers.info.run_id}"
+    draw_grid(grid, "update_ratio", chart, title=title, of=layers.label, code=code)
 
 
-def _lines(grid: Grid, run_id: str, code: str) -> None:
+def _lines(grid: Grid, layers: Layers, code: str) -> None:
     xs, ys = drawn_points(grid)
     places = np.linspace(0.0, 1.0, len(grid.names)).tolist() if len(grid.names) > 1 else [0.0]
     look = LinesLook(y_title="update ratio", band=RATIO_BAND)
@@ -65,7 +66,7 @@ def _lines(grid: Grid, run_id: str, code: str) -> None:
         "view": view_table((first, last if last > first else first + 1), ends),
     }
     title = "Update ratio of every layer"
-    key = f"layers_ratio_lines_{run_id}"
+    key = f"layers_ratio_lines_{layers.info.run_id}"
     num_points = int(grid.values.count())
     drawn = sum(len(x) for x in xs)
     how = "every point" if drawn == num_points else "first, min, max, last of equal parts"
@@ -76,8 +77,8 @@ def _lines(grid: Grid, run_id: str, code: str) -> None:
     spec = many_lines_spec(look)
     filled = np.ma.filled(grid.values, np.nan)
     export = Export(
-        name=key, stem=f"{title} {run_id}", code=code,
-        spec=lambda: standalone(spec, tables, (), LIGHT_RAMP, title, told, _PICTURE_PX),
+        name=key, stem=f"{title} {layers.label}", code=code,
+        spec=lambda: standalone(spec, tables, (), LIGHT_RAMP, title, below(layers.label, told), _PICTURE_PX),
         table=lambda: grid_csv(grid.names, grid.steps.tolist(), filled, "layer"),
     )  # fmt: skip
     with st.container(border=True, gap=None):

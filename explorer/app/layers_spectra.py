@@ -126,6 +126,7 @@ def _draw(info: RunInfo, step: int, name: str, found: dict[int, Measured]) -> No
         card = Card(
             title=f"Singular values of {plain(name, 80)}", when=of, key=f"layers_spectrum_{info.run_id}_{len(shown)}",
             log_y=True, x_title="number, largest first", height=300, code=_code(info, step, name),
+            of=plain(info.name or info.run_id, 80),
             help="Of the matrix with one row per output; of a convolution, each output's filters are one row.",
         )  # fmt: skip
         curve_card(curves, places, card)
@@ -190,6 +191,8 @@ def _over_steps(info: RunInfo, name: str, found: dict[int, Measured]) -> None:
                 key=f"layers_rank_{info.run_id}_{key}",
                 height=180,
                 help=about,
+                of=plain(info.name or info.run_id, 80),
+                code=_code_over_steps(info, name),
             )
             label = plain(name, 60)
             curve_card([Curve(label, steps, values)], {label: 0}, card)
@@ -198,3 +201,18 @@ def _over_steps(info: RunInfo, name: str, found: dict[int, Measured]) -> None:
 def _code(info: RunInfo, step: int, name: str) -> str:
     lines = code_lines(str(info.path), step, name)
     return f"{lines}\n\nimport numpy as np\nprint(np.linalg.svd(weights.reshape(len(weights), -1), compute_uv=False))"
+
+
+def _code_over_steps(info: RunInfo, name: str) -> str:
+    return "\n".join(
+        [
+            "from explorer import open_run",
+            "from explorer.analysis.spectra import spectrum, weight_tail",
+            "",
+            f"run = open_run({str(info.path)!r})",
+            f"weights = {{one.step: run.snapshot(one.step).read({name!r}) for one in run.snapshots}}",
+            "for step, values in weights.items():",
+            "    found, tail = spectrum(values), weight_tail(values)",
+            "    print(step, found.singular_values[0], found.stable_rank, found.effective_rank, tail.alpha)",
+        ]
+    )

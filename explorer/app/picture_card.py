@@ -13,7 +13,7 @@ import streamlit as st
 
 from explorer.app.colours import DARK_DIVERGING, DARK_RAMP, LIGHT_DIVERGING, LIGHT_RAMP
 from explorer.app.csv_text import csv_bytes
-from explorer.app.export_menu import Export, card_head
+from explorer.app.export_menu import Export, below, card_head
 from explorer.app.names import esc, plain
 from explorer.app.run_text import value_text
 from explorer.charts.export import WIDTH, standalone
@@ -39,6 +39,7 @@ class PictureCard:
         key: of the chart.
         caption: exactly what is drawn, plain text.
         look: of the picture.
+        of: whose numbers these are, told under the title of an exported picture.
         help: of the title, Markdown.
         make_csv: returns the CSV, or None for what is too long for one.
         width: of the chart in pixels; that of the page when None.
@@ -49,6 +50,7 @@ class PictureCard:
     key: str
     caption: str
     look: PictureLook
+    of: str = ""
     help: str | None = None
     make_csv: Callable[[], bytes] | None = None
     width: int | None = None
@@ -66,11 +68,9 @@ def picture_card(
         return picture_tables(values, colours, ends, cells, x_ticks, y_ticks)
 
     def alone() -> dict[str, Any]:
-        width, height = card.width or WIDTH, int(spec["height"]) + _HEAD_PX
-        title = card.title
-        return standalone(
-            spec, tables(light), (), light, title, card.caption, height, width=max(width, _MIN_WIDTH), pointer="cells"
-        )
+        width, height = max(card.width or WIDTH, _MIN_WIDTH), int(spec["height"]) + _HEAD_PX
+        told = below(card.of, card.caption)
+        return standalone(spec, tables(light), (), light, card.title, told, height, width=width, pointer="cells")
 
     export = Export(
         name=card.key, stem=card.title, spec=alone, table=card.make_csv, about_table="Every value, with every digit",

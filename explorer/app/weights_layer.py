@@ -14,7 +14,7 @@ from explorer.app import linked, shell
 from explorer.app.colours import LIGHT
 from explorer.app.csv_text import csv_bytes
 from explorer.app.curve_card import Card, curve_card
-from explorer.app.export_menu import Export, card_head
+from explorer.app.export_menu import Export, below, card_head
 from explorer.app.layers_image import columns_title, draw_weights, picture_height
 from explorer.app.metrics_tables import Curve
 from explorer.app.names import esc, plain
@@ -41,6 +41,7 @@ def draw(before: Chosen, after: Chosen, name: str, counterpart: str) -> None:
     st.subheader(esc(name, 160), anchor=False)
     with shell.guard(f"The tensor {name}"):
         left, right = st.columns(2)
+        of = f"{plain(name, 80)}, {before.title} to {after.title}"
         code = code_lines(before, after, name, counterpart)
         key = (
             "moved",
@@ -51,9 +52,9 @@ def draw(before: Chosen, after: Chosen, name: str, counterpart: str) -> None:
         )
         found = _movement(before, after, name, counterpart, key)
         with left:
-            _histogram(found, name, code)
+            _histogram(found, name, code, of)
         with right:
-            _rows(found, name, code)
+            _rows(found, name, code, of)
         _picture(before, after, name, counterpart, key, code)
 
 
@@ -72,7 +73,7 @@ def _movement(before: Chosen, after: Chosen, name: str, counterpart: str, key: t
     return derived((*key, "movement"), make, lambda found: found.row_change.nbytes * 2 + found.difference.num_bytes)
 
 
-def _histogram(found: Movement, name: str, code: str) -> None:
+def _histogram(found: Movement, name: str, code: str, of: str) -> None:
     row = found.difference
     shown = density(row)
     edges = np.append(shown.low, shown.high[-1:])
@@ -100,7 +101,7 @@ def _histogram(found: Movement, name: str, code: str) -> None:
     export = Export(
         name="weights_histogram",
         stem=f"{title} {name}",
-        spec=lambda: standalone(spec, tables, LIGHT, (), f"{title}: {name}", caption, _PICTURE_PX),
+        spec=lambda: standalone(spec, tables, LIGHT, (), title, below(of, caption), _PICTURE_PX),
         table=lambda: csv_bytes(
             ["low", "high", "share"],
             zip(edges[:-1].tolist(), edges[1:].tolist(), shown.share.tolist(), strict=True),
@@ -141,7 +142,7 @@ def rows_code(code: str) -> str:
     )
 
 
-def _rows(found: Movement, name: str, code: str) -> None:
+def _rows(found: Movement, name: str, code: str, of: str) -> None:
     changes = found.row_change
     label = plain(name, 60)
     card = Card(
@@ -152,6 +153,7 @@ def _rows(found: Movement, name: str, code: str) -> None:
         note=f"the largest is row {int(np.nanargmax(changes)):,}" if np.isfinite(changes).any() else "",
         help="Norm of the row's difference over its norm before. A row is what belongs to one output; all sizes behind "
         "the first are its elements.",
+        of=of,
         code=rows_code(code),
     )
     curve_card([Curve(label, np.arange(len(changes)), changes)], {label: 0}, card)
@@ -182,6 +184,7 @@ def _picture(before: Chosen, after: Chosen, name: str, counterpart: str, key: tu
         entry,
         code,
         _csv(before, after, name, counterpart),
+        of=f"{plain(name, 80)}, {before.title} to {after.title}" if show == "difference" else plain(name, 80),
     )
 
 

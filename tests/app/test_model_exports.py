@@ -88,6 +88,17 @@ def test_every_card_of_a_tab_becomes_a_picture_a_table_and_lines_that_run(
         assert_taken_away(export)
 
 
+def test_spectra_over_snapshots_are_taken_away_and_pictures_name_their_run(
+    open_app: OpenApp, run: str, exports: list[Export]
+) -> None:
+    assert_drawn(open_app("layers", tab="Spectra", every="true"))
+    assert len(exports) > 4
+    for export in exports:
+        executed(code_of(export))
+        assert export.spec is not None
+        assert export.spec()["title"]["subtitle"][0].startswith("inside · ")
+
+
 @pytest.mark.parametrize("mode", ["steps", "runs"])
 def test_comparisons_are_taken_away_too(
     open_app: OpenApp, run: str, make_run: MakeRun, root: Path, exports: list[Export], mode: str
