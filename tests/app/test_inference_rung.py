@@ -72,11 +72,11 @@ def test_a_run_without_a_program_runs_by_the_own_code_with_edits_by_module(
     with Recorder("bare", root=root, quiet=True, system_every_s=None) as rec:
         rec.snapshot(model, step=3)
     factory("with_examples")
-    recipe = to_text(parse_recipe([{"edit": "ablate", "node": "_1", "part": "channel:0", "by": "zero"}]))
+    recipe = to_text(parse_recipe([{"edit": "ablate", "node": "_0", "part": "channel:0", "by": "zero"}]))
     app = open_app("inference", recipe=recipe, look="Where it matters")
     assert_drawn(app)
     assert "runs your own code, own_code:with_examples" in said(app)
-    assert "They start to matter at **_1**" in said(app)
+    assert "They start to matter at **_0**" in said(app)
 
 
 def test_code_that_fails_is_told_and_the_program_stays(
