@@ -128,7 +128,7 @@ def test_an_edited_model_is_the_one_that_is_attributed(digits):
     recipe = [{"edit": "scale", "target": "fc.weight", "factor": 2}]
     edited, original = (attribute(plain(digits, recipe=r), "saliency", target=4).values for r in (recipe, []))
     assert np.allclose(edited, 2 * original, rtol=1e-5)
-    dead = [{"edit": "ablate", "node": digits.node("view"), "by": "zero"}]
+    dead = [{"edit": "ablate", "node": digits.node("flatten"), "by": "zero"}]
     for method, node in (("saliency", None), ("integrated_gradients", None), ("grad_cam", digits.node("conv2d", 1))):
         with pytest.raises(UsageError, match="nothing of the input reaches this output"):
             attribute(plain(digits, recipe=dead), method, target=4, node=node)

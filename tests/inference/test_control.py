@@ -78,7 +78,7 @@ def test_changes_of_two_parts_of_one_node_keep_their_size_together(digits):
 
 
 def test_heads_move_to_other_heads(characters):
-    node = characters.node("view", 3)
+    node = characters.node("reshape", 3)
     _, other = both(characters, {"edit": "ablate", "node": node, "part": "head:1/4", "by": "zero"})
     value = characters.subject().run({characters.path: characters.inputs[:8]}, keep={node}).kept[node]
     moved = (other.run(keep={node}).kept[node] - value).reshape(8, 16, 4, 6).abs().amax(dim=(0, 1, 3))

@@ -38,7 +38,7 @@ def test_first_correct_learned_and_flips_follow_the_predictions():
 
 
 def test_edits_of_activations_stay_on_at_every_step(digits):
-    edit = {"edit": "ablate", "node": digits.node("view"), "by": "zero"}
+    edit = {"edit": "ablate", "node": digits.node("flatten"), "by": "zero"}
     found = scrub(plain(digits, recipe=[edit]), [0, 50], {0: digits.first, 50: digits.halfway}.__getitem__)
     assert np.array_equal(found.outputs[1][0], digits.halfway["fc.bias"].numpy())
 
@@ -139,4 +139,4 @@ def test_channels_are_the_units_of_images_and_features_those_of_texts(digits, ch
 
 def test_a_node_without_units_is_refused(characters):
     with pytest.raises(UsageError, match="to have units"):
-        unit_activity(plain(characters), {characters.path: characters.inputs}, characters.node("split"))
+        unit_activity(plain(characters), {characters.path: characters.inputs}, characters.node("chunk"))

@@ -77,7 +77,7 @@ def test_the_mean_is_not_zero(diabetes):
 
 
 def test_a_patch_of_a_full_cut_gives_the_other_inputs_outputs_bit_for_bit(digits, diabetes, characters):
-    cuts = ((digits, digits.node("view")), (diabetes, diabetes.node("relu", 1)), (characters, characters.node("relu")))
+    cuts = ((digits, digits.node("flatten")), (diabetes, diabetes.node("relu", 1)), (characters, characters.node("relu")))
     for case, node in cuts[:2]:
         found = run(case, {"edit": "patch", "node": node, "example": 7}, inputs=case.inputs[:1])
         assert torch.equal(found, case.eager(case.inputs[7:8]))
@@ -98,7 +98,7 @@ def test_a_patch_from_the_same_input_changes_nothing(characters):
 
 
 def test_a_patch_from_another_step_takes_that_steps_value(digits):
-    cut = digits.node("view")
+    cut = digits.node("flatten")
     found = run(digits, {"edit": "patch", "node": cut, "step": 50})
     head = {name: digits.weights[name] for name in ("fc.weight", "fc.bias")}
     assert torch.equal(found, digits.eager(weights={**digits.halfway, **head}))
@@ -111,7 +111,7 @@ def test_heads_are_the_same_whether_they_have_a_dimension_or_lie_side_by_side(ch
         "part": "head:1,3",
         "by": "zero",
     }
-    side_by_side = {"edit": "ablate", "node": characters.node("view", 3), "part": "head:1,3/4", "by": "zero"}
+    side_by_side = {"edit": "ablate", "node": characters.node("reshape", 3), "part": "head:1,3/4", "by": "zero"}
     units = {**side_by_side, "part": "unit:" + ",".join(str(i) for i in (*range(6, 12), *range(18, 24)))}
     results = [run(characters, edit) for edit in (apart, side_by_side, units)]
     assert torch.equal(results[0], results[1])
@@ -138,7 +138,7 @@ def test_the_mean_over_texts_of_another_length_is_over_their_positions_too(chara
 
 
 def test_resampling_takes_other_examples_and_the_seed_says_which(digits):
-    edit = {"edit": "ablate", "node": digits.node("view"), "by": "resample", "seed": 4}
+    edit = {"edit": "ablate", "node": digits.node("flatten"), "by": "resample", "seed": 4}
     chosen = torch.randint(64, (64,), generator=torch.Generator().manual_seed(4))
     assert torch.equal(run(digits, edit), digits.eager()[chosen])
     assert torch.equal(run(digits, edit), run(digits, edit))
@@ -178,7 +178,7 @@ def test_what_cannot_be_done_is_said(digits, edit, text):
 
 def test_a_value_that_is_no_single_tensor_cannot_be_edited(characters):
     with pytest.raises(UsageError, match="one floating tensor"):
-        run(characters, {"edit": "scale_activation", "node": characters.node("split"), "factor": 2})
+        run(characters, {"edit": "scale_activation", "node": characters.node("chunk"), "factor": 2})
 
 
 def test_without_recorded_examples_the_mean_is_refused(digits):
