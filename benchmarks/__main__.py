@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def _facts(place: Place, before: str, packages: tuple[str, ...]) -> str:
-    peers = sorted({place.versions[name] for name in PEERS if name in place.versions})
+    peers = sorted({place.versions[name] for name in (*PEERS, "wandb") if name in place.versions})
     versions = ", ".join([*(f"{name} {version(name)}" for name in packages), *peers])
     return f"{date.today().isoformat()}, {'quick' if place.quick else 'full'} sizes; {before}; {versions}."
 

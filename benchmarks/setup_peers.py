@@ -12,6 +12,7 @@ from pathlib import Path
 NEEDS = {
     "tensorboard": (["torch==2.13.0"], ["tensorboard==2.21.0", "google-crc32c", "setuptools"]),
     "trackio": ([], ["trackio==0.43.0"]),
+    "wandb": (["torch==2.13.0"], ["wandb==0.31.0"]),
     "lightning": (["torch==2.13.0"], ["pytorch-lightning==2.6.6"]),
 }
 

@@ -83,7 +83,7 @@ def how_captured(model: PlainModel) -> str:
 
 
 def sizes_taken(model: PlainModel) -> str:
-    """The sizes of inputs that the model takes, each dimension by its name: `batch: any; length: up to 64`."""
+    """The sizes of inputs that the model takes, each dimension by its name: `batch: may vary; length: up to 64`."""
     tensors = [found for found in model.program.inputs if found.dtype]
     told = []
     for found in tensors:
@@ -104,7 +104,8 @@ def _dim(symbols: Mapping[str, tuple[int, int | None]], dim: int | str) -> str:
     if isinstance(dim, int):
         return str(dim)
     low, high = symbols.get(dim, (0, None))
-    return "any" if high is None else f"up to {high}" if low <= 1 else f"{low} to {high}"
+    # Not "any": the program leaves it open, and the model itself may still refuse some.
+    return "may vary" if high is None else f"up to {high}" if low <= 1 else f"{low} to {high}"
 
 
 def _dim_names(rank: int, is_float: bool, kind: str) -> list[str]:

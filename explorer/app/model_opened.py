@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer.app import links, state
 from explorer.inference.folding import Box, FoldedGraph
-from explorer.inference.modules import is_inside, parent_of
+from explorer.inference.modules import is_inside, outwards, parent_of
 
 if TYPE_CHECKING:
     from explorer.app.model_source import Architecture
@@ -66,11 +66,16 @@ def as_at_first() -> None:
 
 
 def toggle(path: str, now: Sequence[str]) -> None:
-    """Open a closed module, or close an opened one with all in it; `now` are those that are drawn opened."""
+    """Open a closed module with those around it, or close an opened one with all in it.
+
+    Args:
+        path: of the module.
+        now: those that are drawn opened.
+    """
     if path in now:
         set_opened([one for one in now if not is_inside(one, path)])
     else:
-        set_opened([*now, path])
+        set_opened({*now, *outwards(path)})
 
 
 def open_level(model: Architecture, graph: FoldedGraph) -> None:

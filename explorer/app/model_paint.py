@@ -164,7 +164,8 @@ def told(value: float | None, key: str = "") -> str:
         return "not recorded" if key != TIME else "not measured"
     if key == TIME:
         return f"{value:.3g} ms"
-    return f"{value:,.0f}" if key == SIZE else value_text(value, digits=3)
+    text = f"{value:,.0f}" if key == SIZE else value_text(value, digits=3)
+    return "−" + text[1:] if text.startswith("-") else text  # a sign that no dot before it swallows
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

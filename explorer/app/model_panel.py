@@ -286,8 +286,8 @@ def _port(model: Architecture, key: str) -> None:
 def _group(paths: Sequence[str], num: int) -> None:
     st.markdown(f"**{num} neighbours in one box**")
     st.caption("The graph would have too many boxes otherwise. Choose one to draw it by itself.")
-    for path in paths[:_MAX_ABOVE]:
-        st.button(esc(path, 80), key=f"model_member_{path}", type="tertiary", on_click=model_opened.pick, args=(path,))
+    for place, path in enumerate(paths[:_MAX_ABOVE]):
+        st.button(esc(path, 80), key=f"model_member_{place}", type="tertiary", on_click=model_opened.pick, args=(path,))
     if len(paths) > _MAX_ABOVE:
         st.selectbox(
             "Others",

@@ -42,7 +42,7 @@ _ACCENT: Final = "#e07b00"
 _WHEEL: Final = "wheel![event.ctrlKey || event.metaKey || event.altKey]"
 _NUMBER: Final = (
     "datum.value === 0 ? '0' : abs(datum.value) >= 1e6 || abs(datum.value) < 1e-4 ? format(datum.value, '.2~e') : "
-    "format(datum.value, ',.2~r')"
+    "format(datum.value, ',.3~r')"
 )
 _END: Final = "data('legend')[{}].share"
 # Pixels of the screen to one of the picture: texts grow and shrink with their boxes.

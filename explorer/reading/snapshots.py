@@ -89,7 +89,7 @@ class Snapshot:
 
     def __init__(self, run_path: Path, found: SnapshotPath, file: SnapshotFile) -> None:
         self.step, self.attempt, self.rank = found.step, found.attempt, found.rank
-        self._run_path, self._path = run_path, found.path
+        self._run_path, self._path, self._file = run_path, found.path, file
         self._stored = dict(file.entries)
         self.entries: Mapping[str, SnapshotEntry] = MappingProxyType(
             {name: _entry(name, stored) for name, stored in self._stored.items()}
@@ -128,7 +128,7 @@ class Snapshot:
         for step in dict.fromkeys(self.entries[name].stored_step for name in names):
             path = self._path if step is None else snapshot_path(self._run_path, step, self.attempt, self.rank)
             try:
-                with open_snapshot_file(path) as file:
+                with open_snapshot_file(path, self._file if step is None else None) as file:
                     for name in (name for name in names if self.entries[name].stored_step == step):
                         if step is not None:
                             self._check_same(name, file)

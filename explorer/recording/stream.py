@@ -22,11 +22,13 @@ from explorer.storage.journal import HEADER_BYTES, MAX_SHAPE_NAMES, Header, Shap
 from explorer.storage.journal_scan import ShapeRows
 from explorer.storage.layout import SegmentName
 
+SMALL_JOURNAL_BYTES = FIRST_JOURNAL_BYTES // 4
 READY_JOURNALS = 3
 BUSY_JOURNAL_BYTES = 4 * JOURNAL_BYTES
 BUSY_S = 1.0
-MAX_UNSEALED = 8
+MAX_UNSEALED = 16
 MAX_OVERFLOW_CELLS = 500_000
+MAX_LOOKS = 256
 
 Number = float | int
 
@@ -45,8 +47,10 @@ class Row:
 class Stream:
     """See the module. `current` is the journal that rows go to.
 
+    A `small` stream has few rows, which the writer thread puts itself.
+
     Attributes:
-        dropped_rows: rows given up because memory was full while the disk took none.
+        dropped_rows: rows given up because memory was full before the writer thread had a journal for them.
     """
 
     def __init__(self, run_dir: Path, table: str, header: Header, *, mapped: bool, disk: Disk, small: bool) -> None:
@@ -58,15 +62,16 @@ class Stream:
         self._ready: deque[JournalFile] = deque()
         self._retired: deque[JournalFile] = deque()
         self._retired_at: dict[JournalFile, float] = {}
-        self._rows: dict[JournalFile, list[ShapeRows]] = {}
+        self._rows: dict[JournalFile, _Collected] = {}
         self._fresh: list[ShapeRows] = []
         self._overflow: deque[Row] = deque()
         self._overflow_cells = 0
         self.dropped_rows = 0
-        self.current = self._new_journal(FIRST_JOURNAL_BYTES)
+        self._num_changes = 0
+        self.current = self._new_journal(self._next_size())
         if not small:  # a training that logs at once must not get ahead of the writer thread, which is just starting
             with contextlib.suppress(OSError):
-                self._ready.append(self._new_journal(JOURNAL_BYTES))
+                self._ready.append(self._new_journal(self._next_size()))
 
     # The training's side.
 
@@ -94,6 +99,7 @@ class Stream:
             fresh.step = full.step
             self.current = fresh
             self._changed_at.append(time.monotonic())
+            self._num_changes += 1
             self._retired.append(full)
         else:
             self._ready.appendleft(fresh)
@@ -111,7 +117,10 @@ class Stream:
 
     def prepare(self) -> None:
         """Have journals ready, and put rows that had to wait in memory where they belong. Raises OSError."""
-        ready = 1 if self._small else READY_JOURNALS
+        if self._small:
+            ready = int(2 * self.current.next > self.current.limit)
+        else:
+            ready = READY_JOURNALS if self._num_changes else 2
         while len(self._ready) < ready and len(self._retired) < MAX_UNSEALED:
             self._ready.append(self._new_journal(self._next_size()))
         while self._overflow and self._ready:
@@ -122,8 +131,13 @@ class Stream:
         self.current.touch_ahead()
 
     def _next_size(self) -> int:
-        """Larger while a journal lasts less than a second: fewer changes, and time to get the next ones ready."""
+        """Larger while a journal lasts less than a second: fewer changes, and time to get the next ones ready.
+
+        Small until the first one is full: a run that is killed leaves them all behind.
+        """
         if self._small:
+            return SMALL_JOURNAL_BYTES
+        if not self._num_changes:
             return FIRST_JOURNAL_BYTES
         return BUSY_JOURNAL_BYTES if self._changed_at[-1] - self._changed_at[0] < BUSY_S else JOURNAL_BYTES
 
@@ -142,10 +156,12 @@ class Stream:
             late = now - self._retired_at.setdefault(journal, now) > IN_FLIGHT_S
             final = late and not journal.limit and not journal.is_complete
             found = journal.collect(final=final).rows
-            self._rows.setdefault(journal, []).extend(found)
+            self._rows.setdefault(journal, _Collected()).add(found)
             self._fresh += found
             if journal.limit:
                 del self._retired_at[journal]
+            with contextlib.suppress(OSError):  # the training goes on meanwhile; a later call reports it
+                self.prepare()
         for journal in [*self._retired, self.current]:
             journal.store(self._disk)
 
@@ -154,25 +170,24 @@ class Stream:
         fresh, self._fresh = self._fresh, []
         return fresh
 
-    def seal(self) -> int:
-        """Turn the journals that are full and complete into segments. Raises OSError; what failed is tried again.
+    def seal(self) -> bool:
+        """Turn the oldest journal into a segment if it is full and complete; whether it was. Raises OSError.
 
-        Returns the number of journals sealed.
+        One a call, since it takes a while: between two, the training needs new journals. What failed is tried again.
         """
-        count = 0
-        while self._retired:
-            journal = self._retired[0]
-            journal.close_to_rows()
-            if not journal.is_complete or journal not in self._rows:
-                break
-            self._seal(journal)
-            self._retired.popleft()
-            count += 1
-        return count
+        if not self._retired:
+            return False
+        journal = self._retired[0]
+        journal.close_to_rows()
+        if not journal.is_complete or journal not in self._rows:
+            return False
+        self._seal(journal)
+        self._retired.popleft()
+        return True
 
     def _seal(self, journal: JournalFile) -> None:
-        rows = self._rows.get(journal, [])
-        tables = columns.tables_of(_joined(rows), journal.header.wall_minus_monotonic_ns)
+        rows = self._rows[journal].join()
+        tables = columns.tables_of(rows, journal.header.wall_minus_monotonic_ns)
         if tables:
             name = SegmentName(journal.header.attempt, journal.header.rank, journal.header.segment)
             segments.write_segment(self._run_dir, self._table, name, tables, disk=self._disk)
@@ -229,10 +244,28 @@ class Stream:
         """It is over: count the rows that no file holds as dropped. How many these are."""
         lost = len(self._overflow)
         for journal, rows in self._rows.items():
-            lost += sum(int((found.order >= journal.stored).sum()) for found in rows)
+            lost += sum(int((found.order >= journal.stored).sum()) for found in rows.join())
         self._overflow.clear()
         self.dropped_rows += lost
         return lost
+
+
+class _Collected:
+    """The rows of one journal. Joined now and then: a slow training has one row a look, and arrays of their own."""
+
+    def __init__(self) -> None:
+        self._parts: list[ShapeRows] = []
+        self._join_at = MAX_LOOKS
+
+    def add(self, found: list[ShapeRows]) -> None:
+        self._parts += found
+        if len(self._parts) >= self._join_at:
+            self._join_at = 2 * len(self.join()) + MAX_LOOKS
+
+    def join(self) -> list[ShapeRows]:
+        """One entry a shape."""
+        self._parts = _joined(self._parts)
+        return self._parts
 
 
 def split_wide(row: Row) -> list[Row]:

@@ -149,7 +149,8 @@ class Writer(threading.Thread):
         self._guard("describe", self._save_facts)
         self._every("system", self._system_every_s, self._sample_system)
         self._every("collect", collect_s, self._collect)
-        self._guard("seal", self._scalars.seal)
+        self._guard("seal", self._seal)
+        self._note_dropped()
         self._every("summary", SUMMARY_S, self._save_summary)
         self._every("sync", SYNC_S, self._sync)
         self._overhead.ask_for_sample()
@@ -263,6 +264,18 @@ class Writer(threading.Thread):
         self._scalars.collect()
         self._totals.add(self._scalars.take_fresh())
 
+    def _seal(self) -> None:
+        while self._scalars.seal():
+            self._scalars.prepare()
+
+    def _note_dropped(self) -> None:
+        if self._scalars.dropped_rows:
+            self._notices.warn(
+                "dropped",
+                "rows come faster than this machine can write them, and memory for those that wait is full: rows are "
+                "dropped, and the summary's dropped_rows counts them. Log fewer metrics, or less often",
+            )
+
     def _sync(self) -> None:
         self._scalars.sync()
 
@@ -313,6 +326,7 @@ class Writer(threading.Thread):
             ("collect", self._collect),
             ("finish", self._finish_scalars),
             ("finish system", self._system.finish),
+            ("dropped", self._note_dropped),
             ("give up", self._give_up),
             ("describe", self._save_last_facts),
             ("summary", self._last_summary),

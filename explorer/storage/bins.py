@@ -80,12 +80,21 @@ def fold_keys(keys: npt.NDArray[Any], counts: npt.NDArray[Any]) -> tuple[int, In
     counts = np.concatenate([counts[first_negative:end_negative][::-1], counts[:end_positive]])
     if len(finest) <= MAX_BINS and np.count_nonzero(finest == 0) < 2:  # there is nothing to merge
         return MAX_M, finest, counts.astype(np.int64, copy=False)
-    for m in range(MAX_M, MIN_M - 1, -1):
-        folded = _shifted(finest, MAX_M - m)
-        starts = _starts(folded)
-        if len(starts) <= MAX_BINS:
-            break
-    return m, folded[starts], _sums(counts, starts)
+    shift = _finest_shift(finest)
+    folded = _shifted(finest, shift)
+    starts = _starts(folded)
+    return MAX_M - shift, folded[starts], _sums(counts, starts)
+
+
+def _finest_shift(bins: Int16s) -> int:
+    """The fewest mantissa bits to drop, up to 4, so that at most `MAX_BINS` of these ascending bins are told apart."""
+    size = np.abs(bins)
+    # Neighbours of one sign become one bin when they differ in dropped bits alone; others when nothing else is left.
+    lowest = np.where((bins[1:] < 0) == (bins[:-1] < 0), size[1:] ^ size[:-1], size[1:] | size[:-1])
+    for shift in range(MAX_M - MIN_M):
+        if np.count_nonzero(lowest >= 1 << shift) < MAX_BINS:
+            return shift
+    return MAX_M - MIN_M
 
 
 def fold(bins: Int16s, counts: Ints, m: int, to_m: int) -> tuple[Int16s, Ints]:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from explorer.errors import DamagedFile
 from explorer.storage.checksums import Checksums, Source
 from explorer.storage.columns import STEP, WALL_TIME, WALL_TYPE
+from explorer.storage.damage import READ_ERRORS, first_line
 from explorer.storage.records import check_format
 
 META_KEY = b"explorer"
@@ -22,9 +23,6 @@ MAX_FILE_BYTES = 2**32
 MAX_FOOTER_BYTES = 64 * 2**20
 MAX_FOOTER_ITEMS = 2_000_000
 _METRIC_TYPES = frozenset({pa.float64().id, pa.int64().id})
-
-# What pyarrow was seen to raise on damaged files (24,000 mutated ones), besides our own errors.
-READ_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError, ValueError, IndexError, KeyError, TypeError)
 
 
 class Parquet:
@@ -121,9 +119,3 @@ def check_columns(path: str | Path, rows: int, names: Sequence[str]) -> None:
         raise DamagedFile(path, "does not start with the columns step and wall_time")
     if len(set(names)) != len(names):
         raise DamagedFile(path, "has two columns of one name")
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line of at most 160 characters."""
-    text = (str(error).splitlines() or [type(error).__name__])[0]
-    return text if len(text) <= 160 else text[:157] + "..."

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import stat
 import zlib
 from pathlib import Path
 from typing import Any, Final
 
 from explorer.errors import DamagedFile, NotCaptured, ProgramError
 from explorer.storage.disk import Disk
+from explorer.storage.opening import open_regular
 from explorer.storage.program import Program
 from explorer.storage.program_document import parse_program, parse_reasons
 from explorer.storage.records import check_format, encode
@@ -56,15 +55,7 @@ def _reasons(document: dict[str, Any]) -> str:
 
 
 def _read_document(path: Path) -> dict[str, Any]:
-    try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise DamagedFile(path, f"cannot be opened ({error.strerror})") from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):  # `open` would not take a folder, nor close it
-        os.close(fd)
-        raise DamagedFile(path, "is not a regular file")
+    fd, _ = open_regular(path)
     with open(fd, "rb") as file:
         data = file.read(MAX_COMPRESSED_BYTES + 1)
     if len(data) > MAX_COMPRESSED_BYTES:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import stat
 from pathlib import Path
 from typing import Any
 
 from explorer.errors import DamagedFile, UnsupportedFormat
 from explorer.storage.disk import Disk
 from explorer.storage.layout import FORMAT_VERSION
+from explorer.storage.opening import open_regular
 
 MAX_RECORD_BYTES = 32 * 2**20
 Record = dict[str, Any]
@@ -55,16 +54,7 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_RECORD_BYTES) -> Record:
         FileNotFoundError: there is no such file.
         DamagedFile: it is a link or no regular file, too large, no UTF-8, no JSON, or no object.
     """
-    try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise DamagedFile(path, f"cannot be opened ({error.strerror})") from error
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode):  # before `open`, which has an error of its own for a folder
-        os.close(fd)
-        raise DamagedFile(path, "is not a regular file")
+    fd, found = open_regular(path)
     with open(fd, "rb") as file:
         if found.st_size > max_bytes:
             raise DamagedFile(path, f"has {found.st_size:,} bytes; at most {max_bytes:,} are read")

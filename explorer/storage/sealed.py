@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import stat
-import struct
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,18 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from explorer.errors import DamagedFile, FileError
+from explorer.storage.damage import READ_ERRORS, first_line
 from explorer.storage.ends import META_KEY, FileEnd, encode_end, footer_start, read_end
+from explorer.storage.opening import open_regular
 from explorer.storage.page_headers import read_pages
 from explorer.storage.parquet_footer import ZSTD, ColumnChunk, encode_footer, encode_schema
 from explorer.storage.records import check_format
 from explorer.storage.thrift import Encoded
 
 MAX_CHUNK_BYTES: Final = 64 * 2**20
-# What pyarrow was seen to raise on damaged files, besides our own errors.
-READ_ERRORS: Final = (
-    pa.ArrowException, OSError, UnicodeDecodeError, MemoryError, ValueError, IndexError, KeyError, TypeError,
-    struct.error,
-)  # fmt: skip
 
 
 def seal(data: memoryview, text: bytes) -> bytes:
@@ -56,11 +51,8 @@ class SealedFile:
         chunks: all column chunks, row group by row group.
     """
 
-    def __init__(self, path: str | Path, fd: int, before: SealedFile | None) -> None:
+    def __init__(self, path: str | Path, fd: int, found: os.stat_result, before: SealedFile | None) -> None:
         self.path, self._fd = Path(path), fd
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise DamagedFile(path, "is not a regular file")
         self.size = found.st_size
         self.identity = (found.st_size, found.st_mtime_ns, found.st_ino)
         known = before._end if before is not None and before.identity == self.identity else None
@@ -185,23 +177,12 @@ def open_sealed(path: str | Path, before: SealedFile | None = None) -> SealedFil
         DamagedFile: it is torn, foreign or a link.
         UnsupportedFormat: a newer version wrote it.
     """
+    fd, found = open_regular(path)
     try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise DamagedFile(path, f"cannot be opened ({error.strerror})") from error
-    try:
-        return SealedFile(path, fd, before)
+        return SealedFile(path, fd, found, before)
     except FileError:
         os.close(fd)
         raise
     except READ_ERRORS as error:
         os.close(fd)
         raise DamagedFile(path, f"is not a whole file of ours: {first_line(error)}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line of at most 160 characters."""
-    text = (str(error).splitlines() or [type(error).__name__])[0]
-    return text if len(text) <= 160 else text[:157] + "..."

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import stat
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -26,11 +25,13 @@ from explorer.errors import DamagedFile, FileError
 from explorer.storage import columns
 from explorer.storage.checksums import Source, add_checksums, read_checksums
 from explorer.storage.columns import STEP, WALL_TIME
+from explorer.storage.damage import READ_ERRORS, first_line
 from explorer.storage.disk import Disk
 from explorer.storage.index import Index, encode_index, read_index
 from explorer.storage.layout import FORMAT_VERSION, SegmentName
+from explorer.storage.opening import open_regular
 from explorer.storage.pages import OtherLayout, decode_column
-from explorer.storage.parquet import META_KEY, READ_ERRORS, Parquet, check_columns, first_line, open_parquet
+from explorer.storage.parquet import META_KEY, Parquet, check_columns, open_parquet
 from explorer.storage.points import EvenSteps, Points, even_steps, points_of
 from explorer.storage.records import check_format
 
@@ -200,16 +201,8 @@ def open_segment(path: str | Path) -> Segment:
         DamagedFile: it is torn, foreign, a link, or says impossible things.
         UnsupportedFormat: a newer version wrote it.
     """
+    fd, found = open_regular(path)
     try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise DamagedFile(path, f"cannot be opened ({error.strerror})") from error
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise DamagedFile(path, "is not a regular file")
         return Segment(path, fd, found.st_size)
     except FileError:
         os.close(fd)

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from explorer.errors import DamagedFile
+from explorer.storage.damage import READ_ERRORS, first_line
 from explorer.storage.layout import PARAMS, parse_snapshot_path
-from explorer.storage.sealed import READ_ERRORS, SealedFile, first_line, open_sealed
+from explorer.storage.sealed import SealedFile, open_sealed
 
 ITEM_BYTES: Final[Mapping[str, int]] = {
     **dict.fromkeys(("bool", "int8", "uint8"), 1),
@@ -77,11 +78,16 @@ class SnapshotFile:
         reference: the user's own file that holds the parameters, as it was said; None as a rule. Never opened by us.
     """
 
-    def __init__(self, file: SealedFile) -> None:
+    def __init__(self, file: SealedFile, before: SnapshotFile | None) -> None:
         self._file = file
         self.meta = file.meta
         self.path = file.path
-        self.step, self.entries = _entries(file)
+        self.step: int
+        self.entries: dict[str, StoredTensor]
+        if before is not None and before.meta is file.meta:
+            self.step, self.entries = before.step, before.entries
+        else:
+            self.step, self.entries = _entries(file)
         self.is_dropped = self.meta.get("dropped") is True
         self.reference = _reference(self.meta.get("reference"))
 
@@ -126,17 +132,21 @@ class SnapshotFile:
         self.close()
 
 
-def open_snapshot_file(path: str | Path) -> SnapshotFile:
+def open_snapshot_file(path: str | Path, before: SnapshotFile | None = None) -> SnapshotFile:
     """Open a snapshot; its ends and its index are checked here, values when they are read.
+
+    Args:
+        path: the file.
+        before: the snapshot as it was opened before; what was checked then is not read again if it is still the same.
 
     Raises:
         FileNotFoundError: it is not there.
         DamagedFile: it is torn, foreign, a link, or says impossible things.
         UnsupportedFormat: a newer version wrote it.
     """
-    file = open_sealed(path)
+    file = open_sealed(path, None if before is None else before._file)
     try:
-        opened = SnapshotFile(file)
+        opened = SnapshotFile(file, before)
         said = [file.meta.get(key) for key in ("table", "step", "attempt", "rank")]
         if said != [PARAMS, *(parse_snapshot_path(file.path) or said[1:])]:
             raise DamagedFile(path, "belongs to another place than its name says")

@@ -131,7 +131,7 @@ def write_snapshot(
     fd = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
     try:
         try:
-            _Out(fd, step, disk).write_all(tensors, meta)
+            _Out(fd, step, disk, sync).write_all(tensors, meta)
             if sync:
                 disk.sync(fd)
         finally:
@@ -148,8 +148,8 @@ def write_snapshot(
 class _Out:
     """A snapshot as it is written."""
 
-    def __init__(self, fd: int, step: int, disk: Disk) -> None:
-        self._fd, self._step, self._disk = fd, step, disk
+    def __init__(self, fd: int, step: int, disk: Disk, sync: bool) -> None:
+        self._fd, self._step, self._disk, self._sync = fd, step, disk, sync
         self._at = 0
         self._index: dict[str, dict[str, Any]] = {}
         self._groups: list[tuple[int, list[ColumnChunk]]] = []
@@ -244,6 +244,8 @@ class _Out:
                 continue
             self._disk.append(self._fd, memoryview(small))
             self._disk.append(self._fd, memoryview(part))
+            if self._sync:  # then the device works while the next part is read and checked
+                self._disk.begin_writing(self._fd, self._at, len(small) + len(part))
             self._at += len(small) + len(part)
             small = bytearray()
         self._disk.append(self._fd, memoryview(small))

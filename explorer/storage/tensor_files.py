@@ -13,9 +13,10 @@ import pyarrow as pa
 from explorer.errors import DamagedFile
 from explorer.storage.bins import Histograms
 from explorer.storage.columns import numbers
+from explorer.storage.damage import READ_ERRORS, first_line
 from explorer.storage.layout import TENSORS, parse_segment_name
 from explorer.storage.pages import OtherLayout
-from explorer.storage.sealed import READ_ERRORS, SealedFile, first_line, open_sealed
+from explorer.storage.sealed import SealedFile, open_sealed
 from explorer.storage.tensor_histograms import HISTOGRAM_COLUMNS, MAX_ENTRIES, decode_histograms, histograms_of
 from explorer.storage.tensor_rows import COLUMNS, SCHEMA, check_rows
 

@@ -54,7 +54,7 @@ def test_each_of_several_inputs_is_shown_and_edited(root: Path, open_app: OpenAp
     record_masked(root)
     app = open_app("inference")
     assert_drawn(app)
-    assert "input 1 (batch: any; length: any), mask (batch: any; length: any)" in said(app)
+    assert "input 1 (batch: may vary; length: may vary), mask (batch: may vary; length: may vary)" in said(app)
     app.text_area[0].set_value("abba").run()
     assert_drawn(app)
     assert {edit["input"] for edit in recipe_of(app)} == {"args[0]"}

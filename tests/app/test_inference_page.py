@@ -142,7 +142,7 @@ def test_the_effect_stands_beside_the_range_of_random_edits(root: Path, open_app
 
 def test_the_sizes_that_the_model_takes_are_told_in_words(root: Path, open_app: OpenApp) -> None:
     record_images(root)
-    assert "takes batch: any; channels: 1; height: " in said(open_app("inference"))
+    assert "takes batch: may vary; channels: 1; height: " in said(open_app("inference"))
 
 
 def test_an_edit_is_added_by_its_form(root: Path, open_app: OpenApp) -> None:

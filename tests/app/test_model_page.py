@@ -186,6 +186,28 @@ def test_a_click_looks_at_a_box_and_a_double_click_opens_or_closes_it(
     assert app.session_state["found"] == wanted
 
 
+def test_opening_a_module_opens_those_around_it(open_recorded: OpenApp) -> None:
+    app = open_recorded(opened="none", module="blocks.1")
+    assert "module:blocks" in boxes(app)
+    next(button for button in app.button if button.key == "model_open").click().run()
+    assert {"frame:blocks", "frame:blocks.1", "module:blocks.1.body"} <= boxes(app).keys()
+
+
+def test_many_blocks_share_boxes_and_one_can_be_taken_out(root: Path, open_app: OpenApp) -> None:
+    record(root, "deep", 44)
+    app = open_app("model", opened="blocks")
+    assert_drawn(app)
+    groups = [key for key in boxes(app) if key.startswith("group:")]
+    assert groups
+    assert len(boxes(app)) <= 41  # and a frame
+    assert "share" in texts(app)
+    looked = open_app("model", opened="blocks", module="blocks", node=groups[0])
+    assert_drawn(looked)
+    next(button for button in looked.button if str(button.key).startswith("model_member_")).click().run()
+    assert_drawn(looked)
+    assert "module:blocks.0" in boxes(looked)
+
+
 def test_the_buttons_open_and_close_by_levels(open_recorded: OpenApp) -> None:
     app = open_recorded(opened="none")
     for name, wanted in (("more", "module:blocks.0"), ("more", "module:blocks.0.body"), ("less", "module:blocks.0")):

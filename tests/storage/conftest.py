@@ -6,8 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from explorer.storage.disk import Disk
 from explorer.storage.journal import Header, Shape, checksums
 from explorer.storage.segments import SegmentMeta, encode_segment
+from explorer.storage.tensors import TensorSegments
 
 
 @pytest.fixture
@@ -63,3 +65,9 @@ class JournalBytes:
 @pytest.fixture
 def journal_bytes():
     return JournalBytes()
+
+
+@pytest.fixture
+def segments(tmp_path):
+    """The table of tensors of attempt 1, rank 0 of a run in `tmp_path`."""
+    return TensorSegments(tmp_path, 1, 0, Disk())

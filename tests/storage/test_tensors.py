@@ -5,7 +5,7 @@ import math
 import random
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,39 +19,10 @@ from explorer.storage.bins import WHOLE_NUMBERS
 from explorer.storage.disk import Disk
 from explorer.storage.tensor_histograms import HISTOGRAM_COLUMNS, histograms_of
 from explorer.storage.tensor_rows import COLUMNS, SCHEMA
-from explorer.storage.tensors import TensorRow, TensorSegments, open_tensor_segment
+from explorer.storage.tensors import TensorSegments, open_tensor_segment
+from tests.storage.tensor_table import by_tensor, paths, read_all
 
 NUM_SHAPES = 40
-
-
-@pytest.fixture
-def segments(tmp_path):
-    return TensorSegments(tmp_path, 1, 0, Disk())
-
-
-def paths(run_dir):
-    return sorted((run_dir / "tensors").glob("*.parquet"))
-
-
-def plain(row):
-    """A row of ours, or of pyarrow, as comparable values."""
-    values = asdict(row) if isinstance(row, TensorRow) else dict(row)
-    for name in ("bins", "counts"):
-        values[name] = None if values[name] is None else [int(value) for value in values[name]]
-    values["wall_time"] = int(np.datetime64(values["wall_time"], "us").astype(np.int64))
-    return {name: "NaN" if isinstance(v, float) and math.isnan(v) else v for name, v in values.items()}
-
-
-def by_tensor(rows):
-    return sorted((plain(row) for row in rows), key=lambda row: (row["kind"], row["name"], row["step"]))
-
-
-def read_all(run_dir):
-    found = []
-    for path in paths(run_dir):
-        with open_tensor_segment(path) as segment:
-            found += segment.read(COLUMNS).to_pylist()
-    return found
 
 
 @pytest.fixture

@@ -3,12 +3,10 @@
 import contextlib
 import io
 import json
-import math
 import os
 import random
 import struct
 import zlib
-from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -17,41 +15,11 @@ import pytest
 
 from explorer.errors import DamagedFile, FileError, UnsupportedFormat
 from explorer.storage import ends, sealed, tensors
-from explorer.storage.disk import Disk
 from explorer.storage.tensor_rows import COLUMNS, SCHEMA, table_of
-from explorer.storage.tensors import TensorRow, TensorSegments, open_tensor_segment
+from explorer.storage.tensors import open_tensor_segment
+from tests.storage.tensor_table import by_tensor, paths, read_all
 
 NUM_SHAPES = 40
-
-
-@pytest.fixture
-def segments(tmp_path):
-    return TensorSegments(tmp_path, 1, 0, Disk())
-
-
-def paths(run_dir):
-    return sorted((run_dir / "tensors").glob("*.parquet"))
-
-
-def plain(row):
-    """A row of ours, or of pyarrow, as comparable values."""
-    values = asdict(row) if isinstance(row, TensorRow) else dict(row)
-    for name in ("bins", "counts"):
-        values[name] = None if values[name] is None else [int(value) for value in values[name]]
-    values["wall_time"] = int(np.datetime64(values["wall_time"], "us").astype(np.int64))
-    return {name: "NaN" if isinstance(v, float) and math.isnan(v) else v for name, v in values.items()}
-
-
-def by_tensor(rows):
-    return sorted((plain(row) for row in rows), key=lambda row: (row["kind"], row["name"], row["step"]))
-
-
-def read_all(run_dir):
-    found = []
-    for path in paths(run_dir):
-        with open_tensor_segment(path) as segment:
-            found += segment.read(COLUMNS).to_pylist()
-    return found
 
 
 def test_no_flipped_bit_ever_gives_a_wrong_number(segments, tmp_path, make_row):

@@ -14,6 +14,7 @@ from explorer.storage.snapshots import CHUNK_BYTES
 
 # Below that, reading one more file would cost more than the bytes that it saves.
 MIN_SHARED_BYTES = 4_096
+_PIECE_BYTES = 2**18
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,17 @@ class Fingerprint:
 
 
 def fingerprint(dtype: str, shape: tuple[int, ...], data: memoryview, aliases: tuple[str, ...] = ()) -> Fingerprint:
-    """Of a tensor's bytes; both passes let other threads run."""
-    whole = len(data) // 8 * 8
-    words = np.frombuffer(data[:whole], np.uint64)
-    rest = np.frombuffer(data[whole:], np.uint8)
-    word_sum = (int(words.sum(dtype=np.uint64)) + int(rest.sum(dtype=np.uint64))) % 2**64
-    starts = range(0, max(1, len(data)), CHUNK_BYTES)
-    crc32s = tuple(zlib.crc32(data[start : start + CHUNK_BYTES]) for start in starts)
-    return Fingerprint(dtype, shape, crc32s, word_sum, aliases)
+    """Of a tensor's bytes. Other threads run meanwhile."""
+    word_sum, crc32s = 0, []
+    for start in range(0, max(1, len(data)), CHUNK_BYTES):
+        chunk, crc32 = data[start : start + CHUNK_BYTES], 0
+        for at in range(0, len(chunk), _PIECE_BYTES):  # the second look finds a piece in the cache
+            piece = chunk[at : at + _PIECE_BYTES]
+            crc32 = zlib.crc32(piece, crc32)
+            whole = len(piece) // 8 * 8
+            word_sum += int(np.frombuffer(piece[:whole], np.uint64).sum(dtype=np.uint64)) + sum(piece[whole:])
+        crc32s.append(crc32)
+    return Fingerprint(dtype, shape, tuple(crc32s), word_sum % 2**64, aliases)
 
 
 def whole_crc32(mark: Fingerprint, num_bytes: int) -> int:

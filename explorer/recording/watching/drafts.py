@@ -67,7 +67,7 @@ class LabelsDraft:
     labels: Later[npt.NDArray[np.int64]]
 
     def finish(self, step: int, wall_time: int) -> TensorRow:
-        """The row: bins are the classes themselves; what no class number can be is in `n` alone."""
+        """The row: bins are the classes themselves, as far as they fit int16; all others are in no bin."""
         labels = self.labels()
         fitting = labels[(labels >= -(2**15)) & (labels < 2**15)]
         bins, counts = np.unique(fitting, return_counts=True)

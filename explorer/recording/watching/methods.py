@@ -151,8 +151,11 @@ class WatchMethods:
         """Count the classes of a batch.
 
         Args:
-            labels: whole numbers: a tensor on any device, an array or a list, of any shape. Numbers that do not fit
-                int16 are counted in `n` alone.
+            labels: whole numbers: a tensor on any device, an array or a list, of any shape. From -32,768 to 32,767 each
+                is counted by itself, a padding such as -100 included. Ids beyond, of a large vocabulary, are in `n`,
+                mean, std, min and max, but in no bin, which is said once: `n` less all counts is how many these are.
+                Tokenizers number tokens by how common they are, so it is the share of the rare ones. To count those
+                by themselves log `labels - 32_768` as a second series, or `labels // 8` to count all in eights.
             step: the optimizer step; by default that which is under way.
             name: of the series.
 

@@ -14,7 +14,7 @@ from explorer.recording.watching.drafts import Draft
 from explorer.recording.watching.record import ModelBook
 from explorer.storage import records
 from explorer.storage.disk import Disk
-from explorer.storage.tensors import TensorSegments
+from explorer.storage.tensors import TensorRow, TensorSegments
 
 FLUSH_S = 2.0
 FLUSH_SHARE = 20  # times the last flush took: no more than 5 % of a core
@@ -109,6 +109,7 @@ class WatchTask:
     def _add(self, draft: Draft) -> None:
         wall_time = (draft.monotonic_ns + self._wall_minus_monotonic_ns) // 1_000
         rows = [row.finish(draft.step, wall_time) for row in draft.rows]
+        self._say_which_labels_are_in_no_bin(rows)
         found = {name: value() for name, value in draft.scalars.items()}
         self._segments.add(rows)
         self._num_looks += 1
@@ -116,6 +117,15 @@ class WatchTask:
         if scalars:
             names, values = tuple(scalars), tuple(scalars.values())
             self._put(Row(draft.step, draft.monotonic_ns, names, "d" * len(names), values))
+
+    def _say_which_labels_are_in_no_bin(self, rows: list[TensorRow]) -> None:
+        for row in rows:
+            if row.kind == "labels" and row.counts is not None and int(row.counts.sum()) < row.n:
+                what = (
+                    f"{row.name} has numbers beyond -32,768 to 32,767: they are in no bin of the histogram, only in "
+                    "its n, mean, std, min and max. Log labels - 32_768 as a second series to count them"
+                )
+                self._notices.warn(f"labels {row.name}", what)
 
     def _save(self) -> None:
         self._segments.flush()

@@ -42,14 +42,21 @@ def test_labels_belong_to_the_step_that_is_under_way(record, mlp, train, rows_of
     }
 
 
-def test_numbers_that_are_no_class_are_counted_in_n_alone(record, rows_of_kind):
+def test_numbers_beyond_int16_are_in_no_bin_which_is_said_once(record, rows_of_kind):
     recorder = record()
-    recorder.log_labels([1, 70_000], step=0)
-    recorder.log_labels([], step=1)
-    recorder.close()
+
+    def log() -> None:
+        for step, labels in enumerate([[1, 70_000], [], [1, 50_256]]):
+            recorder.log_labels(labels, step=step)
+        recorder.close()
+
+    with pytest.warns(RecorderWarning, match="in no bin") as said:
+        log()
+    assert len(said) == 1
     rows = rows_of_kind(recorder, "labels")
     assert (rows[0, "labels"]["n"], rows[0, "labels"]["bins"], rows[0, "labels"]["max"]) == (2, [1], 70_000.0)
     assert (rows[1, "labels"]["n"], rows[1, "labels"]["bins"]) == (0, [])
+    assert (rows[2, "labels"]["n"], rows[2, "labels"]["mean"]) == (2, (1 + 50_256) / 2)
 
 
 @pytest.mark.parametrize("labels", [[0.5, 1.0], torch.rand(3), "cats", ["a", "b"], None, [[1], [2, 3]]])
