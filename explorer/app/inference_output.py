@@ -147,7 +147,8 @@ def _prediction(title: str, model: PlainModel, index: int, probabilities: Any, r
 
 
 def _tokens(model: PlainModel, before: Any, after: Any, is_edited: bool) -> None:  # noqa: ANN401 - arrays
-    original, edited = as_logits(before)[0], as_logits(after)[0]
+    original = as_logits(before)[0]
+    edited = as_logits(after)[0] if is_edited else original
     names = token_names(model, original.shape[-1])
     if original.shape != edited.shape:
         st.caption(

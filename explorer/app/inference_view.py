@@ -91,7 +91,8 @@ def _outcome(scene: Scene, recipe: Recipe, drawn: Array | None) -> dict[str, Any
         st.markdown("**Output**")
         # With edits both sides see the drawing, so that the difference is what the edits do.
         given = scene.inputs(drawn if recipe else None)
-        found: dict[str, Any] = inference_session.ask(scene, "run", inputs=given)
+        found: dict[str, Any] = inference_session.ask(scene, "run", inputs=given, before=False)
+        found = {**found, "before": found["after"]}
         if is_edited:
             edited = inference_session.ask(
                 scene,

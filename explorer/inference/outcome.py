@@ -85,9 +85,14 @@ def log_probabilities(logits: NDArray[np.floating]) -> Floats:
 
 def kl_divergence(before: NDArray[np.floating], after: NDArray[np.floating]) -> Floats:
     """KL(before || after) of two arrays of logits [..., C], one value a distribution, at least 0."""
-    p, q = log_probabilities(before), log_probabilities(after)
+    return _kl(log_probabilities(before), log_probabilities(after))
+
+
+def _kl(log_p: Floats, log_q: Floats) -> Floats:
+    """The same, of logarithms of probabilities."""
+    p = np.exp(log_p)
     with np.errstate(invalid="ignore"):
-        terms = np.where(np.exp(p) > 0, np.exp(p) * (p - q), 0.0)
+        terms = np.where(p > 0, p * (log_p - log_q), 0.0)
     return np.asarray(np.maximum(terms.sum(axis=-1), 0.0), dtype=np.float64)
 
 
@@ -147,19 +152,22 @@ def token_change(
     probability_kept (what the edited model gives to the original's token), kl, flipped.
     """
     before, after = _same(before, after, 2)
-    p, q = np.exp(log_probabilities(before)), np.exp(log_probabilities(after))
-    first, then = before.argmax(axis=1), after.argmax(axis=1)
+    # A vocabulary is large: each softmax is taken once, and only one where nothing was edited.
+    log_p = log_probabilities(before)
+    log_q = log_p if after is before else log_probabilities(after)
+    first = before.argmax(axis=1)
+    then = first if after is before else after.argmax(axis=1)
     rows = np.arange(len(before))
     names = _names(vocabulary, before.shape[1])
     return pd.DataFrame(
         {
             "position": rows,
             "token_before": [names[index] for index in first],
-            "probability_before": p[rows, first],
+            "probability_before": np.exp(log_p[rows, first]),
             "token_after": [names[index] for index in then],
-            "probability_after": q[rows, then],
-            "probability_kept": q[rows, first],
-            "kl": kl_divergence(before, after),
+            "probability_after": np.exp(log_q[rows, then]),
+            "probability_kept": np.exp(log_q[rows, first]),
+            "kl": np.zeros(len(rows)) if after is before else _kl(log_p, log_q),
             "flipped": first != then,
         }
     )

@@ -45,7 +45,7 @@ def run(models: Models, request: Request, tick: Ticker) -> Answer:
     tick(1, 2)
     result = original if original is not None and not recipe and not keep else edited.run(keep=set(keep))
     answer: Answer = {
-        "before": plain(original.outputs) if original is not None else {},
+        "before": plain(original.outputs) if original is not None and wanted else {},
         "after": plain(result.outputs),
         "inputs": plain(edited.inputs),
         "kept": plain(result.kept),
