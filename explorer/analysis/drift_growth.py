@@ -32,9 +32,11 @@ class GrowingDrift:
 
     @property
     def num_bytes(self) -> int:
-        """Memory that it takes, without the matrix it has handed out."""
-        held = (*self._rows.values(), *self._reference_rows.values())
-        return sum(part.nbytes for marks in held for part in marks)
+        """Memory that it takes, the matrix of the last time included."""
+        matrix = [] if self._matrix is None else self._matrix[1:]
+        others = {} if self._reference_rows is self._rows else self._reference_rows
+        marks = [part for held in (self._rows, others) for marks in held.values() for part in marks]
+        return sum(part.nbytes for part in (*matrix, *marks))
 
     def matrix(
         self,

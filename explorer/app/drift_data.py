@@ -89,7 +89,7 @@ def drifted(info: RunInfo, other: RunInfo | None, choices: DriftChoices, step: i
         reference if isinstance(reference, str | int) else "run",
     )
     about = (str(info.path), choices.kind)
-    against = (reference if isinstance(reference, str | int) else "run", "" if other is None else str(other.path))
+    against = (choices.reference, "" if other is None else str(other.path))
     return kept(("drift", key), lambda: _make(tensors, reference, choices.measure, about, against))
 
 
@@ -126,20 +126,34 @@ def _make(
     reference: Reference,
     measure: Measure,
     about: tuple[str, str],
-    against: tuple[str | int, str],
+    against: tuple[str, str],
 ) -> Drifted:
     """`about` names the tensors and `against` the reference: of what has grown, only what is new is computed."""
-    matrix = kept(("growing drift", about, measure, against), lambda: GrowingDrift(measure)).matrix(tensors, reference)
+    matrix = _grown(("growing drift", about, measure, against), GrowingDrift(measure), tensors, reference)
 
     def alarms_now() -> Booleans:
         # Whatever is shown, a change is unusual by its distance from the step before.
-        changes = kept(("growing changes", about), lambda: GrowingDrift("wasserstein", levels=False))
-        return history_alarm(changes.matrix(tensors, "previous").values).alarm
+        fresh = GrowingDrift("wasserstein", levels=False)
+        return history_alarm(_grown(("growing changes", about), fresh, tensors, "previous").values).alarm
 
     alarms = kept(("alarms", tuple(tensors.items())), alarms_now)
     names = tuple(tensors)
     num_values = tuple(int(rows.n[-1]) for rows in tensors.values())
     return Drifted(names, tuple(unique_labels(names)), num_values, matrix, measure, alarms)
+
+
+def _grown(
+    key: tuple[object, ...], fresh: GrowingDrift, tensors: Mapping[str, Histograms], reference: Reference
+) -> DriftMatrix:
+    """The matrix of what is kept at `key`, or else of `fresh`, which is then kept with its size."""
+    made: list[DriftMatrix] = []
+
+    def make() -> GrowingDrift:
+        made.append(fresh.matrix(tensors, reference))
+        return fresh
+
+    growing = kept(key, make)
+    return made[0] if made else growing.matrix(tensors, reference)
 
 
 def _score(found: Drifted, row: int) -> tuple[bool, float]:

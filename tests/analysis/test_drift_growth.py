@@ -67,12 +67,21 @@ def test_what_is_known_is_not_computed_again(run):
 
 def test_it_holds_no_histograms(run):
     growing = GrowingDrift("ks")
-    growing.matrix(run, "previous")
+    assert growing.num_bytes == 0
+    matrix = growing.matrix(run, "previous")
     num_rows = sum(len(h) for h in run.values())
-    assert growing.num_bytes == 2 * 64 * num_rows
+    assert growing.num_bytes == 64 * num_rows + sum(part.nbytes for part in matrix[1:])
+    growing.matrix(run, {"even": run["even"]})
+    assert growing.num_bytes == 64 * (num_rows + len(run["even"])) + sum(part.nbytes for part in matrix[1:])
 
 
 def test_chance_levels_are_left_out_on_demand(run):
     plain = drift_matrix(run, "previous", "wasserstein", levels=False)
     assert np.isnan(plain.null).all()
     np.testing.assert_array_equal(plain.values, drift_matrix(run, "previous", "wasserstein").values)
+
+
+def test_another_reference_step_is_compared_anew(run):
+    growing = GrowingDrift("psi")
+    for step in (7, 20, 20, 3):
+        assert_same(growing.matrix(run, step), drift_matrix(run, step, "psi"))
