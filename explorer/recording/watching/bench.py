@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from explorer.recording.watching.moments import dot, sum_of_squares
@@ -40,6 +41,9 @@ class Bench(Protocol):
 
     def number(self, value: Tensor) -> Later[float]:
         """A tensor of one value."""
+
+    def bring(self, values: Tensor) -> Later[npt.NDArray[Any]]:
+        """A few values as they are now, as numpy's."""
 
     def copy(self, values: Tensor, name: str) -> Tensor:
         """The values as they are now, to be compared with soon; overwritten by the next copy under this name."""
@@ -105,6 +109,10 @@ class HostBench:
     def number(self, value: Tensor) -> Later[float]:
         """See `Bench`."""
         return _known(float(value))
+
+    def bring(self, values: Tensor) -> Later[npt.NDArray[Any]]:
+        """See `Bench`."""
+        return _known(self._work.source(values)(0, values.numel()).copy())
 
     def copy(self, values: Tensor, name: str) -> Tensor:
         """See `Bench`. The memory is kept for the next look: fresh pages cost seven times the copy itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from explorer.recording.watching.bench import Bench, HostBench, Later
 from explorer.recording.watching.changes import Changes
 from explorer.recording.watching.device import DeviceBench
 from explorer.recording.watching.drafts import Draft, RowDraft
+from explorer.recording.watching.first_snapshot import FirstSnapshot
 from explorer.recording.watching.flatten import Flat, NotMeasurable, flatten
 from explorer.recording.watching.gradients import Gradients
 from explorer.recording.watching.members import IN_COMPILED_REGION, Members, find_members
@@ -53,7 +55,7 @@ class Look:
         notices: where it is said what cannot be recorded.
         timed: does something without gradients and counts its time as ours.
         failed: told an error of a hook.
-        resumed: an earlier attempt began with other values; there is no cosine with those of now.
+        first: where the initial values are, when an earlier attempt began with others than those of now.
     """
 
     def __init__(
@@ -66,9 +68,9 @@ class Look:
         timed: Callable[..., None],
         failed: Callable[[Exception], None],
         *,
-        resumed: bool,
+        first: FirstSnapshot | None,
     ) -> None:
-        self._resumed = resumed
+        self._first = first
         self._model, self._optimizers, self._options = model, optimizers, options
         self._book, self._notices = book, notices
         self._benches = Benches()
@@ -142,6 +144,10 @@ class Look:
                 initial, now = self._initial.get(place.name), view_sample(flat.values, COSINE_VALUES)
                 if initial is not None and initial.shape == now.shape and initial.device == now.device:
                     row.more.append(_cosine("cosine_init", bench.inner_products(now, initial)))
+                elif self._first is not None and _is_as_stored(place.parameter, flat):
+                    row.more.append(
+                        partial(self._first.cosine, place.name, tuple(place.parameter.shape), bench.bring(now))
+                    )
                 draft.rows.append(row)
             update = self._changes.compare(place, flat.values, bench, row)
             if update is not None:
@@ -178,7 +184,7 @@ class Look:
         if "activation" in options.kinds:
             for hidden in members.hidden:
                 self._skip(hidden.name or ROOT_NAME, "activation", IN_COMPILED_REGION)
-        if "param" in options.kinds and not self._resumed:  # whose initial values another attempt has seen
+        if "param" in options.kinds and self._first is None:  # whose initial values another attempt has seen
             new = (p for places in [*members.of_optimizer, members.of_none] for p in places)
             for place, flat, _ in self._flat(p for p in new if p.name not in self._initial):
                 self._initial[place.name] = take_sample(flat.values, COSINE_VALUES)
@@ -203,6 +209,11 @@ class Look:
     def _skip(self, name: str, kind: str, reason: str) -> None:
         if self._book.skip(name, kind, reason):
             self._notices.warn(f"watch {kind} {reason}", f"{kind} of {name} is not recorded: {reason}", of_many=True)
+
+
+def _is_as_stored(parameter: Tensor, flat: Flat) -> bool:
+    """Whether the values have the order of a snapshot, and are all of the parameter's."""
+    return parameter.is_contiguous() and flat.values.numel() == parameter.numel()
 
 
 def _cosine(column: str, products: Later[tuple[float, float, float]]) -> Callable[[], dict[str, Any]]:

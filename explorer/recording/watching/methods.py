@@ -136,13 +136,17 @@ class WatchMethods:
         plug = self._watch_plug
         if plug is None or plug.is_forked:
             return Off()
+        from explorer.recording.watching.first_snapshot import FirstSnapshot
         from explorer.recording.watching.watch import Watch
 
         task = plug.task()
         names = task.book.add_watch(model, options)
+        first = None
+        if plug.first_step:
+            first = FirstSnapshot(plug.run_dir, plug.attempt, plug.rank, options.prefix, task.book)
         watch = Watch(
             model, optimizers, options, names, task=task, notices=plug.notices, overhead=plug.overhead,
-            first_step=plug.first_step, last_logged=plug.last_step,
+            first_step=plug.first_step, last_logged=plug.last_step, first=first,
         )  # fmt: skip
         plug.watches.append(watch)
         return watch

@@ -30,6 +30,7 @@ class ModelBook:
         self._watches: list[dict[str, Any]] = []
         self._watched_names: set[str] = set()
         self._num_activations = 0
+        self._initial: str | None = None
 
     def add_watch(self, model: nn.Module, options: Options) -> frozenset[str]:
         """A call of `watch`; the names that it takes. Raises UsageError when names would mean two tensors."""
@@ -104,6 +105,11 @@ class ModelBook:
         self._num_activations += 1
         self.version += 1
 
+    def say_initial(self, what: str) -> None:
+        """What `cosine_init` compares with in an attempt that goes on from an earlier one."""
+        self._initial = what
+        self.version += 1
+
     def skip(self, name: str, kind: str, reason: str) -> bool:
         """Something that is not recorded, and why. Whether that is news."""
         if self._skipped.get((name, kind)) == reason:
@@ -132,6 +138,7 @@ class ModelBook:
             "modes": {phase: counts.copy() for phase, counts in self._modes.items()},
             "watch": {**first, "others": self._watches[1:]} if self._watches[1:] else first,
             "activation": "output" if self._num_activations else None,
+            "initial": self._initial,
         }
 
 

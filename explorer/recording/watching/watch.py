@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from explorer.recording.notices import Notices
 from explorer.recording.overhead import Overhead
 from explorer.recording.watching.drafts import Draft
+from explorer.recording.watching.first_snapshot import FirstSnapshot
 from explorer.recording.watching.hooks import ForwardHook, Hook
 from explorer.recording.watching.look import Look
 from explorer.recording.watching.options import Options
@@ -39,14 +40,13 @@ class Watch:
         overhead: Overhead,
         first_step: int,
         last_logged: Callable[[], int | None],
+        first: FirstSnapshot | None,
     ) -> None:
         self._model, self._names = model, names
         self._task, self._notices, self._overhead = task, notices, overhead
         self._metrics = f"watch/{options.prefix}/" if options.prefix else "watch/"
         self._rounds = Rounds(max(1, len(optimizers)), options.schedule, first_step, options.step, last_logged)
-        self._look = Look(
-            model, optimizers, options, task.book, notices, self._timed, self._failed, resumed=first_step > 0
-        )
+        self._look = Look(model, optimizers, options, task.book, notices, self._timed, self._failed, first=first)
         self._draft: Draft | None = None
         self._ended_s: float | None = None
         self._forward_s: float | None = None

@@ -177,10 +177,11 @@ def test_changes_products_and_squares(bench, dtype, size):
         bench.squares([after, before]),
         bench.measure_difference(after, before),
         bench.number(torch.tensor(2.5)),
+        bench.bring(after[::7]),
     ]
     if isinstance(bench, DeviceBench):
         bench.ship().arrive()
-    (changed, kept), products, squares, difference, number = [result() for result in results]
+    (changed, kept), products, squares, difference, number, few = [result() for result in results]
     new, old = after.double().numpy(), before.double().numpy()
     assert changed == pytest.approx(((new - old) ** 2).sum(), rel=1e-4)
     assert kept == pytest.approx((old**2).sum(), rel=1e-5)
@@ -190,6 +191,7 @@ def test_changes_products_and_squares(bench, dtype, size):
     assert difference.moments.norm == pytest.approx(np.linalg.norm(new - old), rel=1e-4)
     assert difference.n == size
     assert number == 2.5
+    assert few.tolist() == new[::7].tolist()
 
 
 def test_a_copy_uses_its_memory_again_and_keeps_the_values_of_its_moment():

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from explorer import Every
+from explorer.storage import records
 
 
 def state_of(model):
@@ -223,7 +224,7 @@ def test_times_leave_our_own_work_out(record, mlp, metrics_of, monkeypatch):
         assert 0.05 <= metrics[step]["watch/step_s"] < 0.9
 
 
-def test_a_resumed_attempt_does_not_know_the_initial_values(record, train, mlp, rows_of_kind):
+def test_a_resumed_attempt_without_a_snapshot_does_not_know_the_initial_values(record, train, mlp, rows_of_kind):
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     first = record(run_id="again")
@@ -237,6 +238,53 @@ def test_a_resumed_attempt_does_not_know_the_initial_values(record, train, mlp, 
     rows = rows_of_kind(second, "param")
     assert {row["cosine_init"] is None for (step, _), row in rows.items() if step >= 2} == {True}
     assert any(row["cosine_init"] is not None for (step, _), row in rows.items() if step < 2)
+    said = [records.read_record(path)["initial"] for path in sorted((second.path / "model").iterdir())]
+    assert said[0] is None
+    assert "there is no snapshot" in said[1]
+
+
+@pytest.mark.parametrize("prefix", ["", "student"])
+def test_a_resumed_attempt_takes_the_initial_values_from_the_first_snapshot(
+    record, train, mlp, rows_of_kind, record_of_model, prefix
+):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    first = record(run_id="first-snapshot")
+    first.snapshot(model, 0)
+    initial = {name: value.detach().double().clone() for name, value in model.named_parameters()}
+    first.log({"loss": 1.0}, step=4)
+    train(model, optimizer, 5)
+    first.snapshot(model, 4)
+    first.close()
+    second = record(run_id="first-snapshot", resume="must")
+    second.watch(model, optimizer, schedule=Every(1), prefix=prefix)
+    train(model, optimizer, 1)
+    second.close()
+    rows = rows_of_kind(second, "param")
+    for name, value in model.named_parameters():
+        truth = torch.cosine_similarity(value.detach().double().flatten(), initial[name].flatten(), dim=0).item()
+        found = rows[5, f"{prefix}.{name}" if prefix else name]["cosine_init"]
+        assert found == (pytest.approx(truth, abs=1e-6) if initial[name].any() else None)
+    assert rows[5, f"{prefix}.0.weight" if prefix else "0.weight"]["cosine_init"] < 1 - 1e-6
+    assert record_of_model(second)["initial"] == "the snapshot of step 0"  # the first attempt has watched nothing
+
+
+def test_a_first_snapshot_that_is_damaged_is_said_and_costs_nothing_else(
+    record, train, mlp, rows_of_kind, record_of_model
+):
+    model, first = mlp(), record(run_id="damaged")
+    first.snapshot(model, 0)
+    first.log({"loss": 1.0}, step=4)
+    first.close()
+    (path,) = (first.path / "params").rglob("*.parquet")
+    path.write_bytes(path.read_bytes()[:-100])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    second = record(run_id="damaged", resume="must")
+    second.watch(model, optimizer, schedule=Every(1))
+    train(model, optimizer, 1)
+    second.close()
+    assert all(row["cosine_init"] is None for row in rows_of_kind(second, "param").values())
+    assert "could not be read" in record_of_model(second)["initial"]
 
 
 def test_the_default_schedule_goes_on_where_a_resumed_run_stopped(record, train, mlp, rows_of_kind):
