@@ -1,9 +1,11 @@
 """Recorders that are copied, pickled, closed by hand, forgotten, or end in an unusual way."""
 
 import copy
+import io
 import json
 import pickle
 import sys
+import warnings
 
 import pytest
 
@@ -84,6 +86,36 @@ def test_a_closed_standard_error_raises_nothing(record, summary_of, monkeypatch,
     recorder.close()
     assert summary_of(recorder)["state"] == "finished"
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("how", ["closed", "own"])
+def test_whoever_shows_warnings_may_raise_without_reaching_the_training_or_the_writer(
+    record, summary_of, monkeypatch, how
+):
+    def fail(*_, **__):
+        raise RuntimeError("a hook of the user's")
+
+    recorder = record()
+    if how == "own":
+        monkeypatch.setattr(warnings, "showwarning", fail)
+    else:
+        stream = io.StringIO()
+        stream.close()
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setattr(warnings, "showwarning", warnings._showwarning_orig)
+    recorder.log({"a": "text"})
+    failing = [OSError(28, "No space left on device"), Speechless()]
+
+    def work():
+        raise failing.pop()
+
+    assert not recorder._writer._guard("first", work)
+    assert not recorder._writer._guard("second", work)
+    assert recorder._writer.is_alive()
+    recorder.log({"a": 1.0})
+    recorder.close()
+    assert summary_of(recorder)["rows"] == 1
+    assert "(the error has no text)" in summary_of(recorder)["warnings"][1]
 
 
 def test_an_error_of_before_is_not_that_of_a_run_left_open(record, summary_of, monkeypatch):
