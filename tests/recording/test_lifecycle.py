@@ -5,12 +5,14 @@ import io
 import json
 import pickle
 import sys
+import threading
 import warnings
 
 import pytest
 
 from explorer import Recorder, RecorderWarning, UsageError
 from explorer.recording import exits
+from explorer.recording.stream import Row
 
 
 class Trainer:
@@ -148,3 +150,19 @@ def test_state_after_knows_how_a_training_ends():
     assert [exits.state_after(end) for end in ends] == [
         "finished", "finished", "failed", "killed", "failed", "finished",
     ]  # fmt: skip
+
+
+def test_a_close_that_takes_too_long_says_what_is_not_on_disk_yet(record, monkeypatch):
+    recorder = record()
+    recorder.log({"a": 1.0})
+    go_on = threading.Event()
+
+    def never_end():  # called by the writer thread, which is busy with something else from here on
+        recorder._stream._keep(Row(1, 0, ("a",), "d", (1.0,)))
+        go_on.wait(20)
+
+    monkeypatch.setattr("explorer.recording.recorder.CLOSE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(recorder._writer, "_finish", never_end)
+    with pytest.warns(RecorderWarning, match=r"takes longer than .*a busy CPU.* but for 1 that are dropped"):
+        recorder.close()
+    go_on.set()
