@@ -26,7 +26,7 @@ def recorder(info: RunInfo) -> None:
     columns[0].metric(
         "Cost of a call",
         micros_text(_number(overhead, "caller_us_per_call")),
-        help="Time of log() on the training's own thread: mean of the calls that were timed, a few every second"
+        help="Time of log() on the training's own thread: median of the calls that were timed, one every two seconds"
         + (f". The slowest took {micros_text(worst)}." if worst is not None else ""),
     )
     columns[1].metric(

@@ -57,9 +57,7 @@ def system(run: Run) -> None:
     for place, ((topic, panel_unit), members) in enumerate(list(panels(names).items())[:_MAX_PANELS]):
         with columns[place % 2]:
             _panel(topic, panel_unit, members, table, since_start, unit)
-    st.caption(
-        f"{len(table):,} samples, {esc(run.info.host or 'unknown host', 80)}. The time is since the first sample."
-    )
+    st.caption(f"{len(table):,} samples, {esc(run.info.host or 'unknown host', 80)}. The time is since the run began.")
 
 
 def panels(names: Sequence[str]) -> dict[tuple[str, str], dict[str, str]]:

@@ -56,7 +56,7 @@ class RunInfo:
             `stale` (it says that it runs, but nothing has been heard of it for a while).
         updated: when it last wrote its totals; UTC by the clock of the recording machine.
         duration_s: seconds recorded, summed over attempts.
-        last_step: the largest step of the newest attempt; None before the first row.
+        last_step: the step of the newest row of the newest attempt; None before the first row.
         rows: rows recorded by the rank that is shown, over all attempts.
         num_attempts, num_ranks: how many starts of the process, and how many ranks, left totals.
         config: nested, with later keys merged in.

@@ -7,7 +7,6 @@ differ by anything, and so may those of a file server.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ class Pulse:
     """What a process wrote about itself.
 
     Attributes:
-        process: `host`, `pid`, `boot_id` and `process_start`, as `storage.process.identify` tells them.
+        process: what `storage.process.identify` tells.
         beat: anything that differs after each heartbeat.
         every_s: how often it beats, in seconds.
         updated: by its own clock.
@@ -90,7 +89,7 @@ def is_alive(described: Mapping[str, Any]) -> bool | None:
         return None
     if process.is_gone(described):
         return False
-    if described.get("host") != socket.gethostname() or boot_id != process.boot_id():
+    if not process.is_visible(described):
         return None
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

@@ -147,7 +147,7 @@ def _read_identity(run_dir: Path) -> tuple[Record, list[str]]:
             attempt = read_json(path)
         except (FileError, FileNotFoundError):
             continue
-        record |= {key: attempt.get(key) for key in ("host", "boot_id", "pid", "process_start")}
+        record |= {key: attempt.get(key) for key in ("host", "boot_id", "pid", "pid_namespace", "process_start")}
         record["updated"] = attempt.get("started")
         break
     return record, []

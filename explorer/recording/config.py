@@ -13,30 +13,41 @@ import numpy as np
 
 from explorer.errors import UsageError
 from explorer.recording.redaction import redact
+from explorer.storage.records import encode
 
 MAX_DEPTH = 20
 MAX_TEXT_CHARS = 10_000
 MAX_ITEMS = 10_000
+MAX_CONFIG_BYTES = 2**20
+MAX_CUT_NAMED = 3
 
 Plain = dict[str, Any]
 
 
 class Config(Mapping[str, Any]):
-    """A run's settings. Reads like a dict of plain values; `update` and item assignment add keys at any time."""
+    """A run's settings. Reads like a dict of plain values; `update` and item assignment add keys at any time.
 
-    def __init__(self, given: object, on_text: Callable[[str, str], None]) -> None:
-        self._on_text = on_text
-        self._values = self._plain(given)
+    They are written into every summary, so they hold at most 1 MiB as JSON: what is larger is cut.
+
+    Args:
+        given: a dict, a dataclass or an `argparse.Namespace`.
+        on_text: told (key path, type name) of each value that could only be kept as text.
+        on_cut: told the key paths that were left out.
+    """
+
+    def __init__(self, given: object, on_text: Callable[[str, str], None], on_cut: Callable[[list[str]], None]) -> None:
+        self._on_text, self._on_cut = on_text, on_cut
+        self._values = self._limited(self._plain(given))
         self.version = 0
 
     def update(self, more: object) -> None:
         """Merge nested settings; new values replace old ones. Raises UsageError when this is not a mapping."""
-        self._values = merge(self._values, self._plain(more))
+        self._values = self._limited(merge(self._values, self._plain(more)))
         self.version += 1
 
     def put_under(self, earlier: Plain) -> None:
         """Settings of earlier attempts, which these come on top of."""
-        self._values = merge(earlier, self._values)
+        self._values = self._limited(merge(earlier, self._values))
 
     def __setitem__(self, key: str, value: object) -> None:
         self.update({key: value})
@@ -56,6 +67,13 @@ class Config(Mapping[str, Any]):
     def as_dict(self) -> Plain:
         """The settings as nested plain values; not to be changed."""
         return self._values
+
+    def _limited(self, values: Plain) -> Plain:
+        left_out: list[str] = []
+        kept = limit(values, MAX_CONFIG_BYTES, left_out)
+        if left_out:
+            self._on_cut(left_out)
+        return kept
 
     def _plain(self, given: object) -> Plain:
         if given is None:
@@ -82,6 +100,34 @@ def merge(old: Plain, new: Plain) -> Plain:
         before = result.get(key)
         result[key] = merge(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
     return result
+
+
+def limit(values: Plain, max_bytes: int, left_out: list[str], where: str = "") -> Plain:
+    """Settings of at most so many bytes as JSON: of each level the smallest ones, in the order they came.
+
+    Args:
+        values: plain values.
+        max_bytes: what they may take.
+        left_out: gains the key path of each entry that is left out.
+        where: the key path so far, for `left_out`.
+    """
+    if len(encode(values)) <= max_bytes:
+        return values
+    sizes = {key: len(encode({key: value})) for key, value in values.items()}
+    kept: Plain = {}
+    room = max_bytes - 2
+    for key in sorted(sizes, key=sizes.__getitem__):
+        path = f"{where}.{key}".lstrip(".")
+        value, around = values[key], len(encode({key: None}))
+        if sizes[key] <= room:
+            kept[key] = value
+        elif isinstance(value, dict) and room > around:
+            kept[key] = limit(value, room - around, left_out, path)
+        else:
+            left_out.append(path)
+            continue
+        room -= len(encode({key: kept[key]}))
+    return {key: kept[key] for key in values if key in kept}
 
 
 def to_plain(value: object, where: str, texts: list[tuple[str, str]], inside: tuple[int, ...] = ()) -> Any:  # noqa: ANN401

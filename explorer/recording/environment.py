@@ -49,7 +49,7 @@ def describe_environment() -> dict[str, Any]:
         that steer a training). Takes a few milliseconds of CPU and never starts a device.
     """
     system = platform.uname()
-    torch_version = getattr(sys.modules.get("torch"), "version", None)
+    torch_version = getattr(loaded_torch(), "version", None)
     return {
         "python": platform.python_version(),
         "platform": f"{system.system} {system.release} {system.machine}",
@@ -66,9 +66,15 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
+def loaded_torch() -> Any:  # noqa: ANN401 - torch is not imported here
+    """Torch if this process has imported it; None as well while another thread is in the middle of that."""
+    torch = sys.modules.get("torch")
+    return None if getattr(getattr(torch, "__spec__", None), "_initializing", False) else torch
+
+
 def describe_seed() -> dict[str, Any]:
     """Seeds of this process: ``torch`` (default generator) and ``python_hash`` (PYTHONHASHSEED); None when not set."""
-    torch = sys.modules.get("torch")
+    torch = loaded_torch()
     return {
         "torch": int(torch.initial_seed()) if torch is not None else None,
         "python_hash": os.environ.get("PYTHONHASHSEED"),
@@ -112,7 +118,7 @@ def list_devices() -> list[str]:
     A device is asked only when the process uses it already. Otherwise the driver's own files tell what the machine has,
     in the order of the bus: asking torch would start the driver, after which a fork is no longer safe.
     """
-    torch = sys.modules.get("torch")
+    torch = loaded_torch()
     if torch is not None and torch.cuda.is_initialized():
         return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     names = []

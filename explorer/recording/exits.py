@@ -41,8 +41,15 @@ class ExitHooks:
 
     A handler of SIGTERM that was there decides: when it returns, the training goes on (it may have a checkpoint to
     finish) and so does the recorder; when it raises, the run was killed. If there was none, the recorder is closed and
-    the process dies of the signal as it would have. A handler that the training installs later wins. Outside the main
-    thread no handler is installed.
+    the process dies of the signal as it would have, once each of several recorders is closed. A handler that the
+    training installs later wins. Outside the main thread no handler is installed.
+
+    Python calls a handler between two instructions of the main thread. While that thread is within a long call in C (a
+    large multiplication, a collective operation that hangs), SIGTERM therefore takes effect only after it, where
+    without a handler it would end the process at once: what then ends it is SIGKILL, as launchers send it after a
+    while. That costs no row: they are in the journal. Nothing gentler is safe from here (`signal.set_wakeup_fd` belongs
+    to event loops, a signal mask is inherited by every child); a training that needs the default has it with
+    ``signal.signal(signal.SIGTERM, signal.SIG_DFL)`` after making its recorders.
     """
 
     def __init__(self, recorder: Closable) -> None:
@@ -67,7 +74,7 @@ class ExitHooks:
         if self._installed and threading.current_thread() is threading.main_thread():
             self._installed = False
             if signal.getsignal(signal.SIGTERM) == self._on_signal:
-                signal.signal(signal.SIGTERM, self._previous)
+                signal.signal(signal.SIGTERM, _without_closed(self._previous))
 
     def _in_child(self) -> None:
         if self._recorder is not None:
@@ -80,8 +87,8 @@ class ExitHooks:
             recorder.close(error=None if error is self._error_before else error)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        recorder, previous = self._recorder, self._previous
-        if callable(previous):
+        recorder, previous = self._recorder, _without_closed(self._previous)
+        if callable(previous) and not _ends_process(previous):
             try:
                 previous(number, frame)
             except BaseException:
@@ -91,6 +98,28 @@ class ExitHooks:
             return
         if recorder is not None:
             recorder.close(state="killed", error=None)
+        if callable(previous):  # an older recorder's
+            previous(number, frame)
+            return
         with contextlib.suppress(ValueError):
             signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+
+def _hooks_of(handler: Any) -> ExitHooks | None:  # noqa: ANN401 - whatever signal.getsignal gives
+    owner = getattr(handler, "__self__", None)
+    return owner if isinstance(owner, ExitHooks) else None
+
+
+def _without_closed(handler: Any) -> Any:  # noqa: ANN401
+    """The handler, or what was there before when its recorder has been closed since."""
+    while (hooks := _hooks_of(handler)) is not None and hooks._recorder is None:
+        handler = hooks._previous
+    return handler
+
+
+def _ends_process(handler: Any) -> bool:  # noqa: ANN401
+    """Whether nobody but recorders handles the signal, so that the process dies of it."""
+    while (hooks := _hooks_of(handler)) is not None:
+        handler = hooks._previous
+    return bool(handler == signal.SIG_DFL)

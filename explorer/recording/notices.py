@@ -39,12 +39,12 @@ class Notices:
             message += " (there are many such warnings: further ones are not shown)"
         try:
             warnings.warn(message, RecorderWarning, stacklevel=4)
-        except RecorderWarning:
+        except Exception:  # warnings are errors here, or whoever shows them has failed
             say(message)
 
 
 def say(message: str) -> None:
     """One line on standard error; nothing where that is closed, or is in the middle of a line of its own."""
     if sys.stderr is not None:
-        with contextlib.suppress(OSError, ValueError, RuntimeError):
+        with contextlib.suppress(Exception):  # whatever stands there in place of a file
             print(f"explorer: {message}", file=sys.stderr)

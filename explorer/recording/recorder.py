@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from explorer.errors import RootError, UsageError
 from explorer.recording import exits, values as cleaning
-from explorer.recording.config import Config
+from explorer.recording.config import MAX_CONFIG_BYTES, MAX_CUT_NAMED, Config
 from explorer.recording.fast_path import make_log
 from explorer.recording.journal_file import can_map, wall_minus_monotonic_ns
 from explorer.recording.notices import Notices
@@ -94,7 +94,7 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
         self._pid = os.getpid()
         self._last_step: int | None = None
         self._heard: dict[str, list[Callable[[float], None]]] = {}
-        self.config = Config(config, self._on_text)
+        self.config = Config(config, self._on_text, self._on_cut)
         self.run_id = ""
         self.path: Path | None = None
         if enabled:
@@ -251,6 +251,12 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
         what = f"config {key} is a {kind}, which JSON cannot hold: its text is kept. Pass numbers, text, lists or dicts"
         self._notices.warn(f"config {key}", what, of_many=True)
 
+    def _on_cut(self, left_out: list[str]) -> None:
+        named = ", ".join(key[:80] for key in left_out[:MAX_CUT_NAMED])
+        more = f" and {len(left_out) - MAX_CUT_NAMED:,} more" if len(left_out) > MAX_CUT_NAMED else ""
+        what = f"the config is larger than {MAX_CONFIG_BYTES / 2**20:.0f} MiB as JSON: {named}{more} left out. "
+        self._notices.warn("config size", what + "Keep large settings in a file of their own, and its name here")
+
     def update_config(self, more: object) -> None:
         """Add settings found out later, nested; the same as `config.update`."""
         self.config.update(more)
@@ -293,7 +299,13 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
         writer.finish_as(state, error)
         writer.join(CLOSE_TIMEOUT_S)
         if writer.is_alive():
-            what = f"the disk of {self.path} did not answer in {CLOSE_TIMEOUT_S:.0f} s; the journal holds the rows"
+            waiting = self._stream.num_waiting
+            lost = f", but for {waiting:,} that are dropped if the process ends before" if waiting else ""
+            what = (
+                f"writing {self.path} takes longer than the {CLOSE_TIMEOUT_S:.0f} s that close() waits: very many "
+                "metrics, a busy CPU, or a disk that does not answer. It goes on in the background; the journal holds "
+                f"the rows{lost}"
+            )
             self._notices.warn("close", what)
         elif not self._quiet:
             writer.print_line()

@@ -67,6 +67,6 @@ def _summary(paths: RunPaths, attempt: int, rank: int) -> dict[str, Any]:
     except (FileNotFoundError, FileError):
         run, started = records.read_record(paths.run_json), records.read_json(paths.attempt_json(attempt, rank))
         same = {key: run.get(key) for key in ("format", "name", "group", "tags", "notes", "created", "config")}
-        keys = ("started", "host", "pid", "boot_id", "process_start")
+        keys = ("started", "host", "pid", "pid_namespace", "boot_id", "process_start")
         about = {key: started.get(key) for key in keys} | {"updated": started.get("started")}
         return {**same, **about, "state": "running", "error": None, "heartbeat": 0, "heartbeat_every_s": 5.0}

@@ -45,7 +45,7 @@ class RunFolder:
         attempt, rank: what this process's files are named after.
         world_size: number of processes the launcher started.
         run: the content of run.json.
-        earlier_config: settings of all attempts before this one, merged over those of run.json.
+        earlier_config: settings of all attempts of earlier launches, of any rank, merged over those of run.json.
         earlier_step: the last step recorded before, or None in a new run.
         problems: what was found damaged in what killed attempts left.
         started: ISO time of this attempt.
@@ -119,7 +119,8 @@ def open_folder(
             disk.make_dir(run_dir / folder)
         run = _claim_run(run_dir, run_id, identity, config, disk)
         problems = replay_journals(run_dir, disk) if exists else []
-        return replace(_claim_attempt(run_dir, rank, world_size, run, disk), problems=tuple(problems))
+        opened = _claim_attempt(run_dir, rank, world_size, run, disk, goes_on=exists and resume != "never")
+        return replace(opened, problems=tuple(problems))
     except OSError as error:
         raise RootError(f"cannot record into {run_dir}: {error.strerror or error}. Choose another root=") from error
 
@@ -207,15 +208,24 @@ def _claim_run(run_dir: Path, run_id: str, identity: Identity, config: Plain, di
     return records.read_record(path)
 
 
-def _claim_attempt(run_dir: Path, rank: int, world_size: int, run: dict[str, Any], disk: Disk) -> RunFolder:
+def _claim_attempt(
+    run_dir: Path, rank: int, world_size: int, run: dict[str, Any], disk: Disk, *, goes_on: bool
+) -> RunFolder:
     taken = layout.list_process_files(run_dir, "attempts")
     attempt = 1 + max((number for number, of_rank, _ in taken if of_rank == rank), default=0)
     config, last = _plain(run.get("config")), None
-    for number, _, path in taken:
-        if number < attempt:  # the others belong to ranks of this launch that were faster
-            config = merge(config, _plain(_read(path).get("config")))
-    for number, _, path in layout.list_process_files(run_dir, "summary"):
-        step = _read(path).get("last_step") if number < attempt else None
+    paths, newest = RunPaths(run_dir), {of_rank: number for number, of_rank, _ in taken}
+    for number, of_rank, path in taken:
+        if number >= attempt and not goes_on:
+            continue
+        summary = _read(paths.summary_json(number, of_rank))
+        # The others belong to ranks of this launch that were faster. A world that grew has ranks without an attempt
+        # of their own: for these, what has ended or was followed by another attempt is of an earlier launch.
+        ended = number < newest[of_rank] or summary.get("state", "running") != "running"
+        if number >= attempt and not ended:
+            continue
+        config = merge(config, _plain(_read(path).get("config")))
+        step = summary.get("last_step")
         if isinstance(step, int):
             last = step if last is None else max(last, step)
     while attempt <= MAX_ATTEMPTS:

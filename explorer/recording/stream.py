@@ -202,6 +202,11 @@ class Stream:
             self.current.sync(self._disk)
 
     @property
+    def num_waiting(self) -> int:
+        """Rows that are in memory only, since there was no journal for them."""
+        return len(self._overflow)
+
+    @property
     def is_here(self) -> bool:
         """Whether the current journal's file is still in the run's folder."""
         return self.current.path.exists()

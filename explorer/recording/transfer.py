@@ -148,7 +148,7 @@ class _CudaRing:
             if torch.cuda.is_current_stream_capturing():  # before anything else: taking pinned memory would break it
                 return None
             if self._memory is None:
-                self._memory = torch.empty(RING_VALUES, dtype=torch.float64, pin_memory=True)
+                self._memory = torch.empty(RING_VALUES, dtype=torch.float64, device="cpu", pin_memory=True)
             place = self.take_place(len(values))
             if place is None:
                 return None

@@ -16,6 +16,7 @@ from explorer.errors import UsageError
 MAX_NAME_BYTES = 1_024
 EXACT_FLOAT_INT = 2**53
 INT64_MAX = 2**63 - 1
+_SPREAD = "it is a DTensor of which each rank holds a part: call .full_tensor() on all ranks, and log what that gives"
 
 Number = float | int
 
@@ -60,6 +61,9 @@ def clean_row(values: Mapping[str, object]) -> Cleaned:
             continue
         row.plain = row.plain and type(value) in (int, bool)
         try:
+            if is_spread(value):
+                row.refused.append((name, _SPREAD))
+                continue
             if is_on_device(value) and value.numel() == 1:  # type: ignore[attr-defined]
                 row.device[name] = value
                 continue
@@ -117,6 +121,13 @@ def is_on_device(value: object) -> bool:
     """Whether this is a tensor whose value cannot be read without waiting for an accelerator."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor) and value.device.type not in ("cpu", "meta")
+
+
+def is_spread(value: object) -> bool:
+    """Whether this is a DTensor whose value is not on every rank: reading it alone would give a part, or hang."""
+    module = sys.modules.get("torch.distributed.tensor") or sys.modules.get("torch.distributed._tensor")
+    kind = getattr(module, "DTensor", None)
+    return kind is not None and isinstance(value, kind) and not all(each.is_replicate() for each in value.placements)
 
 
 def clean_step(step: object) -> int:

@@ -80,6 +80,7 @@ class Writer(threading.Thread):
         self._found: deque[dict[str, Any]] = deque()
         self._facts_s = 0.0
         self._diff = ""
+        self._knew_torch = False
         self._ended = threading.Event()
         self._heartbeat = 0
         self._began = time.monotonic()
@@ -105,10 +106,7 @@ class Writer(threading.Thread):
         self.state = state
         if error is not None and state != "finished":
             text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-            try:
-                message = str(error)
-            except Exception:  # an error of somebody's own, which must not keep the run from being closed
-                message = "(the error has no text)"
+            message = _text_of(error)
             self.error = {
                 "type": type(error).__name__,
                 "message": redact_text(clean_text(message[:MAX_ERROR_CHARS])),
@@ -161,7 +159,7 @@ class Writer(threading.Thread):
             self._guard(what, work)
 
     def _guard(self, what: str, work: Callable[[], object]) -> bool:
-        """Do it now unless it has just failed; a failure is said once and makes the next try wait longer."""
+        """Do it now unless it has just failed; a failure is said once, and the next try waits longer. Never raises."""
         if time.monotonic() < self._due.get(f"retry {what}", 0.0):
             return False
         try:
@@ -169,17 +167,17 @@ class Writer(threading.Thread):
         except OSError as error:
             self._failures += 1
             self._due[f"retry {what}"] = time.monotonic() + min(MAX_BACKOFF_S, 0.25 * 2 ** min(self._failures, 10))
-            self._guard_folder()
+            self._guard("folder", self._guard_folder)
             self._notices.warn(
                 f"disk {error.errno}",
-                f"recording into {self._folder.run_dir} is held up ({error.strerror or error}); rows are kept in "
-                "memory and in the journal, and it is tried again. The training is not affected",
+                f"recording into {self._folder.run_dir} is held up ({error.strerror or _text_of(error)}); rows are "
+                "kept in memory and in the journal, and it is tried again. The training is not affected",
             )
             return False
         except Exception as error:
             self._due[f"retry {what}"] = time.monotonic() + MAX_BACKOFF_S
             self._notices.warn(
-                f"defect {what}", f"a part of the recorder failed ({what}: {type(error).__name__}: {error})"
+                f"defect {what}", f"a part of the recorder failed ({what}: {type(error).__name__}: {_text_of(error)})"
             )
             return False
         if what == "summary":
@@ -208,17 +206,24 @@ class Writer(threading.Thread):
 
     def _find_facts(self) -> None:
         """Packages, devices, git. In a thread of its own; touches nothing of the run."""
-        from explorer.recording.environment import describe_environment, describe_seed
+        from explorer.recording.environment import describe_environment, describe_seed, loaded_torch
         from explorer.recording.git_state import describe_git
 
-        try:
-            self._found.append({"environment": describe_environment(), "seed": describe_seed()})
+        def find_git() -> dict[str, Any] | None:
             git, self._diff = describe_git()
-            self._found.append({"git": git})
-        except Exception as error:
-            what = f"facts about the environment could not be found out ({type(error).__name__}: {error})"
-            self._notices.warn("facts", what)
+            return git
+
+        self._knew_torch = loaded_torch() is not None
+        self._find_each({"environment": describe_environment, "seed": describe_seed, "git": find_git})
         self._facts_s = time.thread_time()
+
+    def _find_each(self, facts: dict[str, Callable[[], Any]]) -> None:
+        for name, find in facts.items():
+            try:
+                self._found.append({name: find()})
+            except Exception as error:
+                what = f"the run's {name} could not be found out ({type(error).__name__}: {_text_of(error)})"
+                self._notices.warn(f"facts {name}", what)
 
     def _save_facts(self) -> None:
         if self._found:
@@ -282,7 +287,7 @@ class Writer(threading.Thread):
     def _save_summary(self, *, sync: bool = False) -> None:
         if not self._scalars.is_here and self.state == "running":
             self._guard_folder()
-        if self._saved_config != self._config.version and "environment" in self._facts:
+        if self._saved_config != self._config.version:
             self._save_attempt()
         self._heartbeat += 1
         path = self._folder.paths.summary_json(self._folder.attempt, self._folder.rank)
@@ -349,10 +354,22 @@ class Writer(threading.Thread):
             self._notices.warn("lost", f"{lost:,} rows are lost: the disk of {self._folder.run_dir} took no more")
 
     def _save_last_facts(self) -> None:
+        from explorer.recording.environment import describe_environment, describe_seed, loaded_torch
+
         if self._facts_finder.ident is not None:
             self._facts_finder.join(FACTS_TIMEOUT_S)
+        if not self._knew_torch and loaded_torch() is not None:  # imported after the recorder was made
+            self._knew_torch = True
+            self._find_each({"environment": describe_environment, "seed": describe_seed})
         self._save_facts()
 
     def _last_summary(self) -> None:
         self._overhead.writer_s = time.thread_time() + self._facts_s
         self._save_summary(sync=True)
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an error of somebody's own, which must not keep the run from being recorded
+        return "(the error has no text)"

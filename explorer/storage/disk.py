@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import secrets
 from pathlib import Path
 
 
@@ -20,7 +21,7 @@ class Disk:
 
         With `sync` the content and the folder are forced to the device before this returns.
         """
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = _temporary(path)
         try:
             self.write_bytes(temporary, data, sync=sync)
             self.replace(temporary, path)
@@ -46,7 +47,7 @@ class Disk:
 
     def claim(self, path: Path, data: bytes) -> bool:
         """Create a whole file unless there is one of that name; tell whether it is ours now."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = _temporary(path)
         self.write_bytes(temporary, data, sync=True)
         try:
             os.link(temporary, path)
@@ -113,3 +114,8 @@ class Disk:
         """Delete a file; one that is gone already is fine."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+
+
+def _temporary(path: Path) -> Path:
+    """A hidden name beside it that nobody else takes, on another machine with the same process id either."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(6)}.tmp")

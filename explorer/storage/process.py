@@ -26,10 +26,37 @@ def process_start(pid: int) -> float | None:
         return None
 
 
+def pid_namespace() -> int | None:
+    """The inode of this process's PID namespace: containers count processes apart. None where the system has none."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return None
+
+
 def identify() -> dict[str, Any]:
-    """`host`, `pid`, `boot_id` and `process_start` of this process: enough to tell later whether it is gone."""
+    """Enough to tell later whether this process is gone.
+
+    Returns:
+        ``host``, ``pid``, ``pid_namespace``, ``boot_id`` and ``process_start`` (s after boot); None for what the system
+        does not tell.
+    """
     pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "boot_id": boot_id(), "process_start": process_start(pid)}
+    return {
+        "host": socket.gethostname(),
+        "pid": pid,
+        "pid_namespace": pid_namespace(),
+        "boot_id": boot_id(),
+        "process_start": process_start(pid),
+    }
+
+
+def is_visible(record: Mapping[str, Any]) -> bool:
+    """Whether the process that `identify` described would be seen from here: same machine, start and PID namespace."""
+    here = boot_id()
+    if here is None or (record.get("host"), record.get("boot_id")) != (socket.gethostname(), here):
+        return False
+    return record.get("pid_namespace") is not None and record.get("pid_namespace") == pid_namespace()
 
 
 def is_gone(record: Mapping[str, Any]) -> bool:
@@ -39,5 +66,7 @@ def is_gone(record: Mapping[str, Any]) -> bool:
         return False
     if record.get("boot_id") != here:
         return True
+    if not is_visible(record):
+        return False
     pid = record.get("pid")
     return isinstance(pid, int) and process_start(pid) != record.get("process_start")

@@ -56,6 +56,11 @@ def test_a_process_of_this_machine_is_asked_for_itself(root, run, sleeper):
     assert state(catalogue) == "killed"
 
 
+def test_a_process_in_another_container_is_not_called_killed(sleeper):
+    other = describe(sleeper.pid) | {"pid": 999_999_999, "pid_namespace": 1}
+    assert liveness.is_alive(other) is None
+
+
 def test_a_killed_process_that_nobody_has_collected_is_gone(root, run, sleeper):
     run.summary(state="running", **describe(sleeper.pid))
     os.kill(sleeper.pid, signal.SIGKILL)

@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from explorer import RecorderWarning, UsageError
+from explorer.recording import config
+from explorer.storage import records
 
 
 @dataclasses.dataclass
@@ -174,3 +176,32 @@ def test_settings_read_like_a_dict(record):
     assert "nothing" not in config
     with pytest.raises(KeyError):
         config["nothing"]
+
+
+def test_a_config_of_many_megabytes_is_cut_to_what_readers_accept(record, summary_of):
+    words = {f"w{index}": [float(index)] * 100 for index in range(5_000)}
+    large = {"data": {"words": words, "name": "books"}, "table": [[0.5] * 1_000] * 500, "lr": 0.1}
+    with pytest.warns(RecorderWarning, match=r"larger than 1 MiB as JSON: table, data\.words\.w\d+, .* more left out"):
+        recorder = record(config=large)
+    recorder.update_config({"later": 5})
+    recorder.close()
+    found = summary_of(recorder)["config"]
+    assert len(json.dumps(found)) < 1.2 * 2**20
+    assert (found["data"]["name"], found["lr"], found["later"]) == ("books", 0.1, 5)
+    assert "table" not in found
+    kept = found["data"]["words"]
+    assert len(kept) > 500
+    assert all(kept[name] == words[name] for name in kept)
+
+
+@pytest.mark.parametrize("max_bytes", [2, 30, 100, 1_000, 10_000])
+def test_cut_settings_fit_and_keep_the_smallest_of_each_level_in_order(max_bytes):
+    values = {"big": "x" * 500, "deep": {"a": {"b": ["y" * 50] * 9, "c": 1}, "d": 2}, "e": 3}
+    left_out = []
+    found = config.limit(values, max_bytes, left_out)
+    assert len(records.encode(found)) <= max_bytes
+    assert list(found) == [key for key in values if key in found]
+    assert (found == values) == (not left_out) == (max_bytes >= 10_000 or len(records.encode(values)) <= max_bytes)
+    if max_bytes == 100:
+        assert found == {"deep": {"a": {"c": 1}, "d": 2}, "e": 3}
+        assert left_out == ["big", "deep.a.b"]

@@ -1,10 +1,14 @@
 """Facts about the machine and the code come when they come; nothing waits for them."""
 
 import json
+import sys
 import threading
 import time
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import pytest
+import torch
 
 
 def attempt_of(recorder):
@@ -46,3 +50,39 @@ def test_facts_that_cannot_be_found_out_are_said_and_cost_nothing_else(record, s
     assert "could not be found out" in summary_of(recorder)["warnings"][0]
     assert "python" in attempt_of(recorder)["environment"]
     assert summary_of(recorder)["rows"] == 1
+
+
+def test_torch_imported_after_the_recorder_costs_no_fact_and_no_later_setting(record, monkeypatch):
+    half = ModuleType("torch")
+    half.__spec__ = ModuleSpec("torch", None)
+    half.__spec__._initializing = True  # as while another thread imports it
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setitem(sys.modules, "torch", half)
+        recorder = record(config={"lr": 1})
+        until = time.monotonic() + 20
+        while "git" not in recorder._writer._facts and time.monotonic() < until:
+            time.sleep(0.01)
+    torch.manual_seed(1234)
+    recorder.update_config({"num_parameters": 5})
+    recorder.close()
+    found = attempt_of(recorder)
+    assert found["config"] == {"lr": 1, "num_parameters": 5}
+    assert found["seed"]["torch"] == 1234
+    assert found["environment"]["versions"]["torch"]
+    assert "git" in found
+
+
+@pytest.mark.filterwarnings("ignore::explorer.errors.RecorderWarning")
+def test_a_fact_that_fails_costs_neither_the_others_nor_later_settings(record, summary_of, monkeypatch):
+    def fail():
+        raise AttributeError("partially initialized module")
+
+    monkeypatch.setattr("explorer.recording.environment.describe_environment", fail)
+    recorder = record()
+    recorder.update_config({"later": 5})
+    recorder.close()
+    found = attempt_of(recorder)
+    assert "environment" not in found
+    assert {"git", "seed"} <= found.keys()
+    assert found["config"] == {"later": 5}
+    assert "environment could not be found out" in summary_of(recorder)["warnings"][0]

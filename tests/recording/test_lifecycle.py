@@ -1,14 +1,18 @@
 """Recorders that are copied, pickled, closed by hand, forgotten, or end in an unusual way."""
 
 import copy
+import io
 import json
 import pickle
 import sys
+import threading
+import warnings
 
 import pytest
 
 from explorer import Recorder, RecorderWarning, UsageError
 from explorer.recording import exits
+from explorer.recording.stream import Row
 
 
 class Trainer:
@@ -86,6 +90,36 @@ def test_a_closed_standard_error_raises_nothing(record, summary_of, monkeypatch,
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("how", ["closed", "own"])
+def test_whoever_shows_warnings_may_raise_without_reaching_the_training_or_the_writer(
+    record, summary_of, monkeypatch, how
+):
+    def fail(*_, **__):
+        raise RuntimeError("a hook of the user's")
+
+    recorder = record()
+    if how == "own":
+        monkeypatch.setattr(warnings, "showwarning", fail)
+    else:
+        stream = io.StringIO()
+        stream.close()
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setattr(warnings, "showwarning", warnings._showwarning_orig)
+    recorder.log({"a": "text"})
+    failing = [OSError(28, "No space left on device"), Speechless()]
+
+    def work():
+        raise failing.pop()
+
+    assert not recorder._writer._guard("first", work)
+    assert not recorder._writer._guard("second", work)
+    assert recorder._writer.is_alive()
+    recorder.log({"a": 1.0})
+    recorder.close()
+    assert summary_of(recorder)["rows"] == 1
+    assert "(the error has no text)" in summary_of(recorder)["warnings"][1]
+
+
 def test_an_error_of_before_is_not_that_of_a_run_left_open(record, summary_of, monkeypatch):
     name = "last_exc" if hasattr(sys, "last_exc") else "last_value"
     monkeypatch.setattr(sys, name, ValueError("of another cell of the notebook"), raising=False)
@@ -116,3 +150,19 @@ def test_state_after_knows_how_a_training_ends():
     assert [exits.state_after(end) for end in ends] == [
         "finished", "finished", "failed", "killed", "failed", "finished",
     ]  # fmt: skip
+
+
+def test_a_close_that_takes_too_long_says_what_is_not_on_disk_yet(record, monkeypatch):
+    recorder = record()
+    recorder.log({"a": 1.0})
+    go_on = threading.Event()
+
+    def never_end():  # called by the writer thread, which is busy with something else from here on
+        recorder._stream._keep(Row(1, 0, ("a",), "d", (1.0,)))
+        go_on.wait(20)
+
+    monkeypatch.setattr("explorer.recording.recorder.CLOSE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(recorder._writer, "_finish", never_end)
+    with pytest.warns(RecorderWarning, match=r"takes longer than .*a busy CPU.* but for 1 that are dropped"):
+        recorder.close()
+    go_on.set()

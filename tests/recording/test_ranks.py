@@ -1,7 +1,10 @@
 """Several processes record one run: they agree on it without waiting for each other, and two launches stay apart."""
 
 import pytest
+import torch
 import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
 
 from explorer import UsageError
 from explorer.storage import layout
@@ -85,3 +88,15 @@ def test_ranks_of_a_process_group_agree_on_a_new_id_without_waiting(group, launc
             recorder.close()
             ids[rank, number] = recorder.run_id
     assert ids[0, 1] == ids[1, 1] != ids[0, 2] == ids[1, 2]
+
+
+@pytest.mark.filterwarnings("ignore::explorer.errors.RecorderWarning")
+def test_a_dtensor_is_a_number_only_where_every_rank_holds_all_of_it(group, record, rows_of, summary_of):
+    mesh = init_device_mesh("cpu", (1,))
+    kinds = {"sum": Partial(), "part": Shard(0), "whole": Replicate()}
+    recorder = record()
+    recorder.log({name: DTensor.from_local(torch.ones(1), mesh, [kind]) for name, kind in kinds.items()})
+    recorder.close()
+    assert [row for *_, row in rows_of(recorder.path)] == [{"whole": 1.0}]
+    assert summary_of(recorder)["refused_values"] == 2
+    assert all("call .full_tensor() on all ranks" in what for what in summary_of(recorder)["warnings"])

@@ -98,3 +98,20 @@ def test_a_metric_named_like_a_column_of_ours_does_not_keep_a_killed_run_from_be
         totals.add_table(segments.read_columns(file.path))
     assert totals.last_step == 3
     assert totals.metrics[name].last == 5.0
+
+
+def test_a_rank_that_joins_a_resumed_run_goes_on_from_what_the_others_recorded_before(record):
+    first = record(run_id="grown", rank=0, config={"lr": 1})
+    for step in range(100):
+        first.log({"a": float(step)}, step=step)
+    first.update_config({"later": 5})
+    first.close()
+    both = [record(run_id="grown", rank=rank, resume="allow") for rank in (0, 1)]
+    assert [recorder.last_step for recorder in both] == [99, 99]
+    assert [dict(recorder.config) for recorder in both] == [{"lr": 1, "later": 5}] * 2
+
+
+def test_a_rank_that_joins_a_first_launch_starts_over(record):
+    faster = record(run_id="new", rank=0, resume="allow", config={"lr": 1})
+    faster.log({"a": 1.0}, step=50)
+    assert record(run_id="new", rank=1, resume="allow").last_step is None

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -112,4 +114,33 @@ def test_closing_gives_the_handler_of_sigterm_back(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     with Recorder("signal", root=tmp_path, system_every_s=None, quiet=True):
         assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+TWO_RECORDERS = """
+import os, signal, sys, time
+from explorer import Recorder
+older, newer = (Recorder(name, root=sys.argv[1], run_id=name, quiet=True, system_every_s=None) for name in "ab")
+if sys.argv[2] == "closed":
+    older.close()
+newer.log({"x": 1.0})
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(20)
+"""
+
+
+@pytest.mark.parametrize(("older", "state"), [("open", "killed"), ("closed", "finished")])
+def test_sigterm_closes_every_recorder_and_ends_the_process(tmp_path, older, state):
+    child = subprocess.run([sys.executable, "-c", TWO_RECORDERS, str(tmp_path), older], timeout=60)
+    assert child.returncode == -signal.SIGTERM
+    summaries = [records.read_record(tmp_path / name / "summary" / "0001-00000.json") for name in "ab"]
+    assert [summary["state"] for summary in summaries] == [state, "killed"]
+    assert summaries[1]["rows"] == 1
+
+
+def test_recorders_closed_in_any_order_give_the_handler_of_sigterm_back(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    older, newer = (Recorder(root=tmp_path, system_every_s=None, quiet=True) for _ in range(2))
+    older.close()
+    newer.close()
     assert signal.getsignal(signal.SIGTERM) == before

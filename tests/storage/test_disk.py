@@ -32,6 +32,19 @@ def test_a_claim_is_refused_when_the_name_is_taken(tmp_path):
     assert os.listdir(tmp_path) == ["claimed.json"]
 
 
+def test_two_machines_with_the_same_process_id_do_not_share_a_temporary_file(tmp_path):
+    path = tmp_path / "run.json"
+
+    class Late(Disk):
+        def write_bytes(self, temporary, data, *, sync):
+            super().write_bytes(temporary, data, sync=sync)
+            assert Disk().claim(path, b"the other's")  # meanwhile, from beginning to end
+
+    assert not Late().claim(path, b"a longer text of ours")
+    assert path.read_bytes() == b"the other's"
+    assert os.listdir(tmp_path) == ["run.json"]
+
+
 def test_a_claim_works_on_a_file_system_without_hard_links(tmp_path, monkeypatch):
     def no_link(*_):
         raise OSError(95, "Operation not supported")

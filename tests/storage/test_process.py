@@ -33,6 +33,14 @@ def test_a_process_on_another_machine_cannot_be_judged_from_here():
     assert not process.is_gone(process.identify() | {"host": "elsewhere", "pid": 999_999_999})
 
 
+@pytest.mark.parametrize("namespace", [1, None])
+def test_a_process_in_another_pid_namespace_cannot_be_judged_from_here(namespace):
+    record = process.identify() | {"pid": 999_999_999, "pid_namespace": namespace}
+    assert not process.is_visible(record)
+    assert not process.is_gone(record)
+    assert process.is_gone(record | {"pid_namespace": process.pid_namespace()})
+
+
 @pytest.mark.parametrize("record", [{}, {"host": None}, {"pid": "1"}])
 def test_a_record_that_says_too_little_is_not_judged(record):
     assert not process.is_gone(record)

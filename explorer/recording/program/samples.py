@@ -77,7 +77,7 @@ def _labels(found: object) -> Tensor | None:
     if found is None:
         return None
     try:
-        return on_cpu(found if isinstance(found, Tensor) else torch.as_tensor(found))  # type: ignore[no-any-return]
+        return on_cpu(found if isinstance(found, Tensor) else torch.as_tensor(found, device="cpu"))  # type: ignore[no-any-return]
     except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"labels should be a tensor, an array or a list of numbers; found {found!r:.80}") from error
 

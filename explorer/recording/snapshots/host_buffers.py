@@ -65,14 +65,16 @@ class HostBuffers:
         self.places, self.pinned = places, pinned
         self.views: list[torch.Tensor] = []
         self.memory: list[memoryview] = []
+        # On the CPU, whatever torch.set_default_device says.
         # Pinned memory comes in powers of two: small tensors share blocks of such a size.
-        block, used = torch.empty(0, dtype=torch.uint8), 0
+        block, used = torch.empty(0, dtype=torch.uint8, device="cpu"), 0
         rest = sum(_aligned(place.num_bytes) for place in places)
         for place in places:
             size = _aligned(place.num_bytes)
             if used + size > len(block):
                 most = min(rest, _BLOCK_BYTES) if pinned else rest
-                block, used = torch.empty(max(size, most), dtype=torch.uint8, pin_memory=pinned), 0
+                block = torch.empty(max(size, most), dtype=torch.uint8, device="cpu", pin_memory=pinned)
+                used = 0
                 block.zero_()
             part = block[used : used + place.num_bytes]
             self.views.append(part.view(place.dtype).view(place.shape))

@@ -107,7 +107,7 @@ def _add_state(inventory: Inventory, optimizer: torch.optim.Optimizer, names: di
                 name = clean_name(f"{of}.{key}")
                 if isinstance(value, bool | int | float):
                     dtype = torch.float64 if isinstance(value, float) else None
-                    value = torch.tensor(value, dtype=dtype)
+                    value = torch.tensor(value, dtype=dtype, device="cpu")
                 if isinstance(value, torch.Tensor):
                     _add(inventory, name, "optimizer", value, None)
                 elif value is not None:

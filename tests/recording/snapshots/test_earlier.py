@@ -12,7 +12,7 @@ def put(folder, step, name, size):
 def test_half_written_files_of_earlier_attempts_go_and_whole_ones_are_counted(tmp_path):
     put(tmp_path, "000000000010", "0001-00000.parquet", 5)
     put(tmp_path, "000000000020", "0002-00000.parquet", 7)
-    put(tmp_path, "000000000020", ".0002-00000.parquet.99.tmp", 100)
+    put(tmp_path, "000000000020", ".0002-00000.parquet.99-0a1b2c3d4e5f.tmp", 100)
     assert clean_up_earlier(tmp_path, 3, 0, Disk()) == 12
     assert sorted(file.name for file in tmp_path.rglob("*.*")) == ["0001-00000.parquet", "0002-00000.parquet"]
 

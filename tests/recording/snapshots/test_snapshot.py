@@ -41,6 +41,21 @@ def train(model, optimizer, steps, each=lambda step: None):
     return losses
 
 
+def test_the_default_device_of_torch_changes_no_snapshot(record, tensors_of):
+    rec, model = record(), network()
+    optimizer = torch.optim.AdamW(model.parameters())
+    train(model, optimizer, 1)
+    torch.set_default_device("meta")  # stands for an accelerator: memory made there could not be read
+    try:
+        assert rec.snapshot(model, 0, optimizer=optimizer)
+        rec.close()
+    finally:
+        torch.set_default_device(None)
+    found = tensors_of(rec.path)[0]
+    assert {name: found[name] for name in all_bits(model)} == all_bits(model)
+    assert rec._notices.messages == []
+
+
 def test_each_snapshot_holds_the_parameters_of_its_own_step(record, tensors_of):
     rec, model, truth = record(), network(), {}
 
