@@ -236,12 +236,12 @@ def _try_larger(group: _Group, base: list[Any], trials: Trials, until_s: float) 
 def _range(known: Range, size: int, smaller: Sequence[tuple[int, _Outcome]], larger: _Outcome | None) -> Range:
     """The range of a size of the example.
 
-    Where the model itself refuses, a program that is open does no harm; where it gives something and the program does
-    not, or something else, the size is closed in that direction.
+    Where the model itself refuses some, a program that is open does no harm; where it refuses all, no other size is of
+    use; where it gives something and the program does not, or something else, the size is closed in that direction.
     """
     outcomes = [outcome for _, outcome in smaller] + [larger]
     if not any(outcome in ("agree", "differ") for outcome in outcomes):
-        return known
+        return [size, size] if larger == "refused" else known
     agreeing = [found for found, outcome in smaller if outcome == "agree"]
     differing = [found for found, outcome in smaller if outcome == "differ"]
     low = known[0] if known[0] is not None and known[0] < size else 1

@@ -51,6 +51,26 @@ def test_what_the_model_itself_refuses_says_nothing_against_the_program():
     assert settle({"s": [0, None]}, [["s"]], [torch.ones(5)], model)[0] == {"s": [0, None]}
 
 
+def test_a_size_of_which_the_model_itself_takes_no_other_is_fixed():
+    def model(given):
+        return sizes(given) if given[0].shape[0] == 5 else refuse(ValueError)
+
+    assert settle({"s": [0, None]}, [["s"]], [torch.ones(5)], model)[:2] == ({}, {"s": 5})
+
+
+def test_a_batch_that_is_written_into_the_model_is_the_only_one_of_its_program():
+    class Written(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(12, 2)
+
+        def forward(self, x):
+            return self.head(x.reshape(4, 12))
+
+    (shape,) = [entry["shape"] for entry in capture(Written().eval(), (torch.rand(4, 3, 2, 2),), {}).document["inputs"]]
+    assert shape == [4, 3, 2, 2]
+
+
 def test_a_size_that_only_doubles_is_open():
     def model(given):
         return sizes(given) if given[0].shape[0] in (4, 8) else refuse(ValueError)
