@@ -223,7 +223,8 @@ def _config(columns: Sequence[str]) -> Any:  # noqa: ANN401 - Streamlit's own ma
         config[f"{column}, course"] = st.column_config.LineChartColumn(
             column, width=100, help=f"{about.title} over steps, each with its own scale"
         )
-        config[column] = st.column_config.NumberColumn("last", format="%.3g", width=68, help=f"{about.title}, last")
+        digits = "%.2e" if column == "update ratio" else "%.3g"  # the grid writes 3e-6 as 0.00000300 with %g
+        config[column] = st.column_config.NumberColumn("last", format=digits, width=68, help=f"{about.title}, last")
     return config
 
 
