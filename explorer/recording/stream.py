@@ -29,6 +29,7 @@ BUSY_S = 1.0
 MAX_UNSEALED = 16
 MAX_OVERFLOW_CELLS = 500_000
 MAX_LOOKS = 256
+SETTLED_S = 1.0
 
 Number = float | int
 
@@ -67,8 +68,9 @@ class Stream:
         self._overflow: deque[Row] = deque()
         self._overflow_cells = 0
         self.dropped_rows = 0
-        self._num_changes = 0
-        self.current = self._new_journal(self._next_size())
+        self._num_changes, self._settled = 0, small
+        self._began = time.monotonic()
+        self.current = self._new_journal(SMALL_JOURNAL_BYTES if small else FIRST_JOURNAL_BYTES)
         if not small:  # a training that logs at once must not get ahead of the writer thread, which is just starting
             with contextlib.suppress(OSError):
                 self._ready.append(self._new_journal(self._next_size()))
@@ -120,7 +122,9 @@ class Stream:
         if self._small:
             ready = int(2 * self.current.next > self.current.limit)
         else:
-            ready = READY_JOURNALS if self._num_changes else 2
+            ready = READY_JOURNALS if self._num_changes else 1
+            if not self._settled and time.monotonic() - self._began > SETTLED_S:
+                self._settle()
         while len(self._ready) < ready and len(self._retired) < MAX_UNSEALED:
             self._ready.append(self._new_journal(self._next_size()))
         while self._overflow and self._ready:
@@ -133,13 +137,31 @@ class Stream:
     def _next_size(self) -> int:
         """Larger while a journal lasts less than a second: fewer changes, and time to get the next ones ready.
 
-        Small until the first one is full: a run that is killed leaves them all behind.
+        Small until the first one is full, but for a training that begins with very many rows: a run that is killed
+        leaves them all behind.
         """
         if self._small:
             return SMALL_JOURNAL_BYTES
-        if not self._num_changes:
+        if self._settled and not self._num_changes:
             return FIRST_JOURNAL_BYTES
         return BUSY_JOURNAL_BYTES if self._changed_at[-1] - self._changed_at[0] < BUSY_S else JOURNAL_BYTES
+
+    def _settle(self) -> None:
+        """The first second is over. Raises OSError."""
+        self._settled = True
+        if not self._num_changes:
+            self._discard_ready()
+
+    def _discard_ready(self) -> None:
+        while self._ready:
+            try:
+                journal = self._ready.pop()
+            except IndexError:  # the training has just taken it
+                break
+            journal.release()
+            self._disk.remove(journal.path)
+            if journal.header.segment == self._segment:
+                self._segment -= 1  # the new ones take its number: a gap would say that rows are lost
 
     def _new_journal(self, size: int) -> JournalFile:
         name = SegmentName(self._header.attempt, self._header.rank, self._segment + 1, kind="journal")
@@ -213,15 +235,7 @@ class Stream:
 
     def move_to_new_folder(self) -> None:
         """The run's folder was deleted and made anew: start new journals; rows in memory become segments. OSError."""
-        while self._ready:
-            try:
-                journal = self._ready.pop()
-            except IndexError:  # the training has just taken it
-                break
-            journal.release()
-            self._disk.remove(journal.path)
-            if journal.header.segment == self._segment:
-                self._segment -= 1  # the new ones take its number: a gap would say that rows are lost
+        self._discard_ready()
         self.prepare()
         self._change(self.current)
 

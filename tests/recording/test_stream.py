@@ -113,6 +113,9 @@ def test_a_short_run_that_is_killed_leaves_less_than_four_mebibytes(record):
     recorder = record(system_every_s=0.05)
     for step in range(100):
         recorder.log({"a": 1.0}, step=step)
+    until = time.monotonic() + 20
+    while not recorder._stream._settled and time.monotonic() < until:
+        time.sleep(0.05)
     time.sleep(0.3)
     files = [path for path in recorder.path.rglob("*.journal")]
     assert files
