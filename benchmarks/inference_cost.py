@@ -46,7 +46,7 @@ def measure(place: Place) -> list[Row]:
     trials = []
     for name in ("clicks", "gpt"):
         found = [
-            call(place, Path(sys.executable), "inference_cost", name, str(place.scratch()), str(inner), cwd=place.work)
+            call(place, Path(sys.executable), "inference_cost", name, str(place.scratch()), str(inner), cwd=REPOSITORY)
             for _ in range(repeats)
         ]
         trials.append([one for one in found if "failed" not in one])

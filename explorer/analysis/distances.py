@@ -156,7 +156,7 @@ def bridge_areas(reference: Histograms) -> Floats:
     it is 1 % and 7 %.
     """
     rank = np.rint(_TIMES * np.maximum(finite_counts(reference) - 1, 0)[:, None]).astype(np.int64)
-    width = np.diff(order_statistics(reference, rank), axis=1)
+    width = np.diff(order_statistics(reference, rank, evenly=True), axis=1)
     variance = ((width @ _BRIDGE_COVARIANCE) * width).sum(axis=1)
     area: Floats = width @ _BRIDGE_MEAN + 3.1 * np.sqrt(np.maximum(variance, 0.0))
     return area

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 Numbers = npt.NDArray[np.floating[Any]]
 
-PIECE = 1 << 16
+PIECE = 1 << 17
 _ROW = 1 << 13
 """Values that one call of BLAS multiplies: OpenBLAS starts threads beyond 10,000."""
 # Below this mean square a float32 product loses bits, or is zero.
@@ -60,7 +60,7 @@ class RowSums:
         self._ones = _ones(dtype.str)
 
     def add(self, start: int, values: Numbers) -> None:
-        """The piece that begins at `start`, a multiple of 65,536."""
+        """The piece that begins at `start`, a multiple of `PIECE`."""
         first, num = start // _ROW, len(values) // _ROW
         part = slice(first, first + num)
         rows = values[: num * _ROW].reshape(num, 1, _ROW)

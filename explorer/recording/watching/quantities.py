@@ -267,7 +267,7 @@ class _Counter:
         self._counts.fill(0)
 
     def add(self, singles: npt.NDArray[np.float32]) -> bool:
-        """Count a piece of at most 65,536. Whether it may hold zeros."""
+        """Count a piece of at most `PIECE` values. Whether it may hold zeros."""
         n = len(singles)
         self._halves[:n] = singles.view(np.uint16)[_UPPER::2]
         self._table.scatter_add_(0, self._keys[:n], self._one[:n])
