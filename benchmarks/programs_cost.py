@@ -33,9 +33,9 @@ NOTE = (
     "The model runs in evaluation mode; the outputs are compared bit for bit before anything is measured."
 )
 NOTE_CAPTURE = (
-    "With the trial of sizes and the check against the model. {nodes} nodes, which is what torch.export's time is divided "
-    "by, too; its sizes vary as ours do, or are fixed, which gives a program for one batch size only. What PyTorch imports "
-    "for its first export in a process takes {imports:.1f} s more, once."
+    "With the trial of sizes and the check against the model. {nodes} nodes, which is what torch.export's time is "
+    "divided by, too; its sizes vary as ours do, or are fixed, which gives a program for one batch size only. What "
+    "PyTorch imports for its first export in a process takes {imports:.1f} s more, once."
 )
 
 
@@ -183,7 +183,7 @@ def trial(name: str, repeats: int) -> dict[str, Any]:
 
 
 def _export_alone(model: nn.Module, example: Tensor) -> dict[str, float]:
-    """CPU seconds of `torch.export.export`, the first one of this model in the process, with free and with fixed sizes."""
+    """CPU seconds of `torch.export.export`, the first of this model in the process, with free and with fixed sizes."""
     sizes = (dict.fromkeys(range(example.dim()), torch.export.Dim.AUTO),)
     with torch.no_grad():
         free_s = _cpu_s(lambda: torch.export.export(model, (example,), dynamic_shapes=sizes, strict=False))
