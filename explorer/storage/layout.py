@@ -13,6 +13,7 @@ import secrets
 import stat
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -164,6 +165,7 @@ def make_run_id(name: str) -> str:
     return f"{slug(name)}-{''.join(secrets.choice(_ID_ALPHABET) for _ in range(8))}"
 
 
+@lru_cache(maxsize=1_024)  # the same few names stand in the folders of all runs
 def parse_process_file(filename: str) -> tuple[int, int] | None:
     """(attempt, rank) of a name in `attempts/` or `summary/`, or None for a name that is not ours."""
     found = _PROCESS_FILE.fullmatch(filename)
