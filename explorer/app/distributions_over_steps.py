@@ -17,6 +17,7 @@ from explorer.app.distributions_steps import nearest
 from explorer.app.distributions_text import nothing_finite
 from explorer.app.names import esc, plain
 from explorer.app.tensor_kinds import say_problems
+from explorer.app.windows import Window
 from explorer.charts import arrow
 from explorer.charts.heat_map import BRUSH, step_table
 
@@ -62,7 +63,7 @@ def over_steps(
     say_problems(infos)
 
 
-def _bar(choices: Choices, shown: Sequence[Sampled], window: steps_window.Window | None) -> None:
+def _bar(choices: Choices, shown: Sequence[Sampled], window: Window | None) -> None:
     every = sum(len(one.rows) for one in shown)
     inside = sum(len(one.inside(window)) for one in shown)
     which = "all sampled steps" if window is None else f"{inside:,} of {every:,} samples"

@@ -8,18 +8,17 @@ new key: nothing else takes a selection away from it.
 from __future__ import annotations
 
 import hashlib
-import math
 from typing import Final
 
 import streamlit as st
 
 from explorer.app import state
+from explorer.app.windows import Window, as_window
 from explorer.charts.curves import ZOOM
 
 # Two numbers and the x axis they belong to, with commas between.
 LINK: Final = "zoom"
 _SESSION: Final = "metrics_zoom"
-Window = tuple[float, float]
 
 
 class Zoom:
@@ -97,7 +96,7 @@ def reported(key: str) -> Window | None:
     """Return the window that the chart of this key reports, None when it has none of its own."""
     selection = (st.session_state.get(key) or {}).get("selection") or {}
     values = (selection.get(ZOOM) or {}).get("x")
-    return _window(*values) if isinstance(values, list | tuple) and len(values) == 2 else None
+    return as_window(*values) if isinstance(values, list | tuple) and len(values) == 2 else None
 
 
 def _parse(text: str | None, axis: str) -> Window | None:
@@ -105,19 +104,9 @@ def _parse(text: str | None, axis: str) -> Window | None:
     if len(parts) != 3 or parts[2] != axis:
         return None
     try:
-        return _window(float(parts[0]), float(parts[1]))
+        return as_window(float(parts[0]), float(parts[1]))
     except ValueError:
         return None
-
-
-def _window(low: object, high: object) -> Window | None:
-    """A window from what a browser or an address says: finite, ascending, of a size that axes can show."""
-    if not (isinstance(low, int | float) and isinstance(high, int | float)):
-        return None
-    low, high = sorted((float(low), float(high)))
-    if not (math.isfinite(low) and math.isfinite(high)) or max(abs(low), abs(high)) > 1e15:
-        return None
-    return (low, high) if high - low > max(abs(low), abs(high), 1e-9) * 1e-12 else None
 
 
 def _close(one: Window, other: Window) -> bool:

@@ -25,24 +25,10 @@ from tests.app.inference_runs import (
     record_table,
     record_texts,
 )
+from tests.app.page_texts import assert_drawn, metric, said
 
 OpenApp = Callable[..., AppTest]
 HALF = to_text(parse_recipe([{"edit": "scale", "target": "", "factor": 0.5}]))
-
-
-def said(app: AppTest) -> str:
-    found = [element.value for kind in ("markdown", "caption", "info", "warning", "error") for element in app.get(kind)]
-    found += [element.proto.title for kind in ("info", "warning", "error") for element in app.get(kind)]
-    return "\n".join(map(str, found)).replace("\\", "")
-
-
-def metric(app: AppTest, label: str) -> str:
-    return next(str(found.value) for found in app.metric if found.label == label)
-
-
-def assert_drawn(app: AppTest) -> None:
-    assert not app.exception
-    assert not [(error.proto.title, error.value) for error in app.error]
 
 
 def recipe_of(app: AppTest) -> list[dict[str, Any]]:

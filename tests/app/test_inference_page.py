@@ -29,26 +29,12 @@ from explorer.errors import SandboxError
 from explorer.inference.edits.recipe import from_text, parse_recipe, to_text
 from explorer.inference.sandbox.session import Sandbox
 from tests.app.inference_runs import CLASSES, record_images, record_texts
+from tests.app.page_texts import assert_drawn, metric, said
 
 OpenApp = Callable[..., AppTest]
 MakeRun = Callable[..., str]
 SCRIPT = Path(__file__).parents[2] / "streamlit_app.py"
 ZERO = to_text(parse_recipe([{"edit": "zero", "target": ""}]))
-
-
-def said(app: AppTest) -> str:
-    found = [element.value for kind in ("markdown", "caption", "info", "warning", "error") for element in app.get(kind)]
-    found += [element.proto.title for kind in ("info", "warning", "error") for element in app.get(kind)]
-    return "\n".join(map(str, found)).replace("\\", "")
-
-
-def metric(app: AppTest, label: str) -> str:
-    return next(str(found.value) for found in app.metric if found.label == label)
-
-
-def assert_drawn(app: AppTest) -> None:
-    assert not app.exception
-    assert not [(error.proto.title, error.value) for error in app.error]
 
 
 def test_an_empty_root_says_how_to_begin(open_app: OpenApp) -> None:

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 import explorer
 from explorer.inference.edits.recipe import from_text
 from tests.app.inference_runs import record_digits, record_images
+from tests.app.page_texts import assert_drawn
 
 OpenApp = Callable[..., AppTest]
 
@@ -23,11 +24,6 @@ def said(app: AppTest) -> str:
 def query(app: AppTest, key: str) -> str:
     found = app.query_params[key]
     return found[0] if isinstance(found, list) else found
-
-
-def assert_drawn(app: AppTest) -> None:
-    assert not app.exception
-    assert not [(error.proto.title, error.value) for error in app.error]
 
 
 def test_other_models_have_no_path_of_digits(root: Path, open_app: OpenApp) -> None:

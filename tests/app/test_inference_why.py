@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.inference.edits.recipe import from_text
 from tests.app.inference_runs import record_fixed_batch, record_images, record_masked, record_table, record_texts
+from tests.app.page_texts import assert_drawn
 
 OpenApp = Callable[..., AppTest]
 
@@ -17,11 +18,6 @@ OpenApp = Callable[..., AppTest]
 def said(app: AppTest) -> str:
     found = [element.value for kind in ("markdown", "caption", "info", "warning", "error") for element in app.get(kind)]
     return "\n".join(map(str, found)).replace("\\", "")
-
-
-def assert_drawn(app: AppTest) -> None:
-    assert not app.exception
-    assert not [(error.proto.title, error.value) for error in app.error]
 
 
 def options(app: AppTest, label: str) -> list[str]:
