@@ -77,7 +77,7 @@ def column_config(fields: Sequence[Field], infos: Sequence[RunInfo], *, sort: st
         config[field.token] = _look(field, label, about, infos)
     if trend is not None:
         config[TREND] = st.column_config.LineChartColumn(
-            plain(trend, 60), width=150, color="#7f8ea3", help="First, smallest, largest and last values over the steps"
+            plain(trend, 60), width=120, color="#7f8ea3", help="First, smallest, largest and last values over the steps"
         )
     return config
 
@@ -122,7 +122,7 @@ def _look(field: Field, label: str, about: str | None, infos: Sequence[RunInfo])
         )
     # The grid guesses a column's width from some of its rows and cuts off the others.
     longest = max([len(label), *(len(str(value)) for value in values if value is not None)])
-    return columns.TextColumn(label, help=about, width=min(max(24 + 7 * longest, 56), 240))
+    return columns.TextColumn(label, help=about, width=min(max(16 + 6 * longest, 48), 240))
 
 
 def _column(field: Field, infos: Sequence[RunInfo]) -> pa.Array:
