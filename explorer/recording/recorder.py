@@ -295,7 +295,7 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
         self._interrupt()  # for good: a call that is being timed may not take it back
         self._exits.remove()
         self._end_watching()
-        self._unplug_snapshots()
+        self._unplug_snapshots(take_best=state == "finished")
         writer.finish_as(state, error)
         writer.join(CLOSE_TIMEOUT_S)
         if writer.is_alive():

@@ -13,6 +13,8 @@ from explorer.recording.snapshots.policy import BestSoFar, Policy
 from explorer.recording.snapshots.retention import Retention
 from explorer.recording.snapshots.snapshotter import Options, Snapshotter, check_step
 
+FINISH_TIMEOUT_S = 10.0
+
 
 class Snapshots:
     """Takes snapshots of one model when its policy says so. Made by `Recorder.snapshots`.
@@ -32,6 +34,8 @@ class Snapshots:
         self._model, self._policy, self._options, self._snapshotter = model, policy, options, snapshotter
         self._last_step = last_step
         self._retention = Retention(policy)
+        if snapshotter is not None:
+            snapshotter.follow(self._retention)
         self._previous: int | None = None
         self._count = -1
         self._handles: list[Any] = []
@@ -56,7 +60,7 @@ class Snapshots:
         return taken or (due and self._take(number))
 
     def _take(self, step: int) -> bool:
-        if self._snapshotter is None or self._snapshotter.was_taken(step):
+        if self._snapshotter is None or self._snapshotter.was_taken(self._model, step):
             return False
         return self._snapshotter.take(self._model, step, self._options, self._retention)
 
@@ -65,14 +69,28 @@ class Snapshots:
             return False
         self.best.improved = False
         taken = self._take(step)
-        if taken or (self._snapshotter is not None and self._snapshotter.was_taken(step)):
+        if taken or (self._snapshotter is not None and self._snapshotter.was_taken(self._model, step)):
             self._retention.best_step = step
         return taken
+
+    def finish(self) -> None:
+        """The training is over: take the best if the metric has just said so. Afterwards call `close`.
+
+        A validation is often the last thing that a training does, and no step follows that would take it. Waits for the
+        disk if snapshots are on their way, at most 10 s.
+        """
+        if self._snapshotter is None or self.best is None or not self.best.improved:
+            return
+        step = self._count if self._handles else self._previous
+        step = (self._last_step() or 0) if step is None else step
+        self._snapshotter.wait_until_written(FINISH_TIMEOUT_S)
+        self._take_best(max(step, 0))
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """From now on take snapshots after the steps of this optimizer.
 
-        They are counted from 0, or on from the newest row of metrics when there is one, as `Recorder.log` counts.
+        They are counted from 0, or on from the newest row of metrics when there is one, as `Recorder.log` counts. A
+        count that falls behind that row, since a GradScaler has left out steps, is raised to it.
         Raises UsageError when it is no optimizer.
         """
         if not isinstance(optimizer, torch.optim.Optimizer):
@@ -84,8 +102,12 @@ class Snapshots:
             self._handles.append(optimizer.register_step_pre_hook(lambda *_: self._before_step()))
 
     def _after_step(self) -> None:
-        self._count += 1
-        self.step(self._count)
+        last = self._last_step()
+        self._count = self._count + 1 if last is None else max(self._count + 1, last)
+        if self._count >= 0:
+            self.step(self._count)
+        elif self._snapshotter is not None:
+            self._snapshotter.refuse(self._count, "snapshots have no negative steps")
 
     def _before_step(self) -> None:
         self._take_best(max(self._count, 0))
