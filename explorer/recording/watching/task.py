@@ -19,6 +19,7 @@ from explorer.storage.tensors import TensorRow, TensorSegments
 FLUSH_S = 2.0
 FLUSH_SHARE = 20  # times the last flush took: no more than 5 % of a core
 MAX_WAITING_ROWS = 20_000
+MAX_WAITING_BYTES = 256 * 2**20
 
 
 class WatchTask:
@@ -49,7 +50,7 @@ class WatchTask:
         self._wall_minus_monotonic_ns = wall_minus_monotonic_ns
         self._put, self._notices, self._disk = put, notices, disk
         self._waiting: deque[Draft] = deque()
-        self._waiting_rows = 0
+        self._waiting_rows = self._waiting_bytes = 0
         self._num_looks = self._num_refused = 0
         self._flush_due = 0.0
         self._saved_version = 0
@@ -58,11 +59,14 @@ class WatchTask:
 
     def take(self, draft: Draft) -> None:
         """Hand over a look. It is given up when the writer is far behind."""
-        if self._waiting_rows + len(draft.rows) > MAX_WAITING_ROWS:
-            self._num_refused += len(draft.rows)
+        num_rows, num_bytes = len(draft.rows), draft.num_bytes  # no call below, where another thread could change sums
+        too_many = self._waiting_rows + num_rows > MAX_WAITING_ROWS
+        if too_many or (self._waiting_bytes and self._waiting_bytes + num_bytes > MAX_WAITING_BYTES):
+            self._num_refused += num_rows
             self._notices.warn("watch waiting", "the writer is behind: looks into the model are left out meanwhile")
             return
-        self._waiting_rows += len(draft.rows)
+        self._waiting_rows += num_rows
+        self._waiting_bytes += num_bytes
         self._waiting.append(draft)
 
     # The writer's side; one thread.
@@ -93,7 +97,9 @@ class WatchTask:
     def _take_in(self, *, wait: bool) -> None:
         while self._waiting and (wait or self._waiting[0].ready()):
             draft = self._waiting.popleft()
-            self._waiting_rows -= len(draft.rows)
+            num_rows, num_bytes = len(draft.rows), draft.num_bytes
+            self._waiting_rows -= num_rows
+            self._waiting_bytes -= num_bytes
             try:
                 draft.arrive()
                 self._add(draft)
@@ -104,7 +110,7 @@ class WatchTask:
                 if isinstance(error, TimeoutError):  # the device hangs: wait for it once, not for each look
                     self.num_failed += len(self._waiting)
                     self._waiting.clear()
-                    self._waiting_rows = 0
+                    self._waiting_rows = self._waiting_bytes = 0
 
     def _add(self, draft: Draft) -> None:
         wall_time = (draft.monotonic_ns + self._wall_minus_monotonic_ns) // 1_000
