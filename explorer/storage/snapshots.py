@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from explorer.errors import UsageError
+from explorer.storage.block import AFTER_FOOTER_BYTES, Chunk
 from explorer.storage.crc import join_crc32
-from explorer.storage.disk import Disk
-from explorer.storage.ends import META_KEY, Chunk, encode_end, encode_index
+from explorer.storage.disk import Disk, temporary_beside
+from explorer.storage.ends import META_KEY, encode_end, encode_index
 from explorer.storage.layout import FORMAT_VERSION, PARAMS, list_snapshot_files
 from explorer.storage.parquet_footer import (
     NO_COMPRESSION,
@@ -42,7 +43,6 @@ __all__ = ["CHUNK_BYTES", "SnapshotTensor", "drop_snapshot", "snapshot_path", "w
 CHUNK_BYTES: Final = 16 * 2**20
 GROUP_BYTES: Final = 2**20
 MAX_STEP: Final = 10**12 - 1
-_FOOTER_TAIL_BYTES: Final = 8
 _LENGTH_BYTES: Final = 4  # what stands before each value in a page
 
 
@@ -123,7 +123,7 @@ def write_snapshot(
             know, or bytes that are too many or too few for the shape.
     """
     disk.make_dir(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     meta: dict[str, Any] = {"format": FORMAT_VERSION, "table": PARAMS, "attempt": attempt, "rank": rank, "step": step}
     meta |= dict(more or {})
     meta |= {"reference": dict(reference)} if reference is not None else {}
@@ -177,7 +177,7 @@ class _Out:
         text = encode_index({**meta, "index": self._index})
         described = {META_KEY.decode(): text.decode(), "ARROW:schema": arrow_schema_text(SCHEMA)}
         footer = encode_footer(SCHEMA, encode_schema(SCHEMA), self._groups, NO_COMPRESSION, described)
-        self._put([encode_end(text, self._checksums, footer[:-_FOOTER_TAIL_BYTES]), footer])
+        self._put([encode_end(text, self._checksums, footer[:-AFTER_FOOTER_BYTES]), footer])
 
     def _enter(self, tensor: SnapshotTensor) -> None:
         if tensor.name in self._index:
