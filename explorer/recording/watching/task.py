@@ -38,7 +38,7 @@ class WatchTask:
         run_dir: Path,
         attempt: int,
         rank: int,
-        wall_minus_monotonic_ns: int,
+        offset_at: Callable[[int], int],
         put: Callable[[Row], object],
         notices: Notices,
         disk: Disk,
@@ -47,7 +47,7 @@ class WatchTask:
         self.num_failed = 0
         self._segments = TensorSegments(run_dir, attempt, rank, disk)
         self._record_path = run_dir / "model" / f"{attempt:04d}-{rank:05d}.json"
-        self._wall_minus_monotonic_ns = wall_minus_monotonic_ns
+        self._offset_at = offset_at
         self._put, self._notices, self._disk = put, notices, disk
         self._waiting: deque[Draft] = deque()
         self._waiting_rows = self._waiting_bytes = 0
@@ -113,7 +113,7 @@ class WatchTask:
                     self._waiting_rows = self._waiting_bytes = 0
 
     def _add(self, draft: Draft) -> None:
-        wall_time = (draft.monotonic_ns + self._wall_minus_monotonic_ns) // 1_000
+        wall_time = (draft.monotonic_ns + self._offset_at(draft.monotonic_ns)) // 1_000
         rows = [row.finish(draft.step, wall_time) for row in draft.rows]
         self._say_which_labels_are_in_no_bin(rows)
         found = {name: value() for name, value in draft.scalars.items()}
