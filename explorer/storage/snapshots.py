@@ -37,6 +37,7 @@ from explorer.storage.plain_pages import (
     texts_page,
 )
 from explorer.storage.snapshot_files import ITEM_BYTES, SCHEMA, open_snapshot_file
+from explorer.storage.tensor_rows import as_text
 
 __all__ = ["CHUNK_BYTES", "SnapshotTensor", "drop_snapshot", "snapshot_path", "write_snapshot"]
 
@@ -164,7 +165,7 @@ class _Out:
             if rows and (large or num_bytes > GROUP_BYTES):
                 self._write_group(rows)
                 rows, num_bytes = [], 0
-            tensor = replace(tensor, name=_text(tensor.name), aliases=tuple(map(_text, tensor.aliases)))
+            tensor = replace(tensor, name=as_text(tensor.name), aliases=tuple(map(as_text, tensor.aliases)))
             self._enter(tensor)
             for row in _rows(tensor):
                 rows.append(row)
@@ -250,10 +251,6 @@ class _Out:
             small = bytearray()
         self._disk.append(self._fd, memoryview(small))
         self._at += len(small)
-
-
-def _text(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _rows(tensor: SnapshotTensor) -> Iterator[_Row]:

@@ -169,9 +169,9 @@ class WatchMethods:
         plug = self._watch_plug
         if plug is None or plug.is_forked:
             return
-        from explorer.recording.values import clean_step
+        from explorer.recording.values import clean_name, clean_step
 
-        plug.labels().take(labels, plug.next_step() if step is None else clean_step(step), name)
+        plug.labels().take(labels, plug.next_step() if step is None else clean_step(step), clean_name(name))
 
     def _end_watching(self) -> None:
         """The recording ends: no hook is left."""

@@ -24,6 +24,14 @@ def test_labels_are_counted_by_class(record, rows_of_kind, make):
     assert (row["n"], row["zeros"], row["min"], row["max"]) == (6, 1, -100.0, 3.0)
 
 
+def test_a_series_may_have_any_name(record, rows_of_kind):
+    recorder = record()
+    for name in ("\ue000", "\ud800", "a\0b", "", 7):
+        recorder.log_labels([1], step=0, name=name)
+    recorder.close()
+    assert {name for _, name in rows_of_kind(recorder, "labels")} == {"\ue000", "\ufffd", "a\ufffdb", "(no name)", "7"}
+
+
 def test_the_batch_is_that_of_the_moment(record, rows_of_kind):
     recorder, labels = record(), torch.tensor([1, 2, 3])
     recorder.log_labels(labels, step=0)
