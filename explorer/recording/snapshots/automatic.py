@@ -116,9 +116,18 @@ class Snapshots:
         """Itself: a copy of a trainer that holds it takes snapshots of the same model."""
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, for another process or a checkpoint: one that takes none."""
+        return Snapshots, (self._model, self._policy, self._options, None, no_step)
+
     def close(self) -> None:
         """Take no more; what was taken is still written. The recorder's `close` does this too."""
         self._snapshotter = None
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+
+
+def no_step() -> int | None:
+    """The newest row of metrics where nothing is recorded."""
+    return None

@@ -130,7 +130,7 @@ class SnapshotMethods:
         Raises:
             UsageError: an argument is of the wrong type, or none says when.
         """
-        from explorer.recording.snapshots.automatic import Snapshots
+        from explorer.recording.snapshots.automatic import Snapshots, no_step
         from explorer.recording.snapshots.policy import Policy
         from explorer.recording.snapshots.snapshotter import Options, check_model
 
@@ -138,7 +138,7 @@ class SnapshotMethods:
         options = Options.check(optimizer, dtype, None, max_copy_bytes)
         plug = self._plugged("snapshots", every_rank)
         if plug is None:
-            return Snapshots(check_model(model), policy, options, None, lambda: None)
+            return Snapshots(check_model(model), policy, options, None, no_step)
         made = Snapshots(check_model(model), policy, options, plug.snapshotter(), plug.last_step)
         if best is not None and made.best is not None:
             plug.listen(best[0], made.best.note)

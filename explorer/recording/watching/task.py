@@ -117,7 +117,14 @@ class WatchTask:
         rows = [row.finish(draft.step, wall_time) for row in draft.rows]
         self._say_which_labels_are_in_no_bin(rows)
         found = {name: value() for name, value in draft.scalars.items()}
+        num_dropped = self._segments.num_dropped
         self._segments.add(rows)
+        if self._segments.num_dropped > num_dropped:
+            self._notices.warn(
+                "watch dropped",
+                "the disk takes no statistics, and memory for those that wait is full: looks into the model are "
+                "dropped, and the summary's watch.dropped_rows counts their rows",
+            )
         self._num_looks += 1
         scalars = {name: float(value) for name, value in found.items() if value is not None}
         if scalars:

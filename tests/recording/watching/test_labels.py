@@ -4,6 +4,7 @@ import torch
 
 from explorer import Every, RecorderWarning, UsageError
 from explorer.recording.watching import drafts, task
+from explorer.storage import tensors
 
 KINDS = {
     "tensor": torch.tensor,
@@ -53,6 +54,18 @@ def test_labels_take_no_more_memory_than_allowed_while_the_disk_hangs(record, ro
     recorder.close()
     assert sorted(rows_of_kind(recorder, "labels")) == [(step, "labels") for step in range(3)]
     assert summary_of(recorder)["watch"]["dropped_rows"] == 2
+
+
+def test_statistics_that_a_full_disk_does_not_take_are_dropped_and_that_is_said(record, summary_of, monkeypatch):
+    monkeypatch.setattr(tensors, "MAX_PENDING_BYTES", 500)
+    recorder = record()
+    for step in range(4):
+        recorder.log_labels([step] * 10, step=step)
+    with pytest.warns(RecorderWarning, match="looks into the model are dropped"):
+        recorder.close()
+    found = summary_of(recorder)["watch"]
+    assert found["dropped_rows"] > 0
+    assert found["dropped_rows"] + found["rows"] == 4
 
 
 def test_the_count_of_what_waits_stays_right_when_the_writer_takes_in_meanwhile(record):
