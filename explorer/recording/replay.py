@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,15 +45,18 @@ def replay_journals(run_dir: Path, disk: Disk) -> list[str]:
 
 
 def _clean_up(run_dir: Path, disk: Disk) -> None:
-    """Remove what a kill between two files has left of processes that are gone for certain. Raises OSError.
+    """Remove what a kill between two files has left of processes that are gone for certain.
 
     That are half-written files, and journals whose segment is whole.
     """
     gone: dict[tuple[int, int], bool] = {}
     for folder in (*layout.TABLES, layout.TENSORS, layout.MODEL, "attempts", "summary"):
         for owner, path in _leftovers(run_dir / folder):
-            if gone.setdefault(owner, _is_gone(run_dir, owner)):
-                disk.remove(path)
+            if owner not in gone:
+                gone[owner] = _is_gone(run_dir, owner)
+            if gone[owner]:
+                with contextlib.suppress(OSError):  # somebody else's, perhaps; it only takes room
+                    disk.remove(path)
 
 
 def _leftovers(folder: Path) -> Iterator[tuple[tuple[int, int], Path]]:
