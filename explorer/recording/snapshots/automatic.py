@@ -14,6 +14,10 @@ from explorer.recording.snapshots.retention import Retention
 from explorer.recording.snapshots.snapshotter import Options, Snapshotter, check_step
 
 FINISH_TIMEOUT_S = 10.0
+WENT_BACK = (
+    "the training went back to a step whose snapshot was taken before, and that one stays. Record what comes after it "
+    'as a new attempt: close this recorder and open Recorder(run_id=..., resume="must")'
+)
 
 
 class Snapshots:
@@ -37,6 +41,7 @@ class Snapshots:
         if snapshotter is not None:
             snapshotter.follow(self._retention)
         self._previous: int | None = None
+        self._furthest = -1
         self._count = -1
         self._handles: list[Any] = []
         self.best = BestSoFar(policy.best[1]) if policy.best is not None else None
@@ -55,12 +60,16 @@ class Snapshots:
         """
         number = check_step((self._last_step() or 0) if step is None else step)
         due = self._policy.is_due(self._previous, number)
-        self._previous = number
+        self._previous, self._furthest = number, max(number, self._furthest)
         taken = self._take_best(number)
         return taken or (due and self._take(number))
 
     def _take(self, step: int) -> bool:
-        if self._snapshotter is None or self._snapshotter.was_taken(self._model, step):
+        if self._snapshotter is None:
+            return False
+        if self._snapshotter.was_taken(self._model, step):
+            if step < self._furthest:
+                self._snapshotter.refuse(step, WENT_BACK)
             return False
         return self._snapshotter.take(self._model, step, self._options, self._retention)
 

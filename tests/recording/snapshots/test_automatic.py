@@ -194,6 +194,19 @@ def test_a_step_that_the_user_saved_already_is_not_said_to_be_missing(record, mo
     assert not automatic.step(3)  # a warning would be an error here
 
 
+def test_that_a_training_that_goes_back_keeps_its_first_snapshots_is_said(record, snapshot_files, model):
+    rec = record()
+    automatic = rec.snapshots(model, every=2)
+    for step in (0, 1, 2, 3, 4, 5):
+        automatic.step(step)
+    with pytest.warns(RecorderWarning, match="the training went back to a step"):
+        assert not automatic.step(2)
+    assert not automatic.step(3)
+    assert automatic.step(6)
+    rec.close()
+    assert steps_of(snapshot_files, rec) == [0, 2, 4, 6]
+
+
 def test_two_policies_do_not_disturb_each_other(record, snapshot_files, written):
     rec, first, second = record(), nn.Linear(8, 8), nn.Linear(9, 9)
     short = rec.snapshots(first, every=2, keep_last=1)
