@@ -33,7 +33,7 @@ class WatchPlug(Plug):
         offset_at: wall minus monotonic clock at a moment of the latter, as in the journals of this attempt.
         put: records a row of metrics from the writer thread.
         first_step: the number of the first optimizer step: one more than the last of earlier attempts, or 0.
-        watches: those that were begun.
+        watches: those that were begun and have not ended.
     """
 
     offset_at: Callable[[int], int]
@@ -61,6 +61,10 @@ class WatchPlug(Plug):
 
             self._labels = Labels(self.task(), self.notices, self.overhead)
         return self._labels
+
+    def forget(self, watch: Watch) -> None:
+        """It has ended: its model is not held any longer."""
+        self.watches = [other for other in self.watches if other is not watch]
 
     def next_step(self) -> int:
         """The step that is under way, as far as can be told."""
@@ -146,7 +150,7 @@ class WatchMethods:
             first = FirstSnapshot(plug.run_dir, plug.attempt, plug.rank, options.prefix, task.book)
         watch = Watch(
             model, optimizers, options, names, task=task, notices=plug.notices, overhead=plug.overhead,
-            first_step=plug.first_step, last_logged=plug.last_step, first=first,
+            first_step=plug.first_step, last_logged=plug.last_step, first=first, forget=plug.forget,
         )  # fmt: skip
         plug.watches.append(watch)
         return watch

@@ -42,8 +42,9 @@ class Watch:
         first_step: int,
         last_logged: Callable[[], int | None],
         first: FirstSnapshot | None,
+        forget: Callable[[Watch], None],
     ) -> None:
-        self._model, self._names = model, names
+        self._model, self._names, self._forget = model, names, forget
         self._task, self._notices, self._overhead = task, notices, overhead
         self._metrics = f"watch/{options.prefix}/" if options.prefix else "watch/"
         self._rounds = Rounds(max(1, len(optimizers)), options.schedule, first_step, options.step, last_logged)
@@ -86,6 +87,7 @@ class Watch:
         self._look.take_off()
         self._draft = None
         self._task.book.end_watch(self._names)
+        self._forget(self)
 
     def _follow(self, index: int, optimizer: Optimizer) -> None:
         """Hooks of one optimizer; copies and pickles of it leave them out. The one behind the step comes and goes.

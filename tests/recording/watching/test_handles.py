@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 import weakref
 from pathlib import Path
 
@@ -275,3 +276,25 @@ def test_a_trainer_that_holds_its_handles_is_copied_and_pickled(watched, train, 
     train(model, optimizer, 1)
     recorder.close()
     assert {step for step, _ in rows_of_kind(recorder, "param")} == {0, 1, 2, 3}
+
+
+def test_models_that_come_one_after_the_other_are_let_go_while_the_recording_goes_on(record):
+    recorder, gone = record(), []
+    for fold in range(3):
+        model = nn.Linear(4, 4)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        handle = recorder.watch(model, optimizer, schedule=Every(1), step=lambda fold=fold: fold)
+        automatic = recorder.snapshots(model, every=1, optimizer=optimizer)
+        model(torch.ones(1, 4)).sum().backward()
+        optimizer.step()
+        assert automatic.step(fold)
+        handle.remove()
+        automatic.close()
+        gone.append(weakref.ref(model))
+    del model, optimizer, handle, automatic
+    task = next(task for task in recorder._writer.tasks if task.name == "watch")
+    until = time.monotonic() + 20
+    while task._waiting and time.monotonic() < until:
+        time.sleep(0.01)
+    gc.collect()
+    assert [each() for each in gone] == [None] * 3
