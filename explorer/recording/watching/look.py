@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from explorer.recording.notices import Notices
+from explorer.recording.values import is_spread
 from explorer.recording.watching.activations import Activations
 from explorer.recording.watching.bench import Bench, HostBench, Later
 from explorer.recording.watching.changes import Changes
@@ -196,6 +197,9 @@ class Look:
         for kind in ("grad", "update"):
             if kind in self._options.kinds and not self._optimizers:
                 self._book.skip(ROOT_NAME, kind, "no optimizer was given to watch()")
+        if any(is_spread(place.parameter) for place in self.members.parameters):
+            what = "parameters are spread over several processes: statistics are those of this process's part of each"
+            self._notices.warn("watch spread", what)
         everyone = {id(place.parameter) for place in self.members.parameters}
         for index, optimizer in enumerate(self._optimizers):
             if not any(id(p) in everyone for group in optimizer.param_groups for p in group["params"]):

@@ -103,7 +103,8 @@ class WatchMethods:
         final, unscaled and clipped (those of a step with a closure when it ends). An update is the parameter after the
         step minus the parameter before. Outputs of modules are those of all training forwards of that step together.
         With several optimizers one step is a round, which ends when one of them steps again. Without an optimizer
-        training forwards are counted instead, and there are no gradients and updates.
+        training forwards are counted instead, and there are no gradients and updates. Of parameters that are spread
+        over processes (DTensor) each process records its own part, which is said.
 
         Also recorded, as metrics of those steps: `watch/grad_norm`, `watch/grad_norm_before_clipping`, `watch/clipped`
         (of further optimizers: `watch/optimizer_1/...`), `watch/step_s`, `watch/data_wait_s` (from the end of a step
