@@ -121,7 +121,8 @@ class WatchMethods:
             scaler: the GradScaler, if there is one, so that the norm before clipping is that of the true gradient.
             step: returns the number of the step that is under way, such as `lambda: step`. By default steps are counted
                 from 0, or on from the last step of the attempt before; a count that is behind the last logged step is
-                raised to it. A training that resumes from an earlier checkpoint has to pass it: where it goes back to,
+                raised to it (which is one too few after a GradScaler has left out a step, where rows are logged after
+                the step). A training that resumes from an earlier checkpoint has to pass it: where it goes back to,
                 only the training knows, and without it looks are numbered on from the last recorded step.
             prefix: put before all names; needed when several models are watched.
             max_copy_bytes: copies of parameters, for their updates, take at most so much. Beyond it, and without the
