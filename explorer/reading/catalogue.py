@@ -31,7 +31,7 @@ _NEVER: Final = (0, 0, 0)  # the stamp of no file
 METRICS_DAMAGED: Final = "summary: the totals of the metrics cannot be decoded"
 
 
-@dataclass
+@dataclass(slots=True)
 class _Known:
     """What is remembered of one run between two looks."""
 
@@ -121,7 +121,7 @@ class Catalogue:
         self._known[run_id] = known
         if changed or known.info is None:
             known.info, known.pulse = make_info(
-                self.root / run_id,
+                run_dir,
                 records=[record for _, record in known.files.values()],
                 user=known.user or {},
                 num_attempts=known.num_attempts,

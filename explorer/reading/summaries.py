@@ -82,7 +82,7 @@ _scan: Final = json.JSONDecoder(parse_constant=_refuse_constant).scan_once  # ty
 
 
 def make_info(
-    run_dir: Path, *, records: Sequence[Record | str], user: Record | str, num_attempts: int, num_ranks: int
+    run_dir: str, *, records: Sequence[Record | str], user: Record | str, num_attempts: int, num_ranks: int
 ) -> tuple[RunInfo, Pulse | None]:
     """One run, and its pulse if it has not said that it ended (its state is then `stale` until the pulse is felt).
 
@@ -96,11 +96,11 @@ def make_info(
     summaries = [record for record in records if isinstance(record, dict)]
     problems = [record for record in (*records, user) if isinstance(record, str)]
     user = user if isinstance(user, dict) else {}
-    run_id = run_dir.name
+    run_id = run_dir.rpartition(os.sep)[2]
     if summaries:
         newest = summaries[-1]
     else:
-        newest, more = _read_identity(run_dir)
+        newest, more = _read_identity(Path(run_dir))
         problems += more or [_SUMMARY_MISSING]
         num_attempts = num_ranks = 1
     said = newest.get
@@ -109,7 +109,7 @@ def make_info(
     # Not through its __init__, which for a frozen class of this many fields takes as long as reading the file.
     info.__dict__.update(
         run_id=run_id,
-        path=run_dir,
+        folder=run_dir,
         name=_text(user.get("name")) or _text(said("name")) or run_id,
         group=_text(said("group")) or None,
         tags=_texts(user["tags"] if "tags" in user else said("tags")),
@@ -207,7 +207,7 @@ def parse_time(value: object) -> datetime:
     if not isinstance(value, str):
         return EPOCH
     try:
-        found = datetime.fromisoformat(value[:-1] + "+00:00" if value[-1:] == "Z" else value)
+        found = datetime.fromisoformat(value)
         if found.tzinfo is timezone.utc:
             return found
         return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
