@@ -22,7 +22,10 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class MetricSummary(NamedTuple):
-    """The totals of one metric; `min` and `max` are over finite values and None when there is none."""
+    """The totals of one metric over all attempts, also of steps that a later attempt recorded anew.
+
+    `min` and `max` are over finite values and None when there is none. What counts of each attempt the series tell.
+    """
 
     n: int
     last: float | int | None

@@ -30,13 +30,13 @@ class WatchPlug(Plug):
     """What watching uses of an open recorder.
 
     Attributes:
-        wall_minus_monotonic_ns: as in the journals of this attempt.
+        offset_at: wall minus monotonic clock at a moment of the latter, as in the journals of this attempt.
         put: records a row of metrics from the writer thread.
         first_step: the number of the first optimizer step: one more than the last of earlier attempts, or 0.
         watches: those that were begun.
     """
 
-    wall_minus_monotonic_ns: int
+    offset_at: Callable[[int], int]
     put: Callable[[Row], object]
     first_step: int
     watches: list[Watch] = field(default_factory=list)
@@ -49,7 +49,7 @@ class WatchPlug(Plug):
             from explorer.recording.watching.task import WatchTask
 
             self._task = WatchTask(
-                self.run_dir, self.attempt, self.rank, self.wall_minus_monotonic_ns, self.put, self.notices, self.disk
+                self.run_dir, self.attempt, self.rank, self.offset_at, self.put, self.notices, self.disk
             )
             self.tasks.append(self._task)
         return self._task
@@ -169,9 +169,9 @@ class WatchMethods:
         plug = self._watch_plug
         if plug is None or plug.is_forked:
             return
-        from explorer.recording.values import clean_step
+        from explorer.recording.values import clean_name, clean_step
 
-        plug.labels().take(labels, plug.next_step() if step is None else clean_step(step), name)
+        plug.labels().take(labels, plug.next_step() if step is None else clean_step(step), clean_name(name))
 
     def _end_watching(self) -> None:
         """The recording ends: no hook is left."""

@@ -17,6 +17,7 @@ from explorer.recording.watching.drafts import Draft
 from explorer.recording.watching.first_snapshot import FirstSnapshot
 from explorer.recording.watching.hooks import ForwardHook, Hook
 from explorer.recording.watching.look import Look
+from explorer.recording.watching.methods import Off
 from explorer.recording.watching.options import Options
 from explorer.recording.watching.rounds import Rounds
 from explorer.recording.watching.task import WatchTask
@@ -67,6 +68,14 @@ class Watch:
     def next_step(self) -> int:
         """The number of the step that is under way, as far as can be told."""
         return self._rounds.next
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Watch:
+        """Itself: a copy of a trainer that holds it leaves the watching as it is."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, for another process or a checkpoint: a handle of nothing."""
+        return Off, ()
 
     def remove(self) -> None:
         """Take every hook off: model and optimizers are as they were before. Does nothing the second time."""
