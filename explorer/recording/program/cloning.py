@@ -24,8 +24,14 @@ _HOOKS: Final = (
 )
 # Hooks by which PyTorch itself computes a weight (pruning, the older weight_norm and spectral_norm): part of the model.
 _OWN_HOOKS: Final = "torch.nn.utils"
+# Modules whose forward gathers parameters from other processes, or moves them between devices.
+_SHARDED: Final = frozenset(("FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine"))
 # Trainers that frameworks hang into a module; they are no part of what it computes.
 _TRAINERS: Final = ("_trainer", "trainer", "_fabric")
+
+
+class Sharded(ValueError):
+    """No process has the whole model: running it would wait for the others."""
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -42,8 +48,13 @@ def unwrap(model: nn.Module) -> nn.Module:
 def stand_in(model: nn.Module) -> nn.Module:
     """A copy in evaluation mode, without hooks, whose parameters share their memory; buffers are copied.
 
-    Members that cannot be copied are the same objects. Raises what copying a module of the model raises.
+    Members that cannot be copied are the same objects, and so are optimizers.
+
+    Raises:
+        Sharded: it is spread over processes.
+    And what copying a module of the model raises.
     """
+    _check_whole(model)
     with torch.no_grad():
         memo = _memo(model)
         try:
@@ -60,6 +71,15 @@ def stand_in(model: nn.Module) -> nn.Module:
     return clone.eval()
 
 
+def _check_whole(model: nn.Module) -> None:
+    kinds = {kind.__name__ for module in model.modules() for kind in type(module).__mro__}
+    if found := kinds & _SHARDED:
+        raise Sharded(f"it holds a module of the kind {min(found)}")
+    for name, parameter in model.named_parameters():
+        if type(parameter).__name__ == "DTensor" or type(parameter.data).__name__ == "DTensor":
+            raise Sharded(f"{name} is a DTensor")
+
+
 def _memo(model: nn.Module) -> dict[int, Any]:
     """What stands for the tensors of a model in a copy, as `copy.deepcopy` takes it."""
     memo: dict[int, Any] = {}
@@ -70,6 +90,8 @@ def _memo(model: nn.Module) -> dict[int, Any]:
         for name, member in vars(module).items():
             if name in _TRAINERS and not isinstance(member, nn.Module | Tensor):
                 memo[id(member)] = None
+            elif isinstance(member, torch.optim.Optimizer):  # its state is larger than the model
+                memo[id(member)] = member
     # A tensor with a history, such as an activation that the model keeps for itself, refuses to be copied.
     for member in (*model.buffers(), *_members(model)):
         if isinstance(member, Tensor) and id(member) not in memo:
@@ -108,11 +130,15 @@ def _is_own(hook: object) -> bool:
 
 
 def on_cpu(clone: nn.Module) -> nn.Module:
-    """The stand-in itself where it is on the CPU, else a copy of it there."""
+    """The stand-in itself where it is on the CPU, else a copy of it there, and none on its device."""
     tensors = (*clone.parameters(), *clone.buffers())
     if all(tensor.device.type == "cpu" for tensor in tensors):
         return clone
-    return copy.deepcopy(clone).cpu()
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach().cpu(), requires_grad=False) for p in clone.parameters()}
+    for member in (*clone.buffers(), *_members(clone)):
+        if isinstance(member, Tensor):
+            memo[id(member)] = member.detach().cpu()
+    return copy.deepcopy(clone, memo)
 
 
 @contextmanager
