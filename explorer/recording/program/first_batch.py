@@ -106,11 +106,11 @@ class FirstBatch:
         if self._has_steps and not (module.training and torch.is_grad_enabled()):
             return
         try:
-            self._held = hold(args, kwargs)
+            self._held = hold(args, kwargs) or None
         except TooLarge as reason:
             self._give_up(f"the batch cannot be kept for it ({reason})")
             return
-        if not self._has_steps:
+        if self._held is not None and not self._has_steps:
             self._listen()
 
     def _after(self, *_: object) -> None:

@@ -31,13 +31,15 @@ def hold(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Inputs]:
 
     Returns:
         What to capture with, in order: the first examples; all of them, for a model that takes only batches of one
-        size.
+        size. Nothing where no input is a tensor.
 
     Raises:
         TooLarge: more than 256 MiB would be kept.
     """
     given: Inputs = (tuple(args), dict(kwargs))
     tensors = _tensors(given)
+    if not tensors:
+        return []
     rows, size = _num_rows(tensors), sum(tensor.nbytes for tensor in tensors)
     is_cut = rows is not None and rows > MAX_ROWS
     few_bytes = size * MAX_ROWS // rows if is_cut and rows else size

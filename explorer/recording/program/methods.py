@@ -101,11 +101,12 @@ class ProgramPlug(Plug):
         self._thread = threading.get_ident()
         self.listen()  # so that rows of a forward are seen, and left out
         try:
-            for args, kwargs in choices:
-                found = capture(model, args, kwargs, step=step)
-                self.overhead.sampling_s += found.took_s
-                if found.document is not None:
-                    break
+            with self.notices.held():
+                for args, kwargs in choices:
+                    found = capture(model, args, kwargs, step=step)
+                    self.overhead.sampling_s += found.took_s
+                    if found.document is not None:
+                        break
         except Exception as error:  # a defect of ours must not end a training
             what = (
                 f"the model could not be captured ({type(error).__name__}: {error}); this is a defect of the recorder"

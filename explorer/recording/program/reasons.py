@@ -31,6 +31,10 @@ _MEANINGS: Final[Sequence[tuple[str, str]]] = (
         "the parameters are spread over several devices or processes; call rec.program before the model is sharded",
     ),
     (
+        r"UninitializedParameter|LazyModule",
+        "a lazy module has never been called, so it has no weights yet; call rec.program after the first forward",
+    ),
+    (
         r"^OutOfMemory|out of memory|DefaultCPUAllocator",
         "there was not enough memory for the examples; call rec.program with fewer or smaller ones",
     ),
