@@ -1,4 +1,4 @@
-"""A capture leaves the process as it was: what PyTorch, Python and the training can be asked for is the same after it."""
+"""A capture leaves the process as it was: whatever PyTorch and Python can be asked for is the same after it."""
 
 import copy
 import logging
