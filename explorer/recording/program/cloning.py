@@ -58,17 +58,26 @@ def stand_in(model: nn.Module) -> nn.Module:
     with torch.no_grad():
         memo = _memo(model)
         try:
-            clone = copy.deepcopy(model, dict(memo))
+            clone = _copy(model, dict(memo))
         except Exception:  # a lock, a file, a client: see which member it is, and share it
             for member in _members(model):
                 try:
                     copy.deepcopy(member, dict(memo))
                 except Exception:
                     memo[id(member)] = member
-            clone = copy.deepcopy(model, dict(memo))
+            clone = _copy(model, dict(memo))
     for module in clone.modules():
         _drop_hooks(module)
     return clone.eval()
+
+
+def _copy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """A copy in which each compiled module within the model is what was compiled."""
+    for module in reversed(list(model.modules())):
+        inner = module.__dict__.get("_modules", {}).get("_orig_mod")
+        if isinstance(inner, nn.Module):
+            memo[id(module)] = copy.deepcopy(inner, memo)
+    return copy.deepcopy(model, memo)
 
 
 def _check_whole(model: nn.Module) -> None:

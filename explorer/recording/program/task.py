@@ -74,6 +74,8 @@ class ProgramTask:
             )
             self._facts = {"route": None, **_facts(found), "bytes": size}
             return
+        if self._facts:  # another one was captured before: no program stands beside constants that are not its own
+            self._disk.remove(self._paths.program(*where))
         constants = Samples()
         for name, tensor in capture.constants.items():
             constants.add("constant", name, tensor, sys.maxsize)

@@ -48,6 +48,8 @@ class TalksToOthers(RuntimeError):
 
 
 class _Alone(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    supports_higher_order_operators = True  # such as `torch.cond`
+
     def __torch_dispatch__(
         self,
         func: Any,  # noqa: ANN401
@@ -55,16 +57,25 @@ class _Alone(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
-        if "c10d" in func.namespace:
+        if "c10d" in str(getattr(func, "namespace", "")):
             raise TalksToOthers(f"it calls {func}")
         return func(*args, **(kwargs or {}))
 
 
-def alone() -> contextlib.AbstractContextManager[object]:
-    """Refuse collective operations, where there are other processes: a forward that waits for them would never end."""
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Run a model as Python says, in this process alone.
+
+    Collective operations are refused where there are other processes: a forward that waits for them would never end.
+    What is compiled within the model is run uncompiled: compiling it again could take minutes, and `torch.cond`, which
+    compiles itself, would fail in the training afterwards if it were first compiled under our eyes.
+    """
     distributed = torch.distributed
-    is_one_of_many = distributed.is_available() and distributed.is_initialized()
-    return _Alone() if is_one_of_many else contextlib.nullcontext()  # type: ignore[no-untyped-call]
+    is_one_of_many = distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+    with torch.compiler.set_stance("force_eager"), contextlib.ExitStack() as stack:
+        if is_one_of_many:
+            stack.enter_context(_Alone())  # type: ignore[no-untyped-call]
+        yield
 
 
 @contextlib.contextmanager
