@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from explorer.errors import SandboxError
+from explorer.storage.memory import empty_arrays
 
 _MAGIC: Final = b"XPS1"
 _START: Final = struct.Struct("<4sQQ")
@@ -96,10 +97,10 @@ def _arrays(listed: object, body_size: int, stream: BinaryIO) -> list[np.ndarray
     sizes = [dtype.itemsize * math.prod(shape) for dtype, shape in shapes]
     if sum(sizes) != body_size:
         raise SandboxError("a message of the sandbox has arrays of other sizes than it says")
-    return [
-        np.frombuffer(_exactly(stream, size), dtype=dtype).reshape(shape)
-        for (dtype, shape), size in zip(shapes, sizes, strict=True)
-    ]
+    found = empty_arrays(sizes)
+    for array in found:
+        _fill(stream, memoryview(array))
+    return [array.view(dtype).reshape(shape) for array, (dtype, shape) in zip(found, shapes, strict=True)]
 
 
 def _shape(entry: object) -> tuple[np.dtype[Any], tuple[int, ...]]:
@@ -113,14 +114,17 @@ def _shape(entry: object) -> tuple[np.dtype[Any], tuple[int, ...]]:
 
 def _exactly(stream: BinaryIO, size: int) -> bytearray:
     data = bytearray(size)
-    view = memoryview(data)
+    _fill(stream, memoryview(data))
+    return data
+
+
+def _fill(stream: BinaryIO, view: memoryview) -> None:
     done = 0
-    while done < size:
+    while done < len(view):
         count = stream.readinto(view[done:])  # type: ignore[attr-defined]
         if not count:
             raise SandboxError("a message of the sandbox is cut")
         done += count
-    return data
 
 
 def _packed(value: Any, arrays: list[np.ndarray[Any, Any]], depth: int) -> Any:  # noqa: ANN401 - any plain value
