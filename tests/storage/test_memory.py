@@ -1,4 +1,4 @@
-"""Memory for many bytes: as many arrays as were asked for, apart from each other, in large pages where there are any."""
+"""Memory for many bytes: the arrays that were asked for, apart from each other, in large pages if there are any."""
 
 from __future__ import annotations
 
