@@ -13,6 +13,7 @@ from explorer.app import (
     inference_steps,
     inference_sweep,
     inference_units,
+    scroll,
 )
 from explorer.app.inference_refusal import refusal
 
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from explorer.inference.edits.recipe import Recipe
 
 TAB: Final = "look"  # key of the address
+PLACE: Final = "inference.details"  # of `scroll`
 TABS: Final = ("Where it matters", "Over the training", "Attribution", "Units", "Sweep", "Python")
 
 
 def details(scene: Scene, recipe: Recipe, drawn: Drawn | None, output: Any) -> None:  # noqa: ANN401 - array or None
     """Draw the tabs; `output` is that of the edited model, None when it could not be run."""
+    scroll.mark(PLACE)
     tabs = st.tabs(TABS, key=TAB, bind="query-params")
     for name, tab in zip(TABS, tabs, strict=True):
         if not tab.open:

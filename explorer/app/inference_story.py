@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import streamlit as st
 
-from explorer.app import inference_details, inference_pad, inference_recipe, inference_session, links, state
+from explorer.app import (
+    inference_details,
+    inference_pad,
+    inference_recipe,
+    inference_session,
+    inference_units,
+    links,
+    scroll,
+    state,
+)
 from explorer.app.inference_choices import class_name
 from explorer.app.inference_places import batched_choices
 from explorer.app.inference_refusal import refusal
@@ -149,14 +158,18 @@ def _which_channel(scene: Scene, recipe: Recipe, drawn: Drawn) -> None:
         )  # fmt: skip
         st.button("Ablate it", key="inference.story.ablate", icon=":material/content_cut:", disabled=is_done,
                   on_click=inference_recipe.append, args=(lambda: edits[worst],))  # fmt: skip
-        st.button("See what excites it", key="inference.story.units", on_click=_look, args=("Units", name))
+        st.button("See what excites it", key="inference.story.units", on_click=_look_at_unit, args=(name, channel))
 
 
 def _go(scene: Scene, step: int) -> None:
     state.put(links.STEP, None if step == scene.steps[-1] else str(step))
 
 
-def _look(tab: str, node: str = "") -> None:
+def _look(tab: str) -> None:
     st.session_state[inference_details.TAB] = tab
-    if node:
-        state.put(links.NODE, node)
+    scroll.to(inference_details.PLACE)
+
+
+def _look_at_unit(node: str, unit: int) -> None:
+    inference_units.choose(node, unit)
+    _look("Units")
