@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, cast
 
@@ -77,7 +78,7 @@ class Catalogue:
                 del self._known[gone]
                 self._liveness.forget(gone)
             infos = [info for name, inode in listed.items() if (info := self._look(name, inode)) is not None]
-        return sorted(infos, key=lambda info: (info.created, info.run_id), reverse=True)
+        return sorted(infos, key=attrgetter("created", "run_id"), reverse=True)
 
     def look(self, run_id: str) -> RunInfo:
         """One run, looked at again.
@@ -178,12 +179,13 @@ def _read_summaries(known: _Known, folder: str) -> bool:
         before, problem = known.files, f"summary cannot be read ({error.strerror}); check its permissions"
         known.files, known.summaries, known.num_attempts, known.num_ranks = {"": (_NEVER, problem)}, None, 0, 0
         return known.files != before
-    named = [(*parsed, name) for name in names if (parsed := parse_process_file(name))]
-    named.sort()
-    # One file for each attempt: that of rank 0, or of the lowest rank there is.
-    chosen = {attempt: name for attempt, _, name in reversed(named)}
+    named = sorted([(*parsed, name) for name in names if (parsed := parse_process_file(name))])
     files = {}
-    for name in sorted(chosen.values()):
+    attempt = -1
+    for number, _, name in named:
+        if number == attempt:  # one file for each: that of rank 0, or of the lowest rank there is
+            continue
+        attempt = number
         entry = _read_if_changed(f"{folder}{os.sep}{name}", name, known.files.get(name))
         if entry is not None:
             files[name] = entry
