@@ -42,8 +42,9 @@ class _Known:
     user: Record | str | None = None
     """The user's edits, or what is wrong with them."""
     summaries: Stamp | None = None
-    files: dict[str, tuple[Stamp, Record | str]] = field(default_factory=dict)
-    """The summary of each attempt by file name, oldest first, or what is wrong with it."""
+    files: dict[str, tuple[Stamp, Record | str | None]] = field(default_factory=dict)
+    """The summary of each attempt by file name, oldest first, or what is wrong with it; None if there is only one: all
+    of it that counts is in `info`, and it is read again should that have to be made anew."""
     num_attempts: int = 0
     num_ranks: int = 0
     info: RunInfo | None = None
@@ -132,7 +133,7 @@ class Catalogue:
         if changed or known.info is None:
             known.info, known.pulse = make_info(
                 self.root / run_id,
-                records=[record for _, record in known.files.values()],
+                records=_take_records(known, f"{run_dir}{os.sep}summary{os.sep}"),
                 user=known.user or {},
                 num_attempts=known.num_attempts,
                 num_ranks=known.num_ranks,
@@ -194,6 +195,20 @@ def _read_summaries(known: _Known, folder: str) -> bool:
     return list(files.values()) != list(before.values())
 
 
+def _take_records(known: _Known, prefix: str) -> list[Record | str]:
+    """The summaries, or what is wrong with each. Of most runs there is one, which is not worth its memory twice."""
+    found: list[Record | str] = []
+    for name, (stamp, record) in known.files.items():
+        if record is None:
+            again = _read_if_changed(f"{prefix}{name}", name, None)
+            record = f"summary/{name}: is gone" if again is None or again[1] is None else again[1]
+        found.append(record)
+        known.files[name] = stamp, record
+    if len(found) == 1 and isinstance(found[0], dict):
+        known.files[name] = stamp, None
+    return found
+
+
 def read_info(run_dir: str | Path) -> RunInfo:
     """The catalogue's entry of one run, anywhere on disk and under any name; a link that the user names is followed.
 
@@ -220,8 +235,8 @@ def _is_settled(stamp: Stamp) -> bool:
 
 
 def _read_if_changed(
-    path: str, name: str, before: tuple[Stamp, Record | str] | None
-) -> tuple[Stamp, Record | str] | None:
+    path: str, name: str, before: tuple[Stamp, Record | str | None] | None
+) -> tuple[Stamp, Record | str | None] | None:
     if before is not None and before[0] == _stamp(path, stat.S_ISREG):
         return before
     try:
