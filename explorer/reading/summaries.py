@@ -12,6 +12,7 @@ import json
 import math
 import os
 import stat
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,6 +26,8 @@ from explorer.storage.records import MAX_RECORD_BYTES, Record, check_format, rea
 
 _ENDED: Final = ("finished", "failed", "killed")
 Stamp = tuple[int, int, int]  # inode, modification time in ns, bytes
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
+_READS_Z: Final = sys.version_info >= (3, 11)  # as a time zone
 _SUMMARY_MISSING: Final = "summary: no usable file, so there are no totals"
 
 
@@ -179,9 +182,12 @@ def _last_step(records: Sequence[Record]) -> int | None:
 
 
 def _count(records: Sequence[Record], key: str) -> int:
-    if len(records) == 1:
-        return _integer(records[0].get(key)) or 0
-    return sum(_integer(record.get(key)) or 0 for record in records)
+    num = 0
+    for record in records:
+        found = record.get(key)
+        if type(found) is int and _MIN_INTEGER <= found <= _MAX_INTEGER:
+            num += found
+    return num
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -193,7 +199,7 @@ def _json_or_mapping(value: object) -> Mapping[str, Any] | bytes:
 
 
 def _integer(value: object) -> int | None:
-    return value if type(value) is int and -(2**63) <= value < 2**63 else None
+    return value if type(value) is int and _MIN_INTEGER <= value <= _MAX_INTEGER else None
 
 
 def _number(value: object) -> float:
@@ -207,7 +213,7 @@ def parse_time(value: object) -> datetime:
     if not isinstance(value, str):
         return EPOCH
     try:
-        found = datetime.fromisoformat(value)
+        found = datetime.fromisoformat(value if _READS_Z or value[-1:] != "Z" else value[:-1] + "+00:00")
         if found.tzinfo is timezone.utc:
             return found
         return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
