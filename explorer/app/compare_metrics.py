@@ -38,8 +38,9 @@ def metrics(infos: Sequence[RunInfo], labels: Mapping[str, str], choices: Choice
         st.info("None of these runs has logged a metric yet.", icon=":material/hourglass_empty:")
         return
     found = matching(names, choices.search)
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.subheader(f"Metrics, {choices.statistic} value", anchor=False)
+    # Beside the title: over its right end the toolbar of the table appears.
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        st.subheader(f"Metrics, {choices.statistic} value", anchor=False, width="content")
         st.download_button(
             "CSV",
             lambda: write_csv(compare(infos, found, choices), {info.run_id: info.name for info in infos}, choices),
@@ -127,9 +128,14 @@ def _draw_table(table: pd.DataFrame, infos: Sequence[RunInfo], labels: Mapping[s
         style,
         height=table_height(len(wide)),
         placeholder="",
-        column_config=cast(dict[str, Any], right | {1: st.column_config.Column(width=150, alignment="right")}),
+        column_config=cast(dict[str, Any], {0: st.column_config.Column(width=_name_px(frame.index)), **right}),
         alt="Metrics of the compared runs",
     )
+
+
+def _name_px(names: pd.Index) -> int:
+    """Width of the names: the grid would cut off `watch/grad_norm_before_clipping` to that of its neighbour."""
+    return min(max(24 + 6 * max(map(len, names), default=0), 90), 260)
 
 
 def _background(verdict: str) -> str:

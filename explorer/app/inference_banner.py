@@ -10,6 +10,7 @@ import streamlit as st
 
 from explorer.app import inference_session
 from explorer.app.inference_scene import input_name
+from explorer.app.model_capture import meaning_of
 from explorer.app.names import esc
 
 if TYPE_CHECKING:
@@ -55,8 +56,10 @@ def verdict(scene: Scene, check: Mapping[str, Any]) -> tuple[str, bool | None]:
     if largest is None:
         at = "another step" if program.step is None else f"step {program.step:,}"
         differences = [found for found in program.check.values() if found is not None]
-        checked = f", where it was checked: largest difference {_number(max(differences))}" if differences else ""
-        return f"The outputs were recorded with the weights of {at}{checked}", None
+        recorded = f"The outputs were recorded with the weights of {at}"
+        if not differences:
+            return f"{recorded}, so nothing can be compared at this one", None
+        return f"{recorded} and were reproduced there, with a largest difference of {_number(max(differences))}", None
     if close and scene.model.widened:
         return f"Agrees with the recorded output up to half precision (largest difference {_number(largest)})", True
     if close:
@@ -77,7 +80,7 @@ def how_captured(model: PlainModel) -> str:
     if model.factory:
         return f"runs your own code, {model.factory}, as given on the command line; evaluation mode"
     program = model.program
-    reasons = f" · other routes failed: {program.why[0][1]}" if program.why and program.route == "tape" else ""
+    reasons = f" · a tape because {meaning_of(program.why[0][1])[0]}" if program.why and program.route == "tape" else ""
     route = f"{_ROUTES[program.route]} with PyTorch {program.torch}, evaluation mode"
     return f"{route} · {sizes_taken(model)}{reasons}"
 

@@ -54,9 +54,11 @@ def _draw(pace: float, known: set[str]) -> None:
     view = make_view(infos)
     action_bar(infos, view)
     _say(view)
+    above = st.container()  # keeps the grid's own toolbar, which floats over its upper edge, off the buttons
     if view.runs:
         _grid(infos, view)
-    _sum_up(view)
+    with above:
+        _sum_up(view)
     if _pace(infos) != pace:
         st.rerun()
 

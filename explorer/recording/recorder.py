@@ -145,7 +145,7 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
             *shared, lambda: stream.current.step, clock.offset_at, self._stream.put,
             0 if folder.earlier_step is None else folder.earlier_step + 1,
         )  # fmt: skip
-        self._program_plug = ProgramPlug(*shared, lambda: self.last_step, self._quiet)
+        self._program_plug = ProgramPlug(*shared, lambda: self.last_step, self._quiet, self._interrupt)
         self._exits = exits.ExitHooks(self)
         self._writer.start()
 
@@ -169,7 +169,10 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
         if writer is None:
             self._notices.warn("closed", "log() was called after close(): these values are not recorded")
             return
-        if self._overhead.wanted:
+        plug = self._program_plug
+        if plug is not None and plug.is_followed_here():  # a model that logs within its forward, which is no training's
+            return
+        if self._overhead.wanted and not (plug is not None and plug.is_waiting):
             self._overhead.wanted = False
             self._time_one(values, step)
             return
@@ -198,6 +201,8 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
                 if plain and part is row and shape is not None and journal is self._stream.current:
                     self._use(shape, journal)
         self._stream.current.step = number
+        if plug is not None:
+            plug.at_log()
 
     def _listen(self, name: str, listener: Callable[[float], None]) -> None:
         """Have each value of a metric told from now on, in the thread that logs it. Rows with it go the careful way."""
@@ -292,7 +297,7 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
         if writer is None or os.getpid() != self._pid:
             return
         self._last_step = self._stream.current.step if self._stream.current.step is not None else self._last_step
-        self._program_plug = None
+        self._end_program()
         self._interrupt()
         self._interrupt()  # for good: a call that is being timed may not take it back
         self._exits.remove()

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from explorer.recording.notices import Notices
 from explorer.recording.overhead import Overhead
+from explorer.recording.program.first_batch import FirstBatch
 from explorer.recording.watching.drafts import Draft
 from explorer.recording.watching.first_snapshot import FirstSnapshot
 from explorer.recording.watching.hooks import ForwardHook, Hook
@@ -42,6 +43,7 @@ class Watch:
         first_step: int,
         last_logged: Callable[[], int | None],
         first: FirstSnapshot | None,
+        first_batch: FirstBatch | None,
         forget: Callable[[Watch], None],
     ) -> None:
         self._model, self._names, self._forget = model, names, forget
@@ -49,6 +51,9 @@ class Watch:
         self._metrics = f"watch/{options.prefix}/" if options.prefix else "watch/"
         self._rounds = Rounds(max(1, len(optimizers)), options.schedule, first_step, options.step, last_logged)
         self._look = Look(model, optimizers, options, task.book, notices, self._timed, self._failed, first=first)
+        self._first_batch = first_batch
+        if first_batch is not None:
+            first_batch.paused = self._forget_times
         self._draft: Draft | None = None
         self._ended_s: float | None = None
         self._forward_s: float | None = None
@@ -85,6 +90,8 @@ class Watch:
         while self._take_off:
             self._take_off.pop()()
         self._look.take_off()
+        if self._first_batch is not None:
+            self._first_batch.remove()
         self._draft = None
         self._task.book.end_watch(self._names)
         self._forget(self)
@@ -176,6 +183,8 @@ class Watch:
         self._forward_hook.is_wanted = rounds.next_is_due
         if rounds.next_is_due:
             self._timed(self._look.put_on)
+        if self._first_batch is not None:
+            self._first_batch.after_step()
         self._forward_s, self._own_s = None, 0.0
         self._ended_s = time.perf_counter()
 
@@ -193,6 +202,10 @@ class Watch:
             wait_s = self._forward_s - self._ended_s
             draft.scalars[f"{self._metrics}data_wait_s"] = lambda: wait_s
         self._task.take(draft)
+
+    def _forget_times(self) -> None:
+        """The training has been held up between two steps."""
+        self._ended_s = None
 
     # Forwards of the model.
 
