@@ -76,7 +76,7 @@ def test_that_statistics_are_of_a_part_is_said_where_parameters_are_spread(recor
         fully_shard(model)
         optimizer, recorder = torch.optim.SGD(model.parameters(), lr=0.1), record()
         with pytest.warns(RecorderWarning, match="statistics are those of this process's part of each"):
-            recorder.watch(model, optimizer, schedule=Every(1))
+            recorder.watch(model, optimizer, schedule=Every(1), program=False)
         model(torch.ones(2, 8)).sum().backward()
         optimizer.step()
         recorder.close()
