@@ -32,7 +32,7 @@ def settle(scene: Scene) -> None:
     try:
         tokens = inference_session.ask(scene, "tokenise", text=text)["tokens"]
     except ExplorerError as error:
-        st.session_state[_TROUBLE] = f"{error}. The text was left as it was."
+        st.session_state[_TROUBLE] = f"{str(error).rstrip('.')}. The model still sees the text before this one."
         return
     set_tokens([int(token) for token in scene.recorded], tokens, scene.edit_path)
 

@@ -85,7 +85,12 @@ def _continued(scene: Scene, title: str, before: Sequence[int], made: Sequence[d
     st.markdown(f"**{title}**")
     joined = all(0 <= token < len(vocabulary) for token in (*before, *new))
     glue = "" if all(len(name) == 1 for name in vocabulary) else " "
-    if joined:
+    head, whole = (inference_text.read(scene, part) for part in (before[-80:], [*before[-80:], *new]))
+    if head is not None and whole is not None:
+        # Where a letter is of several tokens, those before may end inside of one.
+        shown = f"{head} ⟶ {whole[len(head) :]}" if whole.startswith(head) else whole
+        st.code(shown, language=None, wrap_lines=True)
+    elif joined:
         st.code(glue.join(vocabulary[token] for token in before[-80:]) + " ⟶ " + glue.join(vocabulary[t] for t in new),
                 language=None, wrap_lines=True)  # fmt: skip
     else:
