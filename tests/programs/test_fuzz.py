@@ -45,7 +45,8 @@ def write(path: Path, text: bytes) -> Path:
 
 def test_a_changed_program_is_read_or_refused_by_its_file(recorded, tmp_path):
     chance = random.Random(20_260)
-    whole = refused = 0
+    whole = not_captured = 0
+    told = []
     slowest_s = 0.0
     for number in range(500):
         document, *_ = recorded[number % len(recorded)]
@@ -55,14 +56,13 @@ def test_a_changed_program_is_read_or_refused_by_its_file(recorded, tmp_path):
             read_program(path)
             whole += 1
         except FileError as error:
-            assert error.path == path
-            assert len(error.reason) < 2_500
-            refused += 1
+            told.append((error.path, error.reason))
         except NotCaptured:
-            refused += 1
+            not_captured += 1
         slowest_s = max(slowest_s, time.process_time() - began_s)
     assert whole > 20
-    assert refused > 200
+    assert len(told) > 200
+    assert all(named == path and len(reason) < 2_500 for named, reason in told)
     assert slowest_s < 1
 
 
@@ -93,7 +93,7 @@ def test_what_a_changed_program_calls_is_looked_up_in_the_list_alone(recorded, t
 
 def test_a_changed_program_that_runs_gives_values_or_an_error_of_ours(recorded, tmp_path):
     chance = random.Random(1_001)
-    ran = failed = 0
+    ran, told = 0, []
     with Sandbox(memory_bytes=2**30, time_limit_s=20) as box:
         for number in range(250):
             document, constants, weights, inputs = recorded[number % len(recorded)]
@@ -114,11 +114,11 @@ def test_a_changed_program_that_runs_gives_values_or_an_error_of_ours(recorded, 
                 box.request("run", {"key": "changed"})
                 ran += 1
             except ExplorerError as error:
-                assert "failed with" not in str(error)  # an error of PyTorch's or Python's, without words of ours
-                assert "child process ended" not in str(error)
-                failed += 1
+                told.append(str(error))
     assert ran > 10
-    assert failed > 10
+    assert len(told) > 10
+    # An error of PyTorch's or Python's without words of ours, or a crash.
+    assert [text for text in told if "failed with" in text or "child process ended" in text] == []
 
 
 @pytest.mark.parametrize("part", ["[]", "{}", '{"path":"","type":""}', '["",""]', "7"], ids=len)
