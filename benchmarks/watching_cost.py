@@ -106,7 +106,7 @@ def looks(name: str, task: str, size: str, folder: Path) -> dict[str, Any]:
     from explorer import Every, Recorder
 
     with Recorder("watching", root=folder, system_every_s=None, quiet=True) as recorder:
-        recorder.watch(model, optimizer, kinds=TASKS[task], schedule=Every(1))
+        recorder.watch(model, optimizer, kinds=TASKS[task], schedule=Every(1), program=False)
         optimizer.step()  # the first look makes the memory that the others use
         time.sleep(2.5)  # by then it is written
         before_s, spent_s, own_s = time.process_time(), [], 0.0
@@ -190,7 +190,7 @@ def quiet(num_blocks: int, folder: Path) -> dict[str, Any]:
     spent: dict[str, list[float]] = {arm: [] for arm in arms}
     with Recorder("quiet", root=folder, system_every_s=None, quiet=True) as recorder:
         model, optimizer, _ = arms["with"]
-        recorder.watch(model, optimizer, schedule=Every(10**9))
+        recorder.watch(model, optimizer, schedule=Every(10**9), program=False)
         for block in range(num_blocks + 5):
             for arm in random.sample(list(arms), len(arms)):
                 step_once = arms[arm][2]

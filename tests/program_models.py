@@ -108,6 +108,14 @@ class VAE(nn.Module):
         return {"image": self.decoder(code).sigmoid(), "mean": mean}
 
 
+class GivenNoise(VAE):
+    """The noise is an input, as for tests and for sampling from a chosen place."""
+
+    def forward(self, x, noise):
+        mean, log_variance = self.encoder(x).chunk(2, -1)
+        return {"image": self.decoder(mean + noise * (0.5 * log_variance).exp()).sigmoid(), "mean": mean}
+
+
 class Graph(nn.Module):
     def __init__(self):
         super().__init__()
@@ -194,6 +202,20 @@ class Twice(nn.Module):
         return self.head(self.body(self.body(x).relu()))
 
 
+class CompiledInside(nn.Module):
+    """Only the blocks are compiled, which is quicker than to compile the whole."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(torch.compile(Residual(), backend="eager") for _ in range(2))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x.mean((2, 3)))
+
+
 def resnet():
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1),
@@ -274,6 +296,12 @@ FAMILIES = {
     "gpt with a mask": ("export", lambda: GPT(False), lambda: example(ids(2, 6)), lambda: example(ids(3, 11))),
     "batch of one": ("export", GPT, lambda: example(ids(1, 6)), lambda: example(ids(3, 11))),
     "vae": ("export", VAE, lambda: example(torch.randn(3, 10)), lambda: example(torch.randn(5, 10))),
+    "vae with given noise": (
+        "export",
+        GivenNoise,
+        lambda: example(torch.randn(3, 10), noise=torch.randn(3, 4)),
+        lambda: example(torch.randn(5, 10), noise=torch.randn(5, 4)),
+    ),
     "graph": (
         "export",
         Graph,
@@ -285,8 +313,31 @@ FAMILIES = {
     "counts calls": ("export", CountsCalls, lambda: rows(3), lambda: rows(5)),
     "autocast inside": ("export", CastsInside, lambda: rows(3), lambda: rows(5)),
     "called twice": ("export", Twice, lambda: rows(3), lambda: rows(5)),
-    "bfloat16": ("export", lambda: mlp().bfloat16(), lambda: example(torch.randn(3, 4).bfloat16()), None),
+    "bfloat16": (
+        "export",
+        lambda: mlp().bfloat16(),
+        lambda: example(torch.randn(3, 4).bfloat16()),
+        lambda: example(torch.randn(5, 4).bfloat16()),
+    ),
+    "gpt in bfloat16": (
+        "export",
+        lambda: GPT(False).bfloat16(),
+        lambda: example(ids(2, 6)),
+        lambda: example(ids(3, 11)),
+    ),
+    "cnn in float16": (
+        "export",
+        lambda: cnn().half(),
+        lambda: example(torch.randn(2, 1, 8, 8).half()),
+        lambda: example(torch.randn(5, 1, 8, 8).half()),
+    ),
     "compiled": ("export", lambda: torch.compile(mlp()), lambda: rows(3), lambda: rows(5)),
+    "compiled inside": (
+        "export",
+        CompiledInside,
+        lambda: example(torch.randn(2, 8, 6, 6)),
+        lambda: example(torch.randn(3, 8, 9, 7)),
+    ),
     "numpy": ("strict", ThroughNumpy, lambda: rows(3), lambda: rows(5)),
     "decides in Python": ("tape", DecidesInPython, lambda: example(torch.ones(3, 4)), None),
     "packed": ("tape", Packed, lambda: example(torch.randn(3, 5, 4), torch.tensor([5, 3, 2])), None),

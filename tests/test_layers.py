@@ -127,6 +127,11 @@ def test_reading_and_drawing_need_no_torch(module):
     assert "torch" not in loaded_after(f"import {module}")
 
 
+def test_the_process_that_runs_models_imports_pandas_only_where_it_answers_a_table():
+    code = "import explorer.inference.sandbox.child, explorer.inference.sandbox.requests, explorer.inference.factory"
+    assert "pandas" not in loaded_after(code)
+
+
 def test_listing_runs_needs_neither_pandas_nor_torch(tmp_path):
     code = f"from explorer.reading.catalogue import Catalogue; Catalogue({str(tmp_path)!r}).refresh()"
     assert not loaded_after(code) & {"pandas", "torch", "streamlit"}

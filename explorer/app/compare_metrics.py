@@ -17,6 +17,7 @@ from explorer.app.drawn_once import drawn_once
 from explorer.app.names import matching, metric_names, plain, unique_labels
 from explorer.app.run_tables import number_column
 from explorer.app.run_text import percent_text, value_text
+from explorer.app.runs_fields import ABOUT
 from explorer.app.table_heights import table_height
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def _draw(infos: Sequence[RunInfo], labels: Mapping[str, str], found: Sequence[s
     drawn = [name for name in found if name not in without_best][:MAX_ROWS]
     _draw_table(compare(infos, drawn, choices), infos, labels, choices)
     notes = [explain(choices, found)]
+    if choices.statistic != "last" and any(info.num_attempts > 1 for info in infos):
+        notes.append(f"{choices.statistic.capitalize()}: {ABOUT[choices.statistic].lower()}.")
     if len(found) > MAX_ROWS:
         notes.append(f"The first {MAX_ROWS:,} of {len(found):,} metrics are shown; search for others, or take the CSV.")
     if choices.better != OFF:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from explorer.app import inference_session
 from explorer.app.inference_scene import input_name
+from explorer.app.model_capture import meaning_of
 from explorer.app.names import esc
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def how_captured(model: PlainModel) -> str:
     if model.factory:
         return f"runs your own code, {model.factory}, as given on the command line; evaluation mode"
     program = model.program
-    reasons = f" · other routes failed: {program.why[0][1]}" if program.why and program.route == "tape" else ""
+    reasons = f" · a tape because {meaning_of(program.why[0][1])[0]}" if program.why and program.route == "tape" else ""
     route = f"{_ROUTES[program.route]} with PyTorch {program.torch}, evaluation mode"
     return f"{route} · {sizes_taken(model)}{reasons}"
 

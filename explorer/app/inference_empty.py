@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _PROGRAM: Final = """\
 with Recorder("my-model") as rec:
+    rec.watch(model, optimizer)                                    # what the model computes, by its first batch
     snapshots = rec.snapshots(model, log_spaced=True, every=500)   # the weights of some steps
-    rec.program(model, example_batch)                              # what the model computes, once
     for step, batch in enumerate(loader):
         ...
         snapshots.step(step)
@@ -39,8 +39,8 @@ def no_program(infos: Sequence[RunInfo]) -> None:
         nothing_recorded(purpose)
         return
     st.info(
-        f"{purpose} None of the runs here has captured its model: call `rec.program(model, example_batch)` once when "
-        "recording, and keep the weights of some steps.",
+        f"{purpose} None of the runs here has captured its model. `rec.watch(model, optimizer)` does it with the first "
+        "batch, `rec.program(model, example_batch)` with examples of your choice; and keep the weights of some steps.",
         title="No model is recorded yet",
         icon=":material/tune:",
     )
@@ -51,8 +51,8 @@ def not_captured(info: RunInfo, reasons: Sequence[str]) -> None:
     """This run has no program, or one that cannot be read."""
     if not reasons:
         st.info(
-            f"{esc(info.name or info.run_id, 80)} did not capture its model: call `rec.program(model, example_batch)` "
-            "once when recording.",
+            f"{esc(info.name or info.run_id, 80)} did not capture its model. `rec.watch(model, optimizer)` does it "
+            "with the first batch of the training, `rec.program(model, example_batch)` with examples of your choice.",
             title="This run has no model to run",
             icon=":material/tune:",
         )
@@ -94,5 +94,5 @@ def no_examples(problems: Sequence[str]) -> None:
 
 def _code() -> None:
     st.code(_PROGRAM, language="python")
-    st.caption("Labels, names and the kind of input make this page tell more:")
+    st.caption("With labels, names and the kind of input this page tells more. Call it before, in or after the loop:")
     st.code(_MORE, language="python")

@@ -15,14 +15,14 @@ from explorer.charts.model_lines import nodes_spec, nodes_table
 from explorer.inference.edits.recipe import Recipe
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Array, Scene
+    from explorer.app.inference_scene import Drawn, Scene
 
 _MAX_BARS: Final = 400
 _MAX_NAMED: Final = 40
 _MODULE, _OPERATOR = "Each module", "Each operator"
 
 
-def nodes(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
+def nodes(scene: Scene, recipe: Recipe, drawn: Drawn | None) -> None:
     """Draw the difference of every operator's value between the original and the edited model, for this example."""
     if not recipe:
         alone = " A drawing alone reaches all of them." if drawn is not None else ""

@@ -26,7 +26,7 @@ from explorer.inference.edits.recipe import Recipe
 from explorer.inference.outcome import kl_divergence, log_probabilities
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Array, Scene
+    from explorer.app.inference_scene import Drawn, Scene
 
 Floats = npt.NDArray[np.float64]
 
@@ -71,7 +71,7 @@ class Swept:
         return [{**self.held, self.field: number} for number in numbers]
 
 
-def sweep(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
+def sweep(scene: Scene, recipe: Recipe, drawn: Drawn | None) -> None:
     """Draw the output of the example over the range of one number."""
     found = {**_of_input(scene, recipe), **_of_edits(recipe)}
     kind = input_kind(scene)
@@ -157,7 +157,7 @@ def _of_edits(recipe: Recipe) -> dict[str, Swept]:
     return found
 
 
-def _answers(scene: Scene, recipe: Recipe, drawn: Array | None, edits: list[dict[str, Any]], **more: Any) -> Any:  # noqa: ANN401
+def _answers(scene: Scene, recipe: Recipe, drawn: Drawn | None, edits: list[dict[str, Any]], **more: Any) -> Any:  # noqa: ANN401
     bar = st.empty()
 
     def told(done: int, _: int | None) -> None:

@@ -25,7 +25,7 @@ from explorer.app.names import esc
 from explorer.errors import ExplorerError
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Array, Scene
+    from explorer.app.inference_scene import Drawn, Scene
     from explorer.inference.edits.recipe import Recipe
 
 _NUM_CONTROLS: Final = 20
@@ -57,14 +57,14 @@ def view(scene: Scene) -> None:
         inference_session.read_ahead(scene)
 
 
-def _input(scene: Scene, recipe: Recipe, drawn: Array | None, answer: dict[str, Any] | None) -> None:
+def _input(scene: Scene, recipe: Recipe, drawn: Drawn | None, answer: dict[str, Any] | None) -> None:
     with st.container(border=True), refusal("input"):
         st.markdown("**Input**")
         seen = None if answer is None else answer["inputs"][scene.path][scene.row]
         inference_inputs.inputs(scene, recipe, drawn, seen)
 
 
-def _edits(scene: Scene, whole: Recipe, recipe: Recipe, drawn: Array | None) -> None:
+def _edits(scene: Scene, whole: Recipe, recipe: Recipe, drawn: Drawn | None) -> None:
     with st.container(border=True):
         st.markdown("**Edits**")
         modules = {name: choice.module for name, choice in node_choices(scene.model).items() if choice.module}
@@ -85,7 +85,7 @@ def _has_classes(scene: Scene, answer: dict[str, Any]) -> bool:
     return found is not None and output_kind(scene.model, found[1]) == "classes"
 
 
-def _outcome(scene: Scene, recipe: Recipe, drawn: Array | None) -> dict[str, Any] | None:
+def _outcome(scene: Scene, recipe: Recipe, drawn: Drawn | None) -> dict[str, Any] | None:
     """Draw what comes out; returns it, or None when the edited model could not be run."""
     is_edited = bool(recipe) or drawn is not None
     answer: dict[str, Any] | None = None

@@ -22,8 +22,8 @@ _ROUTES: Final[Mapping[str, str]] = {
     "strict": "captured by torch.export in strict mode",
     "tape": "recorded as a tape of one run",
 }
-_LINE: Final = "rec.program(model, example_inputs)   # once, before or after the loop"
-_WATCH: Final = "rec.watch(model, optimizer)          # once, before the loop"
+_LINE: Final = "rec.program(model, example_inputs)   # or: with examples of your choice, before or after the loop"
+_WATCH: Final = "rec.watch(model, optimizer)          # once, before the loop: captures with the first batch"
 
 
 def about(info: RunInfo, model: Architecture) -> None:
@@ -49,6 +49,12 @@ def details(model: Architecture) -> None:
             _details(model.program, model.sizes)
 
 
+def meaning_of(reason: str) -> tuple[str, str]:
+    """Return what a failed route means for the author of a model, and what PyTorch said, or ""."""
+    meaning, _, detail = reason.partition(" [detail: ")
+    return meaning, detail.removesuffix("]")
+
+
 def captured(program: Program) -> list[str]:
     """Return how a program was captured, and whether it reproduces the model's own output, as Markdown."""
     how = f"{_ROUTES[program.route]} (torch {esc(program.torch, 40)})"
@@ -65,7 +71,10 @@ def _details(program: Program, sizes: Mapping[str, str]) -> None:
     lines = [f"- Rung reached: **{esc(program.route)}**, with torch {esc(program.torch, 40)}"]
     lines += [f"- At step **{program.step:,}**"] if program.step is not None else []
     lines += [f"- The training casts to **{esc(program.autocast, 40)}**"] if program.autocast else []
-    lines += [f"- {esc(route)} failed: {esc(reason, 500)}" for route, reason in program.why]
+    for route, reason in program.why:
+        meaning, detail = meaning_of(reason)
+        lines.append(f"- {esc(route)} failed: {esc(meaning, 500)}")
+        lines += [f"    - {esc(detail, 500)}"] if detail else []
     if not program.why:
         lines.append("- No rung above it failed")
     for path, value in program.check.items():
@@ -99,8 +108,9 @@ def _missing(info: RunInfo, model: Architecture) -> None:
     }.get(model.origin, "")
     st.info(
         f"{known}{name} has not captured what its model computes, so there is no graph, no shape of an output, no "
-        "source line and no time: call `rec.program(model, example_inputs)` once when recording.",
+        "source line and no time. `rec.watch(model, optimizer)` captures it with the first batch of the training, "
+        "`rec.program(model, example_inputs)` with examples of your choice.",
         title="No graph is recorded" if known else "Nothing is recorded of the model",
         icon=":material/account_tree:",
     )
-    st.code(_LINE if known else f"{_WATCH}\n{_LINE}", language="python")
+    st.code(f"{_WATCH}\n{_LINE}", language="python")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
+from collections.abc import Iterator
 
 from explorer.errors import RecorderWarning
 
@@ -23,6 +24,8 @@ class Notices:
         self.messages: list[str] = []
         self._seen: set[str] = set()
         self._num_of_many = 0
+        self._is_held = False
+        self._waiting: list[str] = []
 
     def warn(self, about: str, message: str, *, of_many: bool = False) -> None:
         """Say it, unless the same thing was said before. Never raises, even where warnings are errors.
@@ -37,10 +40,28 @@ class Notices:
         self._num_of_many += of_many
         if of_many and self._num_of_many == MAX_OF_MANY:
             message += " (there are many such warnings: further ones are not shown)"
+        self._waiting.append(message)
+        if not self._is_held:
+            self._show()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Show what is said meanwhile, by any thread, afterwards: warnings and standard error are shut for a while."""
+        self._is_held = True
         try:
-            warnings.warn(message, RecorderWarning, stacklevel=4)
-        except Exception:  # warnings are errors here, or whoever shows them has failed
-            say(message)
+            yield
+        finally:
+            self._is_held = False
+            self._show()
+
+    def _show(self) -> None:
+        with contextlib.suppress(IndexError):  # another thread has shown the rest
+            while self._waiting:
+                message = self._waiting.pop(0)
+                try:
+                    warnings.warn(message, RecorderWarning, stacklevel=5)
+                except Exception:  # warnings are errors here, or whoever shows them has failed
+                    say(message)
 
 
 def say(message: str) -> None:

@@ -113,6 +113,8 @@ def _expected(found: object, name: str) -> bool | int | float | None:
         return float(_one_of(found["float"], _FLOATS, "expected number"))
     if found is not None and not isinstance(found, bool | int | float):
         raise ProgramError(f"node {name} expects a {type(found).__name__}")
+    if _is_too_wide(found):
+        raise ProgramError(f"node {name} expects a number of more than 64 bits")
     return found
 
 
@@ -129,7 +131,7 @@ class _Arguments:
         if found is None or isinstance(found, bool):
             return found
         if isinstance(found, int | float):
-            if not -MAX_INTEGER < found < MAX_INTEGER and (isinstance(found, int) or not math.isfinite(found)):
+            if _is_too_wide(found) or not math.isfinite(found):
                 raise ProgramError(f"{self._where} has a number of more than 64 bits")
             return found
         if isinstance(found, str):
@@ -223,6 +225,8 @@ def _difference(found: object) -> float | None:
         return float(_one_of(found, _FLOATS, "difference"))
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise ProgramError("has a difference that is no number")
+    if _is_too_wide(found):
+        raise ProgramError("has a difference of more than 64 bits")
     return float(found)
 
 
@@ -271,9 +275,15 @@ def _one_of(found: object, known: Sequence[str], what: str) -> Any:  # noqa: ANN
     return found
 
 
+def _is_too_wide(found: object) -> bool:
+    return isinstance(found, int) and not -MAX_INTEGER < found < MAX_INTEGER
+
+
 def _optional_int(found: object, what: str) -> int | None:
     if found is None:
         return None
     if isinstance(found, bool) or not isinstance(found, int):
         raise ProgramError(f"has a {what} that is no integer")
+    if _is_too_wide(found):
+        raise ProgramError(f"has a {what} of more than 64 bits")
     return found

@@ -50,7 +50,10 @@ def read_program(path: str | Path) -> Program:
 
 
 def _reasons(document: dict[str, Any]) -> str:
-    tried = "; ".join(f"{route}: {reason}" for route, reason in parse_reasons(document))
+    routes: dict[str, list[str]] = {}
+    for route, reason in reversed(parse_reasons(document)):  # the last one ran the model as it is: it tells the most
+        routes.setdefault(reason, []).append(route)
+    tried = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in routes.items())
     return f"the model could not be captured when it was recorded ({tried or 'no reason was recorded'})"
 
 

@@ -91,8 +91,12 @@ class SnapshotFile:
         self.is_dropped = self.meta.get("dropped") is True
         self.reference = _reference(self.meta.get("reference"))
 
-    def read_bytes(self, name: str) -> npt.NDArray[np.uint8]:
+    def read_bytes(self, name: str, into: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
         """The bytes of a tensor that this file holds itself: uint8[num_bytes].
+
+        Args:
+            name: the tensor's.
+            into: an array of as many bytes, which is filled and returned; None: a new one.
 
         Raises:
             KeyError: the file does not have the bytes of that tensor.
@@ -101,7 +105,7 @@ class SnapshotFile:
         entry = self.entries[name]
         if entry.stored_step is not None:
             raise KeyError(name)
-        values = np.empty(entry.num_bytes, np.uint8)
+        values = np.empty(entry.num_bytes, np.uint8) if into is None else into
         view, at = memoryview(values), 0
         try:
             for start, size in entry.places:

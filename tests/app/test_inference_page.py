@@ -48,7 +48,7 @@ def test_runs_without_a_program_show_the_lines_that_record_one(make_run: MakeRun
     app = open_app("inference")
     assert_drawn(app)
     assert "No model is recorded yet" in said(app)
-    assert "rec.program(model, example_batch)" in app.code[0].value
+    assert "rec.watch(model, optimizer)" in app.code[0].value
 
 
 def test_a_model_that_could_not_be_captured_says_why(root: Path, make_run: MakeRun, open_app: OpenApp) -> None:

@@ -12,13 +12,9 @@ from streamlit.testing.v1 import AppTest
 import explorer
 from explorer.inference.edits.recipe import from_text
 from tests.app.inference_runs import record_digits, record_images
-from tests.app.page_texts import assert_drawn
+from tests.app.page_texts import assert_drawn, said
 
 OpenApp = Callable[..., AppTest]
-
-
-def said(app: AppTest) -> str:
-    return "\n".join(str(found.value) for found in app.markdown)
 
 
 def query(app: AppTest, key: str) -> str:

@@ -110,6 +110,12 @@ WRONG = {
     "more outputs than names": document(output_paths=[]),
     "a complex number of texts": document(entry("a", "aten.neg.default", {"complex": ["a", "b"]})),
     "a size with one end": document(symbols={"s0": [1]}),
+    "a size beyond 64 bits": document(symbols={"s0": [1, 2**64]}),
+    "a step beyond 64 bits": document(step=-(2**64)),
+    "a fingerprint beyond 64 bits": document(fingerprint=10**400),
+    "a call beyond 64 bits": document(modules=[{"path": "", "type": "Linear", "call": 10**400}]),
+    "an expectation beyond 64 bits": document(entry("a", expect=10**400)),
+    "a difference beyond 64 bits": document(check={"": 10**400}),
     "a list for the document's inputs": document(inputs={"x": 1}),
 }
 

@@ -46,6 +46,13 @@ def test_every_row_is_read_as_it_was_added(segments, tmp_path, odd_rows):
     assert segments.num_rows == len(odd_rows)
 
 
+def test_a_name_that_is_half_a_character_costs_no_other_row(segments, tmp_path, make_row):
+    segments.add([make_row(step, name) for name in ("\ue000", "\ud800", "z") for step in (0, 1)])
+    segments.finish()
+    found = read_all(tmp_path)
+    assert [(row["name"], row["step"]) for row in found] == [(n, s) for n in ("\\ud800", "z", "\ue000") for s in (0, 1)]
+
+
 def test_pandas_reads_a_segment_as_the_frame_one_expects(segments, tmp_path, odd_rows):
     segments.add(odd_rows)
     segments.flush()

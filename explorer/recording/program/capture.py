@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from explorer.recording.program.checking import Check
 from explorer.recording.program.encoding import leaves
 from explorer.recording.program.exporting import Constants, Document, export
+from explorer.recording.program.reasons import reason_of
 from explorer.recording.program.staging import Stage, stage
 from explorer.recording.program.tape import record_tape
 from explorer.recording.program.unnoticed import unnoticed
@@ -66,7 +67,7 @@ def capture(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], *,
             staged, plain_args, plain_kwargs = stage(model, args, kwargs)
             inputs = [on_cpu(leaf) for leaf in leaves(plain_args, plain_kwargs)]
         except Exception as error:
-            why.append(("copy", _reason(error)))
+            why.append(("copy", reason_of(error)))
             return Capture(None, {}, inputs, {}, why, time.thread_time() - began_s)
         for name, route in _ROUTES.items():
             reason = "it gave nothing"
@@ -77,13 +78,13 @@ def capture(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], *,
                     try:
                         outputs = _checked(document, constants, staged, plain_args, plain_kwargs)
                     except Exception as error:
-                        reason = _reason(error)
+                        reason = reason_of(error, name)
                         continue
                     shown = {path: on_cpu(value) for path, value in outputs.items()}
                     kept = {constant: on_cpu(value) for constant, value in constants.items()}
                     return Capture(document, kept, inputs, shown, why, time.thread_time() - began_s)
             except Exception as error:
-                reason = _reason(error)
+                reason = reason_of(error, name)
             why.append((name, reason))
     return Capture(None, {}, inputs, {}, why, time.thread_time() - began_s)
 
@@ -100,7 +101,8 @@ def _checked(
     outputs = check.run_model(check.leaves)
     document["check"] = check.differences(outputs)
     document["fingerprint"] = check.fingerprint
-    check.settle_sizes(document)
+    if (tried_on := check.on_cpu()) is not None:
+        tried_on.settle_sizes(document)
     return outputs
 
 
@@ -113,8 +115,3 @@ def _autocast() -> str:
 def on_cpu(value: Any) -> Any:  # noqa: ANN401
     """A copy of a tensor on the CPU; other values as they are."""
     return value.detach().cpu().clone() if isinstance(value, Tensor) else value
-
-
-def _reason(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no text'}"[:300]

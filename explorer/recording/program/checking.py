@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from explorer.errors import ProgramError
@@ -16,15 +16,16 @@ from explorer.programs.comparing import agree, difference, is_close
 from explorer.programs.fingerprint import fingerprint
 from explorer.programs.interpreter import Interpreter, PathChanged
 from explorer.programs.seeding import seeded
-from explorer.recording.program.cloning import same_buffers
+from explorer.recording.program.cloning import on_cpu, same_buffers
 from explorer.recording.program.encoding import leaves, output_paths, user_name
 from explorer.recording.program.exporting import Constants, Document
 from explorer.recording.program.sizes import Trials, settle_sizes
-from explorer.recording.program.staging import Stage
-from explorer.recording.program.unnoticed import exact
+from explorer.recording.program.unnoticed import alone, exact
 from explorer.storage.program_document import parse_program
 
 _MIN_BUDGET_S: Final = 1.0
+MAX_COPY_BYTES: Final = 4 * 2**30
+"""Of a model that is copied to the CPU so that sizes can be tried."""
 _NOT_YET: Final[Document] = {"why": [], "torch": "", "step": None, "check": {}}
 
 
@@ -41,9 +42,15 @@ class Check:
     """
 
     def __init__(
-        self, document: Document, constants: Constants, staged: Stage, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self,
+        document: Document,
+        constants: Constants,
+        staged: nn.Module,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
     ) -> None:
-        self._run_s = 0.0
+        self._run_s, self._is_copy = 0.0, False
+        self._document, self._constants = document, constants
         # Sizes are what is to be found out here, so none is refused.
         open_sizes = {name: [0, None] for name in document["symbols"]}
         self._program = parse_program({**_NOT_YET, **document, "symbols": open_sizes})
@@ -59,9 +66,26 @@ class Check:
         )
         self._weights = {user_name(name): tensor for name, tensor in named}
 
+    def on_cpu(self) -> Check | None:
+        """The same there, where sizes that do not fit are an ordinary error; None where the model is too large for it.
+
+        On an accelerator an index that is out of range, as when a sentence is longer than a table of places, ends
+        every further use of the device by this process: the training would be lost.
+        """
+        if self._device.type == "cpu":
+            return self
+        tensors = (*self._staged.parameters(), *self._staged.buffers())
+        if sum(tensor.nbytes for tensor in tensors) > MAX_COPY_BYTES:
+            return None
+        args, kwargs = pytree.tree_unflatten([_to_cpu(leaf) for leaf in self.leaves], self._spec)
+        constants = {name: _to_cpu(tensor) for name, tensor in self._constants.items()}
+        copied = Check(self._document, constants, on_cpu(self._staged), args, kwargs)
+        copied._is_copy = True
+        return copied
+
     def run_model(self, inputs: Sequence[Any]) -> dict[str, Any]:
         """What the model gives, by output path."""
-        with exact(), seeded(self._device, 0), same_buffers(self._staged):
+        with alone(), exact(), seeded(self._device, 0), same_buffers(self._staged):
             given = [leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for leaf in inputs]
             output = self._staged(*pytree.tree_unflatten(given, self._spec))
         return dict(zip(output_paths(output), leaves([output], {}), strict=True))
@@ -98,7 +122,9 @@ class Check:
                 a number that the model computes anew each time.
         """
         budget_s = max(_MIN_BUDGET_S, self._run_s)
-        trials = Trials(self.run_model, self.run_program, agree, budget_s, self._run_s, _other_values)
+        trials = Trials(
+            self.run_model, self.run_program, agree, budget_s, self._run_s, _other_values, is_brief=self._is_copy
+        )
         settled = settle_sizes(document["symbols"], document["inputs"], self.leaves, trials)
         if not settled.varied:
             self._check_other_values([_other_values(leaf) for leaf in settled.small])
@@ -123,6 +149,10 @@ def _require(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) ->
         raise ProgramError(f"for {where} the program gives {len(found)} outputs and the model {len(wanted)}, or others")
     path = next(path for path in found if not is_close(found[path], wanted[path]))
     raise ProgramError(f"for {where} the program gives another output {path or '(the only one)'} than the model")
+
+
+def _to_cpu(value: Any) -> Any:  # noqa: ANN401
+    return value.detach().cpu() if isinstance(value, Tensor) else value
 
 
 def _other_values(leaf: Any) -> Any:  # noqa: ANN401 - whatever a model takes

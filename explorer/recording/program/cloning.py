@@ -24,8 +24,14 @@ _HOOKS: Final = (
 )
 # Hooks by which PyTorch itself computes a weight (pruning, the older weight_norm and spectral_norm): part of the model.
 _OWN_HOOKS: Final = "torch.nn.utils"
+# Modules whose forward gathers parameters from other processes, or moves them between devices.
+_SHARDED: Final = frozenset(("FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine"))
 # Trainers that frameworks hang into a module; they are no part of what it computes.
 _TRAINERS: Final = ("_trainer", "trainer", "_fabric")
+
+
+class Sharded(ValueError):
+    """No process has the whole model: running it would wait for the others."""
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -42,22 +48,45 @@ def unwrap(model: nn.Module) -> nn.Module:
 def stand_in(model: nn.Module) -> nn.Module:
     """A copy in evaluation mode, without hooks, whose parameters share their memory; buffers are copied.
 
-    Members that cannot be copied are the same objects. Raises what copying a module of the model raises.
+    Members that cannot be copied are the same objects, and so are optimizers.
+
+    Raises:
+        Sharded: it is spread over processes.
+    And what copying a module of the model raises.
     """
+    _check_whole(model)
     with torch.no_grad():
         memo = _memo(model)
         try:
-            clone = copy.deepcopy(model, dict(memo))
+            clone = _copy(model, dict(memo))
         except Exception:  # a lock, a file, a client: see which member it is, and share it
             for member in _members(model):
                 try:
                     copy.deepcopy(member, dict(memo))
                 except Exception:
                     memo[id(member)] = member
-            clone = copy.deepcopy(model, dict(memo))
+            clone = _copy(model, dict(memo))
     for module in clone.modules():
         _drop_hooks(module)
     return clone.eval()
+
+
+def _copy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """A copy in which each compiled module within the model is what was compiled."""
+    for module in reversed(list(model.modules())):
+        inner = module.__dict__.get("_modules", {}).get("_orig_mod")
+        if isinstance(inner, nn.Module):
+            memo[id(module)] = copy.deepcopy(inner, memo)
+    return copy.deepcopy(model, memo)
+
+
+def _check_whole(model: nn.Module) -> None:
+    kinds = {kind.__name__ for module in model.modules() for kind in type(module).__mro__}
+    if found := kinds & _SHARDED:
+        raise Sharded(f"it holds a module of the kind {min(found)}")
+    for name, parameter in model.named_parameters():
+        if type(parameter).__name__ == "DTensor" or type(parameter.data).__name__ == "DTensor":
+            raise Sharded(f"{name} is a DTensor")
 
 
 def _memo(model: nn.Module) -> dict[int, Any]:
@@ -70,6 +99,8 @@ def _memo(model: nn.Module) -> dict[int, Any]:
         for name, member in vars(module).items():
             if name in _TRAINERS and not isinstance(member, nn.Module | Tensor):
                 memo[id(member)] = None
+            elif isinstance(member, torch.optim.Optimizer):  # its state is larger than the model
+                memo[id(member)] = member
     # A tensor with a history, such as an activation that the model keeps for itself, refuses to be copied.
     for member in (*model.buffers(), *_members(model)):
         if isinstance(member, Tensor) and id(member) not in memo:
@@ -108,11 +139,15 @@ def _is_own(hook: object) -> bool:
 
 
 def on_cpu(clone: nn.Module) -> nn.Module:
-    """The stand-in itself where it is on the CPU, else a copy of it there."""
+    """The stand-in itself where it is on the CPU, else a copy of it there, and none on its device."""
     tensors = (*clone.parameters(), *clone.buffers())
     if all(tensor.device.type == "cpu" for tensor in tensors):
         return clone
-    return copy.deepcopy(clone).cpu()
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach().cpu(), requires_grad=False) for p in clone.parameters()}
+    for member in (*clone.buffers(), *_members(clone)):
+        if isinstance(member, Tensor):
+            memo[id(member)] = member.detach().cpu()
+    return copy.deepcopy(clone, memo)
 
 
 @contextmanager

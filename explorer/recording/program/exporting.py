@@ -55,7 +55,7 @@ def export(
     Raises whatever export raises, and CannotEncode.
     """
     sizes = tuple(_all_free(part) for part in (list(args), dict(kwargs)))
-    with _size_oblivious(oblivious), exact():
+    with _size_oblivious(oblivious), _keeping_what_is_compiled(), exact():
         exported = torch.export.export(
             stage,
             (list(args), dict(kwargs)),
@@ -89,6 +89,22 @@ def _size_oblivious(wanted: bool) -> Iterator[None]:
         yield
     finally:
         _config.backed_size_oblivious = before
+
+
+@contextmanager
+def _keeping_what_is_compiled() -> Iterator[None]:
+    """The newer tracer of strict export begins with `torch._dynamo.reset()`: all that is compiled would be again."""
+    import torch._export.config as config
+
+    name = "use_new_tracer_experimental"
+    before = getattr(config, name, None)
+    if before is not None:
+        setattr(config, name, False)
+    try:
+        yield
+    finally:
+        if before is not None:
+            setattr(config, name, before)
 
 
 def _document(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,45 +15,119 @@ from explorer.recording.plug import Plug
 if TYPE_CHECKING:
     from torch import nn
 
+    from explorer.recording.program.first_batch import FirstBatch
+    from explorer.recording.program.held import Inputs
     from explorer.recording.program.samples import About
-    from explorer.recording.program.task import ProgramTask
+    from explorer.recording.program.task import Asked, ProgramTask
 
 
 @dataclass
 class ProgramPlug(Plug):
-    """What `Recorder.program` needs of an open recorder; captures one model, on rank 0."""
+    """What `Recorder.program` needs of an open recorder; captures one model, on rank 0.
+
+    Attributes:
+        quiet: print nothing.
+        listen: has the next row of metrics told to `at_log`.
+    """
 
     quiet: bool
+    listen: Callable[[], None]
     _task: ProgramTask | None = None
+    _first_batch: FirstBatch | None = None
+    _is_asked: bool = False
+    _thread: int | None = None
 
     def capture(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], about: About) -> None:
-        """Capture, and hand it to the writer. Never raises for a model's fault."""
+        """Capture what was asked for, and hand it to the writer. Never raises for a model's fault."""
+        if self.rank != 0 or self.is_forked:
+            return
+        if self._is_asked:
+            self.notices.warn("program again", "program() was called again: the model is captured once in a run")
+            return
+        self._is_asked = True
+        self.leave_first_batch()
+        self._capture(model, [(args, kwargs)], about, "asked")
+
+    def follow(self, model: nn.Module, *, steps: bool) -> FirstBatch | None:
+        """Capture this model with the first batch that it sees; None where that is not wanted any more.
+
+        Args:
+            model: that is watched.
+            steps: whether the end of a step will be told to what is returned.
+        """
+        if self.rank != 0 or self.is_forked or self._task is not None or self._first_batch is not None:
+            return None
+        from explorer.recording.program.first_batch import FirstBatch
+        from explorer.recording.program.samples import About
+
+        def skip(reason: str) -> None:
+            what = f"the model was not captured with its first batch: {reason}. Call program(model, a few examples)"
+            self.notices.warn("first batch", what)
+
+        def capture(found: nn.Module, choices: list[Inputs]) -> None:
+            self._capture(found, choices, About(), "first batch")
+
+        self._first_batch = FirstBatch(model, steps=steps, capture=capture, listen=self.listen, skip=skip)
+        return self._first_batch
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a batch is kept and the next row that is logged may be the moment."""
+        return self._first_batch is not None and self._first_batch.is_waiting
+
+    def is_followed_here(self) -> bool:
+        """Whether this thread is capturing now."""
+        return self._thread == threading.get_ident()
+
+    def at_log(self) -> None:
+        """A row of metrics was recorded."""
+        if self._first_batch is not None:
+            self._first_batch.at_log()
+
+    def leave_first_batch(self) -> None:
+        """Wait for it no longer."""
+        if self._first_batch is not None:
+            self._first_batch.remove()
+
+    def _capture(self, model: nn.Module, choices: Sequence[Inputs], about: About, asked: Asked) -> None:
+        """Capture with the first of these inputs that does."""
         from explorer.recording.program.capture import capture
         from explorer.recording.program.task import ProgramTask
 
-        if self.rank != 0 or self.is_forked:
-            return
-        if self._task is not None:
-            self.notices.warn("program again", "program() was called again: the model is captured once in a run")
-            return
-        self._task = ProgramTask(self.run_dir, self.attempt, self.rank, self.disk)
         if not self.quiet:
-            say("following the model once, so that it can be run again later; this takes a few seconds")
-        step = self.last_step()
+            how = " with its first batch (watch(program=False) leaves that out)" if asked == "first batch" else ""
+            say(f"capturing the model{how}, so that it can be run again later; the training waits, once")
+        step, began_s = self.last_step(), time.perf_counter()
+        self._thread = threading.get_ident()
+        self.listen()  # so that rows of a forward are seen, and left out
         try:
-            found = capture(model, args, kwargs, step=step)
+            with self.notices.held():
+                for args, kwargs in choices:
+                    found = capture(model, args, kwargs, step=step)
+                    self.overhead.sampling_s += found.took_s
+                    if found.document is not None:
+                        break
         except Exception as error:  # a defect of ours must not end a training
             what = (
                 f"the model could not be captured ({type(error).__name__}: {error}); this is a defect of the recorder"
             )
             self.notices.warn("program", what)
             return
-        self.overhead.sampling_s += found.took_s
-        self._task.hand_over(found, about, step)
-        self.tasks.append(self._task)
+        finally:
+            self._thread = None
+        pause_s = time.perf_counter() - began_s
         if found.document is None:
-            tried = "; ".join(f"{route}: {reason}" for route, reason in found.why)
-            self.notices.warn("program", f"the model could not be captured and cannot be run again later ({tried})")
+            _, reason = found.why[-1]  # the last route runs the model as it is, so it is the one that knows
+            self.notices.warn("program", f"the model could not be captured and cannot be run again later: {reason}")
+            if self._task is not None:  # what was captured with the first batch stays
+                return
+        elif not self.quiet:
+            num_nodes = len(found.document["graph"]["nodes"])
+            say(f"the model was captured in {pause_s:.1f} s ({num_nodes:,} operators, by {found.document['route']})")
+        if self._task is None:
+            self._task = ProgramTask(self.run_dir, self.attempt, self.rank, self.disk)
+            self.tasks.append(self._task)
+        self._task.hand_over(found, about, step, asked, pause_s)
 
 
 class ProgramMethods:
@@ -71,9 +148,13 @@ class ProgramMethods:
     ) -> None:
         """Capture what the model computes, so that it can be run again with any recorded weights, without its code.
 
-        Takes a few seconds (about 10 ms for each operator of the model), once in an attempt, on rank 0. The model, its
-        mode, hooks, gradients and every generator of random numbers stay as they are. A model that cannot be captured
-        is no error: that is said once, and the reasons are recorded.
+        Takes a few seconds (10 to 15 ms for each operator of the model), once in an attempt, on rank 0, at the moment
+        of the call; two lines on standard error announce the pause and tell how long it was. The model, its mode,
+        hooks, gradients and every generator of random numbers stay as they are. A model that cannot be captured is no
+        error: that is said once, and the reasons are recorded.
+
+        Without this call `watch` captures with the first batch, of which it knows neither labels nor names. Called
+        before, this takes its place; called later, what it captures replaces that.
 
         Args:
             model: the model, or a compiled or data-parallel wrapper of it; captured in evaluation mode.
@@ -99,3 +180,9 @@ class ProgramMethods:
         about = check_about(kind, class_names, vocabulary, feature_names, labels)
         if self._program_plug is not None:
             self._program_plug.capture(model, example_inputs, named_inputs, about)
+
+    def _end_program(self) -> None:
+        """The recording ends: no hook is left."""
+        plug, self._program_plug = self._program_plug, None
+        if plug is not None:
+            plug.leave_first_batch()

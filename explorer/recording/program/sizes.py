@@ -2,8 +2,9 @@
 
 Export says which sizes it left open, but is too strict for some models (an LSTM's number of steps), gives sizes that
 must be the same different names (tokens and their mask), and could be too generous for others. So each size is changed,
-smaller and larger, together with the sizes it goes with, and program and model must agree. Most models take any sizes:
-all are changed at once first, and only if that does not work, one after the other.
+smaller and larger, together with the sizes it goes with, and program and model must agree. Most models take any sizes,
+but perhaps for one, such as the channels of an image: all are changed at once first, then all but one, and only if that
+does not work, one after the other.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ Range = list[int | None]
 Place = tuple[int, int]
 """(input, dimension)."""
 LONG_RUN_S: Final = 0.1
+PICTURE_RANK: Final = 4
+"""What takes small pictures, and such of one pixel, takes larger ones: it looks nothing up by place."""
 _Outcome = Literal["agree", "differ", "refused"]
 
 
@@ -36,6 +39,7 @@ class Trials:
         budget_s: CPU seconds of this thread; sizes for which no time is left stay as export has them.
         run_s: what one run of the example takes; where that is long, larger sizes are not tried without need.
         vary: another value for an input of the same kind and size.
+        is_brief: do not try one size after the other, which runs the model on inputs as large as the example.
     """
 
     run_model: Run
@@ -44,6 +48,7 @@ class Trials:
     budget_s: float
     run_s: float
     vary: Callable[[Any], Any]
+    is_brief: bool = False
 
     def outcome(self, changed: Sequence[Any]) -> _Outcome:
         """What program and model make of other inputs; "refused" when the model itself does not take them."""
@@ -96,19 +101,29 @@ def settle_sizes(
     """
     until_s = time.thread_time() + trials.budget_s
     groups = _groups(symbols, inputs, example)
-    together = _try_together(groups, example, trials, until_s)
+    together = _try_together(groups, [], example, trials, until_s)
+    for group in groups if together is None and len(groups) > 1 else ():
+        others = [other for other in groups if other is not group]
+        together = _try_together(others, [group], example, trials, until_s)
+        if together is not None:
+            break
     if together is not None:
-        found, base = together
+        found, base, thin = together
+    elif trials.is_brief:
+        found, base = [], list(example)
+        thin = base
     else:
-        found, base = _try_apart(groups, list(example), trials, until_s)
+        found, base = _try_apart(list(groups), list(example), trials, until_s)
+        thin = base
     settled = {symbol: list(ends) for symbol, ends in symbols.items()}
     names: dict[str, int | str] = {}
     for group, tried in found:
         known = settled[group.symbols[0]]
         is_open = known[1] is None or known[1] > group.size
         agreed = any(outcome == "agree" for _, outcome in tried.smaller)
-        if tried.larger is None and not (trials.run_s > LONG_RUN_S and is_open and agreed):
-            tried.larger = _try_larger(group, base, trials, until_s)
+        costly = trials.run_s > LONG_RUN_S or group.rank(example) >= PICTURE_RANK
+        if tried.larger is None and not (costly and is_open and agreed) and not trials.is_brief:
+            tried.larger = _try_larger(group, thin, trials, until_s)
         ends = _range(known, group.size, tried.smaller, tried.larger)
         settled |= dict.fromkeys(group.symbols, ends)
         if len(group.symbols) > 1 and ends[0] != ends[1] and time.thread_time() < until_s:
@@ -128,6 +143,11 @@ class _Group:
     @property
     def symbols(self) -> tuple[str, ...]:
         return tuple(self.places)
+
+    def rank(self, example: Sequence[Any]) -> int:
+        """The least number of dimensions of the inputs that have it."""
+        ranks: list[int] = [example[index].dim() for places in self.places.values() for index, _ in places]
+        return min(ranks)
 
     def split(self) -> list[_Group]:
         """Each size alone."""
@@ -162,15 +182,19 @@ def _places(symbol: str, inputs: Sequence[Mapping[str, Any]], example: Sequence[
 
 
 def _try_together(
-    groups: Sequence[_Group], example: Sequence[Any], trials: Trials, until_s: float
-) -> tuple[list[tuple[_Group, _Tried]], list[Any]] | None:
-    """What came of changing all sizes and values at once, and the inputs, small; None where that did not work.
+    groups: Sequence[_Group], others: list[_Group], example: Sequence[Any], trials: Trials, until_s: float
+) -> tuple[list[tuple[_Group, _Tried]], list[Any], list[Any]] | None:
+    """What came of changing all sizes but those of `others`, and all values, at once, and then those of the others.
 
     No two sizes are the same, so that a program which needs that is found out.
+
+    Returns:
+        What came of it, the inputs, small, and the inputs with sizes of one where they may be; None where it did not
+        work.
     """
     if not groups or time.thread_time() > until_s:
         return None
-    base, taken = [trials.vary(leaf) for leaf in example], {group.size for group in groups}
+    base, taken = [trials.vary(leaf) for leaf in example], {group.size for group in (*groups, *others)}
     found: list[tuple[_Group, _Tried]] = []
     for group in groups:
         size = next(size for size in range(2, 2 + len(taken) + len(groups)) if size not in taken)
@@ -181,7 +205,7 @@ def _try_together(
         return None
     shrunk = [(group, tried) for group, tried in found if group.size > 1]
     ones = base
-    for group, _ in shrunk:
+    for group, _ in found:
         ones = group.resized(ones, 1)
     alike = bool(shrunk) and trials.outcome(ones) == "agree"
     for group, tried in shrunk:
@@ -189,7 +213,11 @@ def _try_together(
             tried.smaller.append((1, "agree" if alike else trials.outcome(group.resized(base, 1))))
         else:
             tried.smaller, _ = _try_smaller(group, base, trials, until_s)
-    return found, base
+    thin = ones if alike else base
+    if others:
+        apart, thin = _try_apart(list(others), thin, trials, until_s)
+        found += apart
+    return found, base, thin
 
 
 def _try_apart(

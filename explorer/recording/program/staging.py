@@ -50,7 +50,7 @@ def stage(
             return dict(value)
         if isinstance(value, _PLAIN):
             return value
-        found = _members(value)
+        found = members_of(value)
         if found is None:
             return value
         tensors, build = found
@@ -62,8 +62,10 @@ def stage(
     return Stage(stand_in(unwrap(model)), builders).eval(), plain_args, plain_kwargs
 
 
-def _members(value: object) -> tuple[dict[str, Tensor], Callable[[Any], Any]] | None:
-    """The tensors that an object holds, itself or one level below, and how to build it around others."""
+def members_of(value: object) -> tuple[dict[str, Tensor], Callable[[Any], Any]] | None:
+    """The tensors that an object of no plain kind holds, or one a level below, and how to build it around others."""
+    if isinstance(value, (*_PLAIN, dict)):
+        return None
     for owner in (value, *getattr(value, "__dict__", {}).values()):
         store = getattr(owner, "__dict__", None)
         if not isinstance(store, dict):

@@ -34,7 +34,7 @@ from explorer.recording.program.encoding import (
 )
 from explorer.recording.program.exporting import Constants, Document
 from explorer.recording.program.staging import Stage
-from explorer.recording.program.unnoticed import exact
+from explorer.recording.program.unnoticed import alone, exact
 
 MAX_CONSTANT_BYTES: Final = 64 * 2**20
 
@@ -52,7 +52,7 @@ def record_tape(stage: Stage, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
         tape.enter(f"in_{index}", path, leaf)
         for index, (path, leaf) in enumerate(zip(input_paths(args, kwargs), copies, strict=True))
     ]
-    with exact(), _portable_kernels(), same_buffers(stage), tape.following(stage), tape:
+    with alone(), exact(), _portable_kernels(), same_buffers(stage), tape.following(stage), tape:
         output = stage(*pytree.tree_unflatten(copies, spec))
     outputs = [
         {"node": tape.name_of(leaf)} if isinstance(leaf, Tensor) else encode_argument(leaf, lambda _: None)

@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from explorer.recording.program.capture import Capture
 from explorer.recording.program.samples import About, Samples, samples_of
@@ -15,12 +15,17 @@ from explorer.storage.layout import FORMAT_VERSION, RunPaths
 from explorer.storage.program_file import NO_ROUTE, write_program
 from explorer.storage.snapshots import write_snapshot
 
+Asked = Literal["asked", "first batch"]
+"""Why it was captured: `Recorder.program` was called, or `Recorder.watch` saw a first batch."""
+
 
 @dataclass(frozen=True)
 class _Captured:
     capture: Capture
     about: About
     step: int | None
+    asked: Asked
+    pause_s: float
 
 
 class ProgramTask:
@@ -38,9 +43,9 @@ class ProgramTask:
         self._waiting: deque[_Captured] = deque()
         self._facts: dict[str, Any] = {}
 
-    def hand_over(self, capture: Capture, about: About, step: int | None) -> None:
-        """From the training's thread: write this."""
-        self._waiting.append(_Captured(capture, about, step))
+    def hand_over(self, capture: Capture, about: About, step: int | None, asked: Asked, pause_s: float) -> None:
+        """From the training's thread: write this, in place of what was handed over before."""
+        self._waiting.append(_Captured(capture, about, step, asked, pause_s))
 
     def tick(self) -> None:
         """Write what is waiting. Raises OSError; then everything is written again at the next call."""
@@ -53,7 +58,7 @@ class ProgramTask:
         self.tick()
 
     def describe(self) -> dict[str, Any]:
-        """Route, number of nodes, CPU seconds of the capture, bytes; why other routes failed."""
+        """Route, number of nodes, why other routes failed; seconds of CPU (`took_s`) and of the clock (`pause_s`)."""
         return self._facts
 
     def _write(self, found: _Captured) -> None:
@@ -67,8 +72,10 @@ class ProgramTask:
                 {"format": FORMAT_VERSION, "route": NO_ROUTE, "why": [list(pair) for pair in capture.why]},
                 disk=self._disk,
             )
-            self._facts = {"route": None, "took_s": round(capture.took_s, 3), "why": dict(capture.why), "bytes": size}
+            self._facts = {"route": None, **_facts(found), "bytes": size}
             return
+        if self._facts:  # another one was captured before: no program stands beside constants that are not its own
+            self._disk.remove(self._paths.program(*where))
         constants = Samples()
         for name, tensor in capture.constants.items():
             constants.add("constant", name, tensor, sys.maxsize)
@@ -82,10 +89,15 @@ class ProgramTask:
         self._facts = {
             "route": document["route"],
             "nodes": len(document["graph"]["nodes"]),
-            "took_s": round(capture.took_s, 3),
-            "why": dict(capture.why),
+            **_facts(found),
             "bytes": size,
         }
 
     def _write_tensors(self, path: Path, step: int, samples: Samples, more: dict[str, Any]) -> None:
         write_snapshot(path, step, samples.rows(), attempt=self._attempt, rank=self._rank, disk=self._disk, more=more)
+
+
+def _facts(found: _Captured) -> dict[str, Any]:
+    capture = found.capture
+    took = {"took_s": round(capture.took_s, 3), "pause_s": round(found.pause_s, 3)}
+    return {"asked": found.asked, **took, "why": dict(capture.why)}

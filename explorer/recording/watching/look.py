@@ -142,7 +142,9 @@ class Look:
             if "param" in self._options.kinds:
                 row = RowDraft(place.name, "param", [bench.measure(flat.values, checksum=True)])
                 initial, now = self._initial.get(place.name), view_sample(flat.values, COSINE_VALUES)
-                if initial is not None and initial.shape == now.shape and initial.device == now.device:
+                if initial is not None and initial.device != now.device:  # the model was moved since
+                    initial = self._initial[place.name] = initial.to(now.device, non_blocking=True)
+                if initial is not None and initial.shape == now.shape:
                     row.more.append(_cosine("cosine_init", bench.inner_products(now, initial)))
                 elif self._first is not None and _is_as_stored(place.parameter, flat):
                     row.more.append(

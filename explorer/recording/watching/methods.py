@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from explorer.errors import UsageError
 from explorer.recording.plug import Plug
 from explorer.recording.stream import Row
 
 if TYPE_CHECKING:
     import torch
 
+    from explorer.recording.program.methods import ProgramPlug
     from explorer.recording.watching.labels import Labels
     from explorer.recording.watching.schedule import Schedule
     from explorer.recording.watching.task import WatchTask
@@ -30,13 +32,13 @@ class WatchPlug(Plug):
     """What watching uses of an open recorder.
 
     Attributes:
-        wall_minus_monotonic_ns: as in the journals of this attempt.
+        offset_at: wall minus monotonic clock at a moment of the latter, as in the journals of this attempt.
         put: records a row of metrics from the writer thread.
         first_step: the number of the first optimizer step: one more than the last of earlier attempts, or 0.
         watches: those that were begun.
     """
 
-    wall_minus_monotonic_ns: int
+    offset_at: Callable[[int], int]
     put: Callable[[Row], object]
     first_step: int
     watches: list[Watch] = field(default_factory=list)
@@ -49,7 +51,7 @@ class WatchPlug(Plug):
             from explorer.recording.watching.task import WatchTask
 
             self._task = WatchTask(
-                self.run_dir, self.attempt, self.rank, self.wall_minus_monotonic_ns, self.put, self.notices, self.disk
+                self.run_dir, self.attempt, self.rank, self.offset_at, self.put, self.notices, self.disk
             )
             self.tasks.append(self._task)
         return self._task
@@ -74,6 +76,7 @@ class WatchMethods:
     """Part of `Recorder`."""
 
     _watch_plug: WatchPlug | None = None  # None when recording is off or over
+    _program_plug: ProgramPlug | None = None
 
     def watch(
         self,
@@ -88,6 +91,7 @@ class WatchMethods:
         step: Callable[[], int] | None = None,
         prefix: str = "",
         max_copy_bytes: int = 2 * 2**30,
+        program: bool = True,
     ) -> Watch | Off:
         """Record statistics and histograms of a model's tensors at some steps of the training. Call it once.
 
@@ -106,6 +110,11 @@ class WatchMethods:
         until the next forward). In which mode dropout and batch normalisation were, and what could not be recorded and
         why, is in the record of the model.
 
+        What the model computes is captured, too, as `program` does it: with the first examples of the first batch that
+        it is trained on, at the end of the first step. That takes seconds (10 to 15 ms for each operator of the model),
+        once in an attempt, on rank 0; it is announced, and counts as cost of the recording. To have it at another
+        moment, or with labels and names, call `program`; `program=False` leaves it out.
+
         Args:
             model: the model as it is called: plain, compiled or wrapped.
             optimizer: what changes it: one, several or none.
@@ -121,6 +130,9 @@ class WatchMethods:
             prefix: put before all names; needed when several models are watched.
             max_copy_bytes: copies of parameters, for their updates, take at most so much. Beyond it, and without the
                 kind `update`, the update ratio comes from 65,536 values of each parameter.
+            program: capture what the model computes with the first batch, unless `program` was called before. Of
+                several watched models it is the first one. Without an optimizer the first batch is that of any forward,
+                and the moment is the first `log` after it.
 
         Returns:
             A handle; its `remove()` ends the watching, as `close()` does.
@@ -133,6 +145,8 @@ class WatchMethods:
         optimizers, options = check(
             model, optimizer, kinds, include, exclude, schedule, scaler, step, prefix, max_copy_bytes
         )
+        if not isinstance(program, bool):
+            raise UsageError(f"program should be True or False; found {program!r}. Call rec.program to pass examples")
         plug = self._watch_plug
         if plug is None or plug.is_forked:
             return Off()
@@ -144,9 +158,12 @@ class WatchMethods:
         first = None
         if plug.first_step:
             first = FirstSnapshot(plug.run_dir, plug.attempt, plug.rank, options.prefix, task.book)
+        first_batch = None
+        if program and self._program_plug is not None:
+            first_batch = self._program_plug.follow(model, steps=bool(optimizers))
         watch = Watch(
             model, optimizers, options, names, task=task, notices=plug.notices, overhead=plug.overhead,
-            first_step=plug.first_step, last_logged=plug.last_step, first=first,
+            first_step=plug.first_step, last_logged=plug.last_step, first=first, first_batch=first_batch,
         )  # fmt: skip
         plug.watches.append(watch)
         return watch
@@ -169,9 +186,9 @@ class WatchMethods:
         plug = self._watch_plug
         if plug is None or plug.is_forked:
             return
-        from explorer.recording.values import clean_step
+        from explorer.recording.values import clean_name, clean_step
 
-        plug.labels().take(labels, plug.next_step() if step is None else clean_step(step), name)
+        plug.labels().take(labels, plug.next_step() if step is None else clean_step(step), clean_name(name))
 
     def _end_watching(self) -> None:
         """The recording ends: no hook is left."""

@@ -13,10 +13,12 @@ from torch.optim import Optimizer
 
 from explorer.recording.notices import Notices
 from explorer.recording.overhead import Overhead
+from explorer.recording.program.first_batch import FirstBatch
 from explorer.recording.watching.drafts import Draft
 from explorer.recording.watching.first_snapshot import FirstSnapshot
 from explorer.recording.watching.hooks import ForwardHook, Hook
 from explorer.recording.watching.look import Look
+from explorer.recording.watching.methods import Off
 from explorer.recording.watching.options import Options
 from explorer.recording.watching.rounds import Rounds
 from explorer.recording.watching.task import WatchTask
@@ -41,12 +43,16 @@ class Watch:
         first_step: int,
         last_logged: Callable[[], int | None],
         first: FirstSnapshot | None,
+        first_batch: FirstBatch | None,
     ) -> None:
         self._model, self._names = model, names
         self._task, self._notices, self._overhead = task, notices, overhead
         self._metrics = f"watch/{options.prefix}/" if options.prefix else "watch/"
         self._rounds = Rounds(max(1, len(optimizers)), options.schedule, first_step, options.step, last_logged)
         self._look = Look(model, optimizers, options, task.book, notices, self._timed, self._failed, first=first)
+        self._first_batch = first_batch
+        if first_batch is not None:
+            first_batch.paused = self._forget_times
         self._draft: Draft | None = None
         self._ended_s: float | None = None
         self._forward_s: float | None = None
@@ -68,6 +74,14 @@ class Watch:
         """The number of the step that is under way, as far as can be told."""
         return self._rounds.next
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Watch:
+        """Itself: a copy of a trainer that holds it leaves the watching as it is."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, for another process or a checkpoint: a handle of nothing."""
+        return Off, ()
+
     def remove(self) -> None:
         """Take every hook off: model and optimizers are as they were before. Does nothing the second time."""
         while self._handles:
@@ -75,6 +89,8 @@ class Watch:
         while self._take_off:
             self._take_off.pop()()
         self._look.take_off()
+        if self._first_batch is not None:
+            self._first_batch.remove()
         self._draft = None
         self._task.book.end_watch(self._names)
 
@@ -165,6 +181,8 @@ class Watch:
         self._forward_hook.is_wanted = rounds.next_is_due
         if rounds.next_is_due:
             self._timed(self._look.put_on)
+        if self._first_batch is not None:
+            self._first_batch.after_step()
         self._forward_s, self._own_s = None, 0.0
         self._ended_s = time.perf_counter()
 
@@ -182,6 +200,10 @@ class Watch:
             wait_s = self._forward_s - self._ended_s
             draft.scalars[f"{self._metrics}data_wait_s"] = lambda: wait_s
         self._task.take(draft)
+
+    def _forget_times(self) -> None:
+        """The training has been held up between two steps."""
+        self._ended_s = None
 
     # Forwards of the model.
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import re
 import threading
 import warnings
 
@@ -229,12 +230,15 @@ def test_other_ranks_and_recorders_that_are_off_capture_nothing(tmp_path):
         assert rec.path is None or not (rec.path / "program").exists()
 
 
-def test_the_pause_is_announced_in_one_line(tmp_path, capsys):
+def test_the_pause_is_announced_and_its_length_told(tmp_path, capsys):
     with Recorder("t", root=tmp_path, system_every_s=None) as rec:
         rec.program(nn.Linear(2, 2), torch.randn(2, 2))
-        assert capsys.readouterr().err.splitlines() == [
-            "explorer: following the model once, so that it can be run again later; this takes a few seconds"
-        ]
+        before, after = capsys.readouterr().err.splitlines()
+    assert before == "explorer: capturing the model, so that it can be run again later; the training waits, once"
+    assert re.fullmatch(r"explorer: the model was captured in \d+\.\d s \(\d+ operators, by export\)", after)
+    summary = json.loads((rec.path / "summary" / "0001-00000.json").read_text())["program"]
+    assert summary["asked"] == "asked"
+    assert 0 < summary["took_s"] < summary["pause_s"] + 1
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,33 @@ def test_a_model_that_takes_any_size_is_run_three_times_for_each_trial_of_it():
         return sizes(given)
 
     settle({"a": [0, None], "b": [0, None]}, [["a", "b"]], [torch.ones(2, 9)], model, sizes)
-    assert calls == [[(3, 4)], [(1, 1)], [(3, 10)]]
+    assert calls == [[(3, 4)], [(1, 1)], [(1, 10)]]
+
+
+def test_one_size_that_is_fixed_costs_no_trial_of_the_others_at_their_full_size():
+    calls = []
+
+    def model(given):
+        calls.append(tuple(given[0].shape))
+        return sizes(given) if given[0].shape[1] == 3 else refuse(ValueError)
+
+    symbols = {"n": [0, None], "c": [0, None], "h": [0, None], "w": [0, None]}
+    found, names, _ = settle(symbols, [["n", "c", "h", "w"]], [torch.ones(1, 3, 50, 60)], model)
+    assert (set(found), names) == ({"n", "h", "w"}, {"c": 3})
+    assert max(shape[2] * shape[3] for shape in calls if shape[1] == 3) < 50
+
+
+def test_brief_trials_never_run_inputs_as_large_as_the_example():
+    calls = []
+
+    def model(given):
+        calls.append(given[0].shape[0])
+        return refuse(IndexError) if given[0].shape[0] < 20 else sizes(given)
+
+    trials = Trials(model, model, lambda a, b: a == b, 10.0, 0.0, lambda leaf: leaf, is_brief=True)
+    found = settle_sizes({"s": [0, None]}, [{"shape": ["s"]}], [torch.ones(20)], trials)
+    assert found.symbols == {"s": [0, None]}
+    assert max(calls) < 20
 
 
 def test_sizes_that_are_the_same_by_chance_stay_apart():

@@ -260,3 +260,18 @@ def test_a_step_that_is_not_looked_at_has_no_hook_behind_it(record, mlp, train):
     handle.remove()
     assert not optimizer._optimizer_step_post_hooks
     assert not optimizer._optimizer_step_pre_hooks
+
+
+def test_a_trainer_that_holds_its_handles_is_copied_and_pickled(watched, train, rows_of_kind):
+    model, optimizer, recorder, handle = watched
+    automatic = recorder.snapshots(model, every=1)
+    trainer = {"model": model, "handle": handle, "snapshots": automatic}
+    copied = copy.deepcopy(trainer)
+    assert (copied["handle"], copied["snapshots"]) == (handle, automatic)
+    loaded = pickle.loads(pickle.dumps(trainer))
+    loaded["handle"].remove()
+    assert not loaded["snapshots"].step(1)
+    assert torch.equal(loaded["model"][0].weight, model[0].weight)
+    train(model, optimizer, 1)
+    recorder.close()
+    assert {step for step, _ in rows_of_kind(recorder, "param")} == {0, 1, 2, 3}
