@@ -343,7 +343,7 @@ def test_a_run_whose_tensors_are_all_damaged_is_not_told_to_record_them(
         segment.write_bytes(segment.read_bytes()[:-30])
     app = open_app(page)
     assert_drawn(app)
-    assert segments[0].name in texts(app)
+    assert segments[0].name in said(app)
     assert not app.code
 
 
