@@ -28,7 +28,7 @@ TABS: Final = ("Where it matters", "Over the training", "Attribution", "Units", 
 
 def details(scene: Scene, recipe: Recipe, drawn: Drawn | None, output: Any) -> None:  # noqa: ANN401 - array or None
     """Draw the tabs; `output` is that of the edited model, None when it could not be run."""
-    scroll.mark(PLACE)
+    above = st.container()
     tabs = st.tabs(TABS, key=TAB, bind="query-params")
     for name, tab in zip(TABS, tabs, strict=True):
         if not tab.open:
@@ -49,3 +49,5 @@ def details(scene: Scene, recipe: Recipe, drawn: Drawn | None, output: Any) -> N
                 inference_sweep.sweep(scene, recipe, drawn)
             else:
                 inference_script.python_script(scene, recipe, drawn)
+    with above:
+        scroll.mark(PLACE)  # last, so that there is enough below to scroll to

@@ -64,7 +64,9 @@ def image(scene: Scene, drawn: Array | None, edited: Any) -> None:  # noqa: ANN4
     if edited is not None and np.shape(edited) == value.shape:
         seen = edited
     can_draw = max(height, width) <= inference_pad.MAX_SIDE
-    left, right = st.columns([3, 2])
+    # In a narrow window the tools go below the picture: beside it, they would be cut off.
+    with st.container(horizontal=True):
+        left, right = st.container(width=244), st.container(width=165)
     with right:
         tools = [_DRAW, _ERASE, _BOX] if can_draw else [_BOX]
         tool = st.segmented_control("Tool", tools, default=tools[0], required=True, key=f"inference.tool.{len(tools)}")

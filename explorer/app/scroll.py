@@ -14,7 +14,9 @@ export default function ({ parentElement, data }) {
   const mark = parentElement.querySelector('span');
   if (!data.turn || mark.turn === data.turn) return;
   mark.turn = data.turn;
-  mark.scrollIntoView({ behavior: 'smooth', block: 'start' });
+  const go = () => mark.scrollIntoView({ behavior: 'smooth', block: 'start' });
+  go();
+  setTimeout(() => { if (mark.getBoundingClientRect().top > 100) go(); }, 500);  // charts have got their height
 }
 """
 _mark = st.components.v2.component("explorer_scroll_mark", html="<span aria-hidden='true'></span>\n", js=_JS)

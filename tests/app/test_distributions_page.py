@@ -332,6 +332,21 @@ def test_a_damaged_segment_is_named_and_does_not_end_the_page(
     assert segment.name in said(app)
 
 
+@pytest.mark.parametrize("page", ["distributions", "drift"])
+def test_a_run_whose_tensors_are_all_damaged_is_not_told_to_record_them(
+    open_app: OpenApp, make_run: MakeRun, record_tensors: RecordTensors, root: Path, page: str
+) -> None:
+    run_id = make_run("bad")
+    record_tensors(run_id, training())
+    segments = list((root / run_id / "tensors").iterdir())
+    for segment in segments:
+        segment.write_bytes(segment.read_bytes()[:-30])
+    app = open_app(page)
+    assert_drawn(app)
+    assert segments[0].name in said(app)
+    assert not app.code
+
+
 def test_the_specification_stays_the_same_while_steps_and_windows_change(open_app: OpenApp, one_run: str) -> None:
     first = open_app("distributions", view="fan", at="100", against="first")
     second = open_app("distributions", view="fan", at="200", against="first", steps="20,90")

@@ -42,7 +42,10 @@ class Benches:
         return bench
 
     def ship(self, draft: Draft) -> None:
-        """Send off what accelerators have worked out."""
+        """Send off what accelerators have worked out; nothing is added any more to what the writer works out."""
+        for bench in self._benches.values():
+            if isinstance(bench, HostBench):
+                bench.close()
         devices = [bench for bench in self._benches.values() if isinstance(bench, DeviceBench)]
         draft.shipments = [bench.ship() for bench in devices if not bench.is_empty]
 

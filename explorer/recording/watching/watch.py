@@ -184,7 +184,7 @@ class Watch:
         if rounds.next_is_due:
             self._timed(self._look.put_on)
         if self._first_batch is not None:
-            self._first_batch.after_step()
+            self._first_batch.after_step(rounds.step)
         self._forward_s, self._own_s = None, 0.0
         self._ended_s = time.perf_counter()
 

@@ -203,15 +203,15 @@ def test_a_full_disk_is_waited_out(record, mlp, train, rows_of_kind, monkeypatch
     model, recorder = mlp(), record()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     recorder.watch(model, optimizer, schedule=Every(1))
-    flush, failures = TensorSegments.flush, []
+    write, failures = TensorSegments._write, []
 
-    def fail_once(self):
+    def fail_once(self, batch, *, sealed):
         if not failures:
             failures.append(1)
             raise OSError(28, "No space left on device")
-        flush(self)
+        write(self, batch, sealed=sealed)
 
-    monkeypatch.setattr(TensorSegments, "flush", fail_once)
+    monkeypatch.setattr(TensorSegments, "_write", fail_once)
 
     def record_all():
         train(model, optimizer, 3)
