@@ -46,6 +46,11 @@ def token_input(scene: Scene, recipe: Recipe) -> None:
         )
         if found := st.session_state.get(_TROUBLE):
             st.warning(esc(found, 300), icon=":material/block:")
+    elif vocabulary:
+        st.caption(
+            "Tokens of several letters are changed one by one. A run that records its tokenizer, with "
+            '`rec.program(..., tokenizer="tokenizer.json")`, takes typed text.'
+        )
     count = max([*recorded, *tokens, len(vocabulary) - 1]) + 1
     with st.expander(f"{len(tokens):,} tokens", icon=":material/data_array:", expanded=not vocabulary):
         if count <= _MAX_CHOICES:

@@ -107,6 +107,17 @@ def test_pieces_of_a_large_vocabulary_are_found_by_what_they_hold(root: Path, op
     assert "and 81 more" in said(app)
 
 
+def test_without_a_tokenizer_tokens_of_several_letters_are_changed_one_by_one(root: Path, open_app: OpenApp) -> None:
+    torch.manual_seed(0)
+    pieces = [f"piece {number}" for number in range(6)]
+    record(root, "pieces", NextToken(6), torch.tensor([[0, 1, 5]] * 2), vocabulary=pieces, kind="tokens")
+    app = open_app("inference")
+    assert_drawn(app)
+    assert not app.text_area
+    assert "A run that records its tokenizer" in said(app)
+    assert "3 tokens" in [found.label for found in app.expander]
+
+
 def doubling() -> dict[str, Any]:
     """Makes 2 ** 60 letters of a tilde."""
     twice = {"type": "Replace", "pattern": {"String": "~"}, "content": "~~"}

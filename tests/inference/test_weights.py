@@ -9,6 +9,7 @@ import zipfile
 import pytest
 import torch
 
+from explorer import Recorder
 from explorer.errors import DamagedFile, ProgramError
 from explorer.inference.safetensors_file import SafetensorsFile
 from explorer.inference.weights import bind, compare_weights
@@ -52,6 +53,24 @@ def test_every_source_gives_the_same_weights_and_ties_hold(program, model, sourc
     assert {weight.name for weight in program.weights.values() if weight.role != "constant"} == bound.keys()
     assert program.ties == (("tokens.weight", "head.weight"),)
     assert bound["head.weight"] is bound["tokens.weight"]
+
+
+def test_of_a_snapshot_only_what_is_needed_is_read_and_tied_tensors_once(tmp_path, model, program, monkeypatch):
+    with Recorder("tied", root=tmp_path, quiet=True, system_every_s=None) as rec:
+        rec.snapshot(model, step=0)
+    snapshot = open_snapshot(rec.path, 0)
+    read = []
+
+    def note(names):
+        read.extend(names)
+        return type(snapshot).read_many_bytes(snapshot, names)
+
+    monkeypatch.setattr(snapshot, "read_many_bytes", note)
+    bound = bind(program, snapshot)
+    assert "tokens.weight" in read
+    assert snapshot.entries["head.weight"].tied_to == "tokens.weight"
+    assert "head.weight" not in read
+    assert len(read) == len(set(read)) == len(bound) - 1
 
 
 def test_what_is_missing_and_what_is_too_much_is_named(program, model):
