@@ -28,7 +28,19 @@ OBEYED = re.compile(
 )
 PLAIN = {"code", "text", "arrowDataFrame", "arrowVegaLiteChart", "vegaLiteChart", "textArea", "textInput", "json"}
 # Of other elements: what is compared, sent or shown as it is, and never read as Markdown.
-PLAIN_FIELDS = {"id", "default", "value", "rawValue", "rawValues", "options", "url", "queryString", "placeholder", "page", "json"}
+PLAIN_FIELDS = {
+    "id",
+    "default",
+    "value",
+    "rawValue",
+    "rawValues",
+    "options",
+    "url",
+    "queryString",
+    "placeholder",
+    "page",
+    "json",
+}
 MARKDOWN_OPTIONS = {"radio", "buttonGroup"}
 
 
