@@ -60,6 +60,23 @@ def not_utf8(path: Path, _: Path) -> None:
     pq.write_table(pa.table({"name": text}), path)
 
 
+def run_length_bomb(path: Path, _: Path) -> None:
+    """B4: our columns, with 16 million rows of one value each in a few kilobytes."""
+    schema = pa.schema([field.with_nullable(True) for field in _table(path).schema], _table(path).schema.metadata)
+    rows = 4_000_000
+    columns = [
+        pa.repeat(pa.scalar(0, pa.int64()).cast(field.type), rows)
+        if pa.types.is_primitive(field.type)
+        else pa.nulls(rows, field.type)
+        for field in schema
+    ]
+    table = pa.table(columns, schema=schema)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for _group in range(4):
+            writer.write_table(table, row_group_size=rows)
+    assert path.stat().st_size < 2**20
+
+
 def dictionary_bomb(path: Path, _: Path) -> None:
     """B5: one long text, a million times."""
     values = pa.DictionaryArray.from_arrays(pa.array([0] * 1_000_000, pa.int32()), pa.array(["x" * 100_000]))
@@ -163,9 +180,9 @@ def mutated(seed: int) -> Write:
 
 
 TABLES: tuple[Write, ...] = (
-    extension_with_pickle, pandas_metadata, not_utf8, dictionary_bomb, many_columns, footer_of_4_gb, foreign_footer,
-    other_types, twice_the_same_column, lying_numbers, nested, no_rows, fifo, folder, link_to_device, empty, cut,
-    pickled, *(mutated(seed) for seed in range(6)),
+    extension_with_pickle, pandas_metadata, not_utf8, run_length_bomb, dictionary_bomb, many_columns, footer_of_4_gb,
+    foreign_footer, other_types, twice_the_same_column, lying_numbers, nested, no_rows, fifo, folder, link_to_device,
+    empty, cut, pickled, *(mutated(seed) for seed in range(6)),
 )  # fmt: skip
 
 
