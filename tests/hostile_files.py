@@ -61,12 +61,20 @@ def not_utf8(path: Path, _: Path) -> None:
 
 
 def run_length_bomb(path: Path, _: Path) -> None:
-    """B4: our columns, a hundred million times nothing, which takes a few bytes here and a gigabyte when it is read."""
-    kinds = [field.with_nullable(True) for field in _table(path).schema]
-    nothing = pa.table([pa.nulls(1_000_000, field.type) for field in kinds], schema=pa.schema(kinds))
-    with pq.ParquetWriter(path, nothing.schema, compression="zstd") as file:
-        for _group in range(max(1, 120 // len(kinds))):
-            file.write_table(nothing)
+    """B4: our columns, with 16 million rows of one value each in a few kilobytes."""
+    schema = pa.schema([field.with_nullable(True) for field in _table(path).schema], _table(path).schema.metadata)
+    rows = 4_000_000
+    columns = [
+        pa.repeat(pa.scalar(0, pa.int64()).cast(field.type), rows)
+        if pa.types.is_primitive(field.type)
+        else pa.nulls(rows, field.type)
+        for field in schema
+    ]
+    table = pa.table(columns, schema=schema)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for _group in range(4):
+            writer.write_table(table, row_group_size=rows)
+    assert path.stat().st_size < 2**20
 
 
 def dictionary_bomb(path: Path, _: Path) -> None:

@@ -73,3 +73,27 @@ def mutated_text(document: Any, chance: random.Random) -> bytes:
         return text
     place = chance.choice([place for place, letter in enumerate(text) if letter in b",:["] or [0]) + 1
     return text[:place] + chance.choice(TOKENS) + (b"," if chance.random() < 0.5 else b"") + text[place:]
+
+
+def mutated_bytes(data: bytes, chance: random.Random) -> bytes:
+    """A copy with one to three changes that disks, copies and people make: bits, blocks, lengths, places."""
+    found = bytearray(data)
+    for _ in range(chance.randint(1, 3)):
+        start = chance.randrange(len(found) or 1)
+        size = min(chance.choice((1, 4, 64, 4_096)), len(found) - start)
+        what = chance.choice(("bits", "bits", "zeros", "noise", "cut", "gone", "twice", "more"))
+        if what == "bits" and found:
+            found[start] ^= 1 << chance.randrange(8)
+        elif what == "zeros":
+            found[start : start + size] = bytes(size)
+        elif what == "noise":
+            found[start : start + size] = chance.randbytes(size)
+        elif what == "cut":
+            del found[start:]
+        elif what == "gone":
+            del found[start : start + size]
+        elif what == "twice":
+            found[start:start] = found[start : start + size]
+        else:
+            found += chance.randbytes(size)
+    return bytes(found)

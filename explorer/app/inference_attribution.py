@@ -184,7 +184,12 @@ def _tell(answer: Mapping[str, Any], row: int, method: str) -> None:
         if gap is not None:
             st.metric("Completeness gap", f"{float(gap[row]):.2g}", help="Sum of the attributions less the change")
     relative = answer.get("relative_gap")
-    if relative is not None and not relative <= _MAX_GAP:
+    if not np.isfinite(output):
+        st.warning(
+            "The output is not a number, so there is nothing to explain: see the message beside it.",
+            icon=":material/error:",
+        )
+    elif relative is not None and not relative <= _MAX_GAP:
         st.warning(
             f"The attributions miss {relative:.0%} of the change of the output: do not read small parts of them.",
             icon=":material/warning:",

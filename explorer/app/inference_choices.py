@@ -30,6 +30,7 @@ from explorer.reading.runs import open_run
 if TYPE_CHECKING:
     from explorer.inference.plain_model import PlainModel
     from explorer.reading.catalogue import RunInfo
+    from explorer.reading.snapshots import SnapshotInfo
 
 _MAX_STOPS: Final = 500
 _MAX_EXAMPLES: Final = 1_000
@@ -80,6 +81,7 @@ def choose() -> Scene | None:
         example = _example(model)
     with columns[3]:
         device = pick_device()
+    _say_other_step(step, steps, [one for one in found if one.problem is not None])
     snapshot = next(one for one in found if one.step == step and one.problem is None)
     made = f"{stamp}.{snapshot.attempt}.{snapshot.size_bytes}"
     shown = state.get(links.INPUT) or ""
@@ -94,10 +96,8 @@ def pick_step(steps: Sequence[int]) -> int:
     stops = list(steps)
     if len(steps) > _MAX_STOPS:  # every one of them would travel to the browser
         stops = [steps[place] for place in np.unique(np.linspace(0, len(steps) - 1, _MAX_STOPS).astype(int))]
-    asked = state.get(links.STEP)
-    at = stops[-1]
-    if asked is not None and asked.isascii() and asked.isdigit() and len(asked) < 20:
-        at = min(stops, key=lambda step: abs(step - int(asked)))
+    asked = _asked_step()
+    at = stops[-1] if asked is None else min(stops, key=lambda step: abs(step - asked))
     key = f"inference.step.{len(stops)}"
     st.session_state[key] = at
     return int(
@@ -111,6 +111,28 @@ def pick_step(steps: Sequence[int]) -> int:
             help="The snapshots of this run; no other steps have weights.",
         )
     )
+
+
+def _say_other_step(step: int, steps: Sequence[int], unusable: Sequence[SnapshotInfo]) -> None:
+    """Say so where the link asks for a step whose weights cannot be had, and why."""
+    asked = _asked_step()
+    if asked is None or asked in steps:
+        return
+    found = next((one for one in unusable if one.step == asked), None)
+    if found is None:
+        st.caption(f"Step {asked:,} has no snapshot; the nearest one, of step {step:,}, is shown.")
+        return
+    st.warning(
+        f"The file {esc(f'params/{found.step:012}/{found.attempt:04}-{found.rank:05}.parquet')} "
+        f"{esc(found.problem, 300)}. The nearest snapshot, of step {step:,}, is shown.",
+        title=f"The snapshot of step {asked:,} cannot be read",
+        icon=":material/broken_image:",
+    )
+
+
+def _asked_step() -> int | None:
+    asked = state.get(links.STEP)
+    return int(asked) if asked is not None and asked.isascii() and asked.isdigit() and len(asked) < 20 else None
 
 
 def class_name(model: PlainModel, index: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -93,7 +94,7 @@ def _table(rows: Mapping[str, list[str]], num_controls: int) -> None:
 
 def _against(size: float, controls: Sequence[float]) -> None:
     """Say how the edit stands among random ones: what any change of this size does is not what this edit does."""
-    if controls:
+    if controls and math.isfinite(size):
         less = sum(each < size for each in controls)
         st.caption(
             f"The edit changes the outputs more than {less} of {len(controls)} random controls do: changes of the same "

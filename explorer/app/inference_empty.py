@@ -58,6 +58,15 @@ def not_captured(info: RunInfo, reasons: Sequence[str]) -> None:
         )
         _code()
         return
+    if reasons[0].startswith("program/"):
+        st.warning(
+            "\n".join(f"- {esc(reason, 800)}" for reason in reasons[:5])
+            + "\n\nCopy the file again from where the run was recorded, or delete it and record the model once more: "
+            "`rec.program(model, example_batch)`. Everything else of the run can be read.",
+            title="The model of this run cannot be read",
+            icon=":material/broken_image:",
+        )
+        return
     st.warning(
         "\n".join(f"- {esc(reason, 800)}" for reason in reasons[:5])
         + "\n\nThe training itself was recorded as usual. A model can be captured when its forward pass is made of "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import streamlit as st
 
-from explorer.app import linked, links
+from explorer.app import inference_finite, linked, links
 from explorer.app.inference_choices import class_name
 from explorer.app.inference_output_image import is_image, output_image
 from explorer.app.inference_result import as_logits, first_output, output_kind, shown_classes
@@ -48,6 +48,7 @@ def output(scene: Scene, answer: Mapping[str, Any], is_edited: bool, labelled: L
     if labelled != (True, True):
         both = "Both sides see the drawing." if not labelled[0] else "Edited is the drawing, original the example."
         st.caption(both)
+    inference_finite.warn(before[row], after[row], is_edited)
     if kind == "classes":
         sides = None if controls is None else controls[:, row]
         _classes(scene, before[row], after[row], sides, is_edited, labelled)
@@ -136,6 +137,9 @@ def _classes(
 
 
 def _prediction(title: str, model: PlainModel, index: int, probabilities: Any, right: int | None) -> None:  # noqa: ANN401
+    if np.isnan(probabilities[index]):
+        st.metric(title, "no class: NaN")
+        return
     verdict = None if right is None else "right" if right == index else f"wrong, it is {class_name(model, right)}"
     st.metric(
         title,

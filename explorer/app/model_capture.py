@@ -98,7 +98,8 @@ def _missing(info: RunInfo, model: Architecture) -> None:
             "\n".join(f"- {esc(problem, 800)}" for problem in model.problems[:5])
             + "\n\nThe training itself was recorded as usual."
             + (" The modules below are those that were recorded besides." if len(model.rows) > 1 else ""),
-            title="The computation of this model could not be captured",
+            title="The computation of this model "
+            + ("cannot be read" if model.problems[0].startswith("program/") else "could not be captured"),
             icon=":material/broken_image:",
         )
         return

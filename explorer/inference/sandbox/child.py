@@ -13,7 +13,7 @@ import time
 from typing import Any, BinaryIO, Final
 
 from explorer.errors import ExplorerError, OutOfMemory, ProgramError, SandboxError, UsageError
-from explorer.inference.sandbox.wire import Message, receive, send
+from explorer.inference.sandbox.wire import MAX_ANSWER_BYTES, Message, receive, send
 
 _TOLD_EVERY_S: Final = 0.1
 _MAX_TEXT: Final = 2_000
@@ -57,7 +57,7 @@ def main() -> None:
         except Exception as error:  # every failure of a request is told; the child lives on
             answer = _refusal(number, error)
         try:
-            send(answers, answer)
+            send(answers, answer, MAX_ANSWER_BYTES)
         except SandboxError as error:
             send(answers, _refusal(number, UsageError(str(error))))
 

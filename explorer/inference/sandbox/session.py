@@ -21,7 +21,7 @@ from typing import IO, Any, BinaryIO, Final, cast
 
 from explorer.errors import OutOfMemory, ProgramError, RunCancelled, SandboxError, UsageError
 from explorer.inference.factory import Factory
-from explorer.inference.sandbox.wire import Message, receive, send
+from explorer.inference.sandbox.wire import MAX_ANSWER_BYTES, Message, receive, send
 
 Progress = Callable[[int, int | None], None]
 MakeModel = Callable[[], Mapping[str, Any]]
@@ -281,7 +281,7 @@ class Sandbox:
         try:
             child.send(message)
             while True:
-                found = receive(cast("BinaryIO", child.process.stdout))
+                found = receive(cast("BinaryIO", child.process.stdout), MAX_ANSWER_BYTES)
                 if found is None:
                     raise EOFError
                 if not isinstance(found.value, dict):

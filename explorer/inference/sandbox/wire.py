@@ -28,6 +28,8 @@ _MAGIC: Final = b"XPS1"
 _START: Final = struct.Struct("<4sQQ")
 MAX_HEADER_BYTES: Final = 64 * 2**20
 MAX_BODY_BYTES: Final = 8 * 2**30
+MAX_ANSWER_BYTES: Final = 2 * 2**30
+"""What the child may answer: the process of the page has no limit of its own, and a program says how much it gives."""
 _MAX_ARRAYS: Final = 200_000
 _MAX_RANK: Final = 32
 _MAX_DEPTH: Final = 40
@@ -45,15 +47,18 @@ class Message:
     value: Any
 
 
-def send(stream: BinaryIO, message: Message) -> None:
+def send(stream: BinaryIO, message: Message, max_bytes: int = MAX_BODY_BYTES) -> None:
     """Write a message. Raises SandboxError: the value cannot be told; OSError: the other side is gone."""
     arrays: list[np.ndarray[Any, Any]] = []
     value = _packed(message.value, arrays, 0)
     shapes = [[array.dtype.name, list(array.shape)] for array in arrays]
     header = json.dumps({"kind": message.kind, "value": value, "arrays": shapes}, allow_nan=False).encode()
     size = sum(array.nbytes for array in arrays)
-    if len(header) > MAX_HEADER_BYTES or size > MAX_BODY_BYTES:
-        raise SandboxError(f"a message of {len(header) + size:,} bytes is too large for the sandbox")
+    if len(header) > MAX_HEADER_BYTES or size > max_bytes:
+        raise SandboxError(
+            f"this takes {len(header) + size:,} bytes to hand over, and at most {max_bytes:,} are taken: ask for fewer "
+            "examples or values"
+        )
     stream.write(_START.pack(_MAGIC, len(header), size))
     stream.write(header)
     for array in arrays:
@@ -61,7 +66,7 @@ def send(stream: BinaryIO, message: Message) -> None:
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> Message | None:
+def receive(stream: BinaryIO, max_bytes: int = MAX_BODY_BYTES) -> Message | None:
     """Read a message; None where the other side has closed. Raises SandboxError: it is cut, foreign or too large."""
     start = stream.read(_START.size)
     if not start:
@@ -69,7 +74,7 @@ def receive(stream: BinaryIO) -> Message | None:
     if len(start) < _START.size:
         raise SandboxError("a message of the sandbox is cut")
     magic, header_size, body_size = _START.unpack(start)
-    if magic != _MAGIC or header_size > MAX_HEADER_BYTES or body_size > MAX_BODY_BYTES:
+    if magic != _MAGIC or header_size > MAX_HEADER_BYTES or body_size > max_bytes:
         raise SandboxError("a message of the sandbox is not one of ours, or too large")
     header = _parse(_exactly(stream, header_size))
     arrays = _arrays(header.get("arrays"), body_size, stream)

@@ -130,3 +130,15 @@ BODY = b"\0" * 8
 def test_a_hostile_message_is_refused(data):
     with pytest.raises(SandboxError):
         receive(io.BytesIO(data))
+
+
+def test_neither_side_hands_over_more_than_it_may():
+    stream = io.BytesIO()
+    message = Message("answer", {"values": np.zeros(1_000)})
+    with pytest.raises(SandboxError, match="at most 7,999 are taken: ask for fewer"):
+        send(stream, message, 7_999)
+    assert stream.getvalue() == b""
+    send(stream, message, 8_000)
+    with pytest.raises(SandboxError, match="too large"):
+        receive(io.BytesIO(stream.getvalue()), 7_999)
+    assert receive(io.BytesIO(stream.getvalue()), 8_000).value["values"].shape == (1_000,)
