@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 import threading
 import time
@@ -289,6 +290,52 @@ def test_without_an_optimizer_it_is_captured_at_the_first_log_after_the_forward(
         rec.log({"loss": 2.0})
     assert open_run(rec.path).program.check == {"": 0.0}
     assert list(open_run(rec.path).scalars()["loss"]) == [1.0, 1.0, 2.0]
+
+
+def test_a_row_that_is_logged_before_the_step_is_not_the_moment(tmp_path):
+    model = mlp()
+    optimizer = sgd(model)
+    with start(tmp_path) as rec:
+        rec.watch(model, optimizer)
+        loss = model(torch.randn(3, 4)).mean()
+        rec.log({"loss": loss})
+        loss.backward()
+        rec.log({"other": 1.0})
+        assert rec._program_plug._task is None
+        optimizer.step()
+        assert rec._program_plug._task is not None
+
+
+def test_where_no_step_ever_ends_the_next_row_is_the_moment(tmp_path, monkeypatch):
+    """Such as that of an optimizer which is compiled, whose hooks are not called."""
+    monkeypatch.setattr("explorer.recording.program.first_batch.MAX_FORWARDS", 3)
+    model = mlp()
+    with start(tmp_path) as rec:
+        rec.watch(model, sgd(model))
+        for number in range(4):
+            model(torch.randn(3, 4))
+            assert rec._program_plug._task is None
+            if number < 3:
+                rec.log({"loss": 1.0})
+        rec.log({"loss": 1.0})
+        assert rec._program_plug._task is not None
+    assert len(open_run(rec.path).scalars()) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_that_uses_the_model_captures_nothing(tmp_path):
+    model = mlp()
+    optimizer = sgd(model)
+    with start(tmp_path) as rec:
+        rec.watch(model, optimizer)
+        child = os.fork()
+        if not child:
+            step(model, optimizer, torch.randn(3, 4))
+            os._exit(0 if rec._program_plug._first_batch._held is None and rec._program_plug._task is None else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        step(model, optimizer, torch.randn(3, 4))
+    assert open_run(rec.path).program is not None
 
 
 def test_within_a_backward_pass_nothing_is_captured(tmp_path):
