@@ -47,13 +47,13 @@ def flat_out(logger: Logger, folder: Path, *, num_steps: int) -> dict[str, Any]:
     machine.sync_folder(folder)
     total_s = machine.cpu_s() - before_s - making_s
     num_scalars = num_steps * NUM_METRICS
-    steps, values = logger.read(folder, workload.NAMES[0]) if logger.name != "nothing" else (None, None)
+    found = logger.read(folder, workload.NAMES[0])
     return {
         "version": version,
         "caller_us": caller_s / num_scalars * 1e6,
         "total_us": total_s / num_scalars * 1e6,
         "bytes": machine.folder_bytes(folder) / num_scalars,
-        "right": steps is None or is_right(steps, values, num_steps),
+        "right": found is None or is_right(*found, num_steps),
     }
 
 
@@ -141,7 +141,10 @@ def survived(logger: Logger, folder: Path) -> dict[str, Any]:
     """How many of the rows whose call had returned are lost, and whether the others are right."""
     version = logger.load()
     returned = int(np.fromfile(folder.parent / COUNT_FILE, np.int64, 1)[0])
-    steps, values = logger.read(folder, workload.NAMES[0])
+    found = logger.read(folder, workload.NAMES[0])
+    if found is None:
+        raise ValueError(f"what {logger.name} keeps cannot be read back, so nobody knows what a kill has left of it")
+    steps, values = found
     truth = workload.table(0, int(max(steps, default=0)) + 1, 1)[:, 0]
     lost = returned - len(np.intersect1d(steps, np.arange(returned)))
     right = bool(np.allclose(values, truth[steps], rtol=1e-6))

@@ -89,8 +89,9 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser(
         "demo",
-        help="train a small sweep of real models (under a minute) and open the app on it",
-        description="Train small networks on scikit-learn's digits, record them, and open the app on the runs.",
+        help="train twelve small models (about a minute) and open the app on them",
+        description="Train eleven small networks on scikit-learn's digits and a transformer on Python's help pages, "
+        "record them, and open the app on the runs.",
     )
     demo.add_argument("--no-app", action="store_true", help="record only")
     demo.add_argument("--quick", action="store_true", help="a few steps of each training, for a first look in seconds")

@@ -60,6 +60,15 @@ def not_utf8(path: Path, _: Path) -> None:
     pq.write_table(pa.table({"name": text}), path)
 
 
+def run_length_bomb(path: Path, _: Path) -> None:
+    """B4: our columns, a hundred million times nothing, which takes a few bytes here and a gigabyte when it is read."""
+    kinds = [field.with_nullable(True) for field in _table(path).schema]
+    nothing = pa.table([pa.nulls(1_000_000, field.type) for field in kinds], schema=pa.schema(kinds))
+    with pq.ParquetWriter(path, nothing.schema, compression="zstd") as file:
+        for _group in range(max(1, 120 // len(kinds))):
+            file.write_table(nothing)
+
+
 def dictionary_bomb(path: Path, _: Path) -> None:
     """B5: one long text, a million times."""
     values = pa.DictionaryArray.from_arrays(pa.array([0] * 1_000_000, pa.int32()), pa.array(["x" * 100_000]))
@@ -163,9 +172,9 @@ def mutated(seed: int) -> Write:
 
 
 TABLES: tuple[Write, ...] = (
-    extension_with_pickle, pandas_metadata, not_utf8, dictionary_bomb, many_columns, footer_of_4_gb, foreign_footer,
-    other_types, twice_the_same_column, lying_numbers, nested, no_rows, fifo, folder, link_to_device, empty, cut,
-    pickled, *(mutated(seed) for seed in range(6)),
+    extension_with_pickle, pandas_metadata, not_utf8, run_length_bomb, dictionary_bomb, many_columns, footer_of_4_gb,
+    foreign_footer, other_types, twice_the_same_column, lying_numbers, nested, no_rows, fifo, folder, link_to_device,
+    empty, cut, pickled, *(mutated(seed) for seed in range(6)),
 )  # fmt: skip
 
 

@@ -24,7 +24,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "programs": ({"storage", "errors"}, {"torch"}),
     "recording": ({"storage", "programs", "errors"}, ARROW | {"torch", "psutil"}),
     "reading": ({"storage", "errors"}, ARROW | {"pandas"}),
-    "inference": ({"programs", "reading", "storage", "errors"}, {"captum", "numpy", "pandas", "PIL", "torch"}),
+    "inference": (
+        {"programs", "reading", "storage", "errors"},
+        {"captum", "numpy", "pandas", "PIL", "tokenizers", "torch"},
+    ),
     "analysis": ({"storage"}, {"numpy", "pandas", "scipy"}),
     "charts": (set(), {"numpy", "pyarrow"}),
     "notebook": ({"reading", "analysis", "charts", "storage", "errors"}, {"altair", "numpy", "pyarrow"}),
@@ -125,6 +128,11 @@ with Recorder("t", root={str(tmp_path)!r}, system_every_s=0.05, config={{"lr": 0
 @pytest.mark.parametrize("module", ["explorer.charts.curves", "explorer.reading.runs", "explorer.reading.catalogue"])
 def test_reading_and_drawing_need_no_torch(module):
     assert "torch" not in loaded_after(f"import {module}")
+
+
+def test_the_process_that_runs_models_imports_pandas_only_where_it_answers_a_table():
+    code = "import explorer.inference.sandbox.child, explorer.inference.sandbox.requests, explorer.inference.factory"
+    assert "pandas" not in loaded_after(code)
 
 
 def test_listing_runs_needs_neither_pandas_nor_torch(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,31 +21,33 @@ LOGGERS: dict[str, tuple[str | None, str, str]] = {
 PEERS = ("tensorboard", "trackio", "csvlogger")
 
 
-class Logger:
-    """What a trial asks of a logger. `load` imports the library, so that its cost can be told apart."""
+class Logger(ABC):
+    """What a trial asks of a logger. `load` imports the library, so that its cost can be told apart.
+
+    Attributes:
+        log: `log(values, step)` logs some metrics of one step; a method, or set by `open`.
+    """
+
+    log: Callable[[dict[str, float], int], None]
 
     def __init__(self, name: str) -> None:
         self.name = name
 
+    @abstractmethod
     def load(self) -> str:
         """Import the library; return its version."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open(self, folder: Path, names: list[str]) -> None:
         """Start one run that is kept below this folder."""
-        raise NotImplementedError
 
-    def log(self, values: dict[str, float], step: int) -> None:
-        """Log some metrics of one step."""
-        raise NotImplementedError
-
+    @abstractmethod
     def close(self) -> None:
         """End the run: everything is with the operating system afterwards."""
-        raise NotImplementedError
 
-    def read(self, folder: Path, metric: str) -> tuple[Any, Any]:
-        """Steps and values of a metric, whatever the state of the run."""
-        raise NotImplementedError
+    @abstractmethod
+    def read(self, folder: Path, metric: str) -> tuple[Any, Any] | None:
+        """Steps and values of a metric, whatever the state of the run; None where nothing can be read back."""
 
 
 def make(name: str) -> Logger:

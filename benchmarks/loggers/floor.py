@@ -33,7 +33,7 @@ class ListFloor(Logger):
         def log(values: dict[str, float], step: int, append: Any = self._rows.append, now: Any = time.time) -> None:
             append((step, now(), values))
 
-        self.log = log  # type: ignore[method-assign]
+        self.log = log
 
     def close(self) -> None:
         """Write the file."""
@@ -72,11 +72,14 @@ class MappedFloor(Logger):
         def log(values: dict[str, float], step: int, now: Any = time.monotonic_ns) -> None:
             row.pack_into(self._memory, step % num_places * row.size, step, now(), *values.values())
 
-        self.log = log  # type: ignore[method-assign]
+        self.log = log
 
     def close(self) -> None:
         """The kernel has the rows."""
         self._memory.close()
+
+    def read(self, folder: Path, metric: str) -> None:
+        """Later rows stand in the place of earlier ones."""
 
 
 class EmptyCall(Logger):
@@ -88,10 +91,13 @@ class EmptyCall(Logger):
 
     def open(self, folder: Path, names: list[str]) -> None:
         """Nothing to open."""
-        self.log = lambda values, step: None  # type: ignore[method-assign]
+        self.log = lambda values, step: None
 
     def close(self) -> None:
         """Nothing to close."""
+
+    def read(self, folder: Path, metric: str) -> None:
+        """There is nothing."""
 
 
 def write_parquet(path: Path, names: list[str], columns: list[np.ndarray], *, row_group_rows: int = 2**17) -> None:

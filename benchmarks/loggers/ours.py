@@ -21,7 +21,7 @@ class Ours(Logger):
     def open(self, folder: Path, names: list[str]) -> None:
         """Start the run."""
         self._run = self._recorder("bench", root=folder, system_every_s=None, quiet=True)
-        self.log = self._run.log  # type: ignore[method-assign]
+        self.log = self._run.log
 
     def close(self) -> None:
         """Write everything, close, and let the recorder's own check of what it lost speak."""

@@ -96,7 +96,7 @@ def choose_reference(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> str
 
 def choose(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> Choices:
     """Draw the controls of the page in one row and return what they say."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="top"):
         reference = choose_reference(infos, labels)
         statistic = linked.segments("Value", STATISTIC, STATISTICS, STATISTICS[0], format_func=str.capitalize)
         default = "both" if len(infos) <= _WIDE else "percent"

@@ -17,6 +17,7 @@ from explorer.app.drawn_once import drawn_once
 from explorer.app.names import matching, metric_names, plain, unique_labels
 from explorer.app.run_tables import number_column
 from explorer.app.run_text import percent_text, value_text
+from explorer.app.runs_fields import ABOUT
 from explorer.app.table_heights import table_height
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ def metrics(infos: Sequence[RunInfo], labels: Mapping[str, str], choices: Choice
         st.info("None of these runs has logged a metric yet.", icon=":material/hourglass_empty:")
         return
     found = matching(names, choices.search)
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.subheader(f"Metrics, {choices.statistic} value", anchor=False)
+    # Beside the title: over its right end the toolbar of the table appears.
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        st.subheader(f"Metrics, {choices.statistic} value", anchor=False, width="content")
         st.download_button(
             "CSV",
             lambda: write_csv(compare(infos, found, choices), {info.run_id: info.name for info in infos}, choices),
@@ -82,6 +84,8 @@ def _draw(infos: Sequence[RunInfo], labels: Mapping[str, str], found: Sequence[s
     drawn = [name for name in found if name not in without_best][:MAX_ROWS]
     _draw_table(compare(infos, drawn, choices), infos, labels, choices)
     notes = [explain(choices, found)]
+    if choices.statistic != "last" and any(info.num_attempts > 1 for info in infos):
+        notes.append(f"{choices.statistic.capitalize()}: {ABOUT[choices.statistic].lower()}.")
     if len(found) > MAX_ROWS:
         notes.append(f"The first {MAX_ROWS:,} of {len(found):,} metrics are shown; search for others, or take the CSV.")
     if choices.better != OFF:
@@ -124,9 +128,14 @@ def _draw_table(table: pd.DataFrame, infos: Sequence[RunInfo], labels: Mapping[s
         style,
         height=table_height(len(wide)),
         placeholder="",
-        column_config=cast(dict[str, Any], right | {1: st.column_config.Column(width=150, alignment="right")}),
+        column_config=cast(dict[str, Any], {0: st.column_config.Column(width=_name_px(frame.index)), **right}),
         alt="Metrics of the compared runs",
     )
+
+
+def _name_px(names: pd.Index) -> int:
+    """Width of the names: the grid would cut off `watch/grad_norm_before_clipping` to that of its neighbour."""
+    return min(max(24 + 6 * max(map(len, names), default=0), 90), 260)
 
 
 def _background(verdict: str) -> str:

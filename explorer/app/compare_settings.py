@@ -31,8 +31,9 @@ _NOISE: Final = ("executable", "user")
 
 def config(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> None:
     """Draw the settings in which the runs differ; all of them on request."""
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.subheader("Config", anchor=False)
+    # Beside the title: over its right end the toolbar of the table appears.
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        st.subheader("Config", anchor=False, width="content")
         show_all = linked.toggle("All settings", ALL_SETTINGS, help="Also those on which all runs agree")
     _config(infos, labels, show_all)
 

@@ -50,7 +50,7 @@ def choose(infos: Sequence[RunInfo]) -> Choices | None:
     if not offered:
         return None
     asked_kind, asked = linked.unknown(links.KIND, offered), None
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="top"):
         with st.container(width=140):
             kind = linked.select("Kind", links.KIND, {kind: KINDS[kind] for kind in offered}, next(iter(offered)))
         names = offered[kind]

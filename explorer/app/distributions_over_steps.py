@@ -70,7 +70,7 @@ def _bar(choices: Choices, shown: Sequence[Sampled], window: Window | None) -> N
     how = (
         ""
         if choices.view == RIDGES
-        else " · drag over a chart to zoom into its steps · upright line: step of the slider"
+        else " · drag over a chart to zoom into its steps · upright line: step of the slider below"
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(which + how, width="stretch")

@@ -67,7 +67,7 @@ def choose(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> DriftChoices 
     titles = {info.run_id: labels[info.run_id] for info in having}
     if linked.unknown(links.RUN, titles) in {info.run_id for info in infos}:
         st.info("The run of the link has recorded no tensors; another one is shown.", icon=":material/link_off:")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="top"):
         with st.container(width=230):
             run_id = linked.select("Run", links.RUN, titles, having[0].run_id)
         kinds = {kind: KINDS[kind] for kind in tensors[run_id]}
@@ -79,7 +79,7 @@ def choose(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> DriftChoices 
         )
         others = {other: title for other, title in titles.items() if other != run_id}
         reference = _reference(bool(others))
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="top"):
         other_id = None
         if reference == RUN:
             with st.container(width=230):

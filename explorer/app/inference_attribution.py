@@ -19,7 +19,7 @@ from explorer.app.names import plain
 from explorer.inference.edits.recipe import Recipe
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Array, Scene
+    from explorer.app.inference_scene import Drawn, Scene
 
 _METHODS: Final[Mapping[str, str]] = {
     "integrated_gradients": "Integrated gradients",
@@ -41,7 +41,7 @@ _ONLY_AT: Final = ("grad_cam", "layer_conductance")
 _AT_LAYER: Final = (*_ONLY_AT, "integrated_gradients")
 
 
-def attribution(scene: Scene, recipe: Recipe, drawn: Array | None, output: Any) -> None:  # noqa: ANN401 - [N, ...]
+def attribution(scene: Scene, recipe: Recipe, drawn: Drawn | None, output: Any) -> None:  # noqa: ANN401 - [N, ...]
     """Draw the attribution of one output to the input that the edited model sees.
 
     Args:

@@ -12,7 +12,7 @@ from explorer.app import inference_session
 from explorer.app.colours import DARK_DIVERGING, LIGHT_DIVERGING
 from explorer.app.inference_maps import value_map
 from explorer.app.inference_output import token_names, unique
-from explorer.app.inference_tokens import edited_tokens, vocabulary_of
+from explorer.app.inference_token_edits import edited_tokens, vocabulary_of
 from explorer.app.names import esc
 from explorer.charts.arrow_stream import stream
 from explorer.charts.model_lines import scores_spec, scores_table
@@ -20,14 +20,14 @@ from explorer.charts.pixels import enlarged, picture, scale_bar, signed, value_r
 from explorer.inference.edits.recipe import Recipe
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Array, Scene
+    from explorer.app.inference_scene import Drawn, Scene
 
 _MAX_ROWS: Final = 200
 _MAX_COLOURED: Final = 600
 _SIDE: Final = 260
 
 
-def attribution_map(scene: Scene, recipe: Recipe, drawn: Array | None, values: Any, kind: str) -> None:  # noqa: ANN401
+def attribution_map(scene: Scene, recipe: Recipe, drawn: Drawn | None, values: Any, kind: str) -> None:  # noqa: ANN401
     """Draw an attribution to the input.
 
     Args:
@@ -90,11 +90,11 @@ def coloured_text(words: Sequence[str], scores: Any, colours: Sequence[str]) -> 
     return " ".join(parts)
 
 
-def _seen(scene: Scene, recipe: Recipe, drawn: Array | None) -> Any:  # noqa: ANN401 - array
+def _seen(scene: Scene, recipe: Recipe, drawn: Drawn | None) -> Any:  # noqa: ANN401 - array
     """The example as the edited model sees it."""
     changes = tuple(edit for edit in recipe if edit.on == "inputs")
     if not changes:
-        return scene.recorded if drawn is None else drawn
+        return (drawn or {}).get(scene.path, scene.recorded)
     answer = inference_session.ask(scene, "run", changes, inputs=scene.inputs(drawn), before=False)
     return answer["inputs"][scene.path][scene.row]
 

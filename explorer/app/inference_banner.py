@@ -56,8 +56,10 @@ def verdict(scene: Scene, check: Mapping[str, Any]) -> tuple[str, bool | None]:
     if largest is None:
         at = "another step" if program.step is None else f"step {program.step:,}"
         differences = [found for found in program.check.values() if found is not None]
-        checked = f", where it was checked: largest difference {_number(max(differences))}" if differences else ""
-        return f"The outputs were recorded with the weights of {at}{checked}", None
+        recorded = f"The outputs were recorded with the weights of {at}"
+        if not differences:
+            return f"{recorded}, so nothing can be compared at this one", None
+        return f"{recorded} and were reproduced there, with a largest difference of {_number(max(differences))}", None
     if close and scene.model.widened:
         return f"Agrees with the recorded output up to half precision (largest difference {_number(largest)})", True
     if close:

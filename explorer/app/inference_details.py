@@ -13,19 +13,22 @@ from explorer.app import (
     inference_steps,
     inference_sweep,
     inference_units,
+    scroll,
 )
 from explorer.app.inference_refusal import refusal
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Array, Scene
+    from explorer.app.inference_scene import Drawn, Scene
     from explorer.inference.edits.recipe import Recipe
 
 TAB: Final = "look"  # key of the address
+PLACE: Final = "inference.details"  # of `scroll`
 TABS: Final = ("Where it matters", "Over the training", "Attribution", "Units", "Sweep", "Python")
 
 
-def details(scene: Scene, recipe: Recipe, drawn: Array | None, output: Any) -> None:  # noqa: ANN401 - array or None
+def details(scene: Scene, recipe: Recipe, drawn: Drawn | None, output: Any) -> None:  # noqa: ANN401 - array or None
     """Draw the tabs; `output` is that of the edited model, None when it could not be run."""
+    above = st.container()
     tabs = st.tabs(TABS, key=TAB, bind="query-params")
     for name, tab in zip(TABS, tabs, strict=True):
         if not tab.open:
@@ -46,3 +49,5 @@ def details(scene: Scene, recipe: Recipe, drawn: Array | None, output: Any) -> N
                 inference_sweep.sweep(scene, recipe, drawn)
             else:
                 inference_script.python_script(scene, recipe, drawn)
+    with above:
+        scroll.mark(PLACE)  # last, so that there is enough below to scroll to

@@ -18,7 +18,7 @@ from explorer.inference.edits.recipe import Recipe
 from explorer.reading.runs import open_run
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Array, Scene
+    from explorer.app.inference_scene import Drawn, Scene
 
 Fields = dict[str, Any]
 
@@ -68,7 +68,7 @@ def weight_form(scene: Scene) -> None:
     _add(lambda: {"edit": kind, "target": place, **fields}, "weights")
 
 
-def activation_form(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
+def activation_form(scene: Scene, recipe: Recipe, drawn: Drawn | None) -> None:
     """Draw the form for an edit of activations; parts are picked in a picture of the value as it is now."""
     choices = node_choices(scene.model)
     if not choices:

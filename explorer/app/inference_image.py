@@ -39,7 +39,7 @@ def drawn_image(scene: Scene) -> Array | None:
     upload = uploaded(scene)
     own = None if upload is None else upload.value
     value = scene.recorded if own is None else own
-    found = inference_pad.ink(scene.example, value.shape[-2:])
+    found = inference_pad.ink(scene.example, value.shape[-2:], scene.number)
     if found is None:
         return own
     low, high = value_range(scene.model.inputs[scene.path])
@@ -64,7 +64,9 @@ def image(scene: Scene, drawn: Array | None, edited: Any) -> None:  # noqa: ANN4
     if edited is not None and np.shape(edited) == value.shape:
         seen = edited
     can_draw = max(height, width) <= inference_pad.MAX_SIDE
-    left, right = st.columns([3, 2])
+    # In a narrow window the tools go below the picture: beside it, they would be cut off.
+    with st.container(horizontal=True):
+        left, right = st.container(width=244), st.container(width=165)
     with right:
         tools = [_DRAW, _ERASE, _BOX] if can_draw else [_BOX]
         tool = st.segmented_control("Tool", tools, default=tools[0], required=True, key=f"inference.tool.{len(tools)}")
@@ -78,15 +80,22 @@ def image(scene: Scene, drawn: Array | None, edited: Any) -> None:  # noqa: ANN4
                 "Clear the drawing",
                 icon=":material/ink_eraser:",
                 key="inference.clear_ink",
-                disabled=inference_pad.ink(scene.example, (height, width)) is None,
+                disabled=inference_pad.ink(scene.example, (height, width), scene.number) is None,
                 on_click=inference_pad.clear,
+                args=(scene.example, scene.number),
             )
     if tool != _BOX:
         with left:
             source = "" if upload is None or upload.value is None else upload.source
             colours = picture(value, ends, side=1)
             inference_pad.pad(
-                scene.example, grey(value, ends), colours, brush=brush, erase=tool == _ERASE, source=source
+                scene.example,
+                grey(value, ends),
+                colours,
+                brush=brush,
+                erase=tool == _ERASE,
+                source=source,
+                number=scene.number,
             )
         if edited is not None and not np.array_equal(seen, drawn if drawn is not None else value):
             with right:

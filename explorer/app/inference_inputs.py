@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ from explorer.inference.edits.kinds.inputs import SetFeature
 from explorer.inference.edits.recipe import Recipe
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Array, Scene
+    from explorer.app.inference_scene import Array, Drawn, Scene
 
 Kind = Literal["image", "tokens", "table", "other"]
 
@@ -39,12 +40,18 @@ def input_kind(scene: Scene) -> Kind:
     return "table" if floating and value.ndim == 1 else "other"
 
 
-def drawn(scene: Scene) -> Array | None:
-    """The example with what was uploaded or drawn on it; None where nothing was."""
-    return drawn_image(scene) if input_kind(scene) == "image" else None
+def drawn(scene: Scene) -> Drawn | None:
+    """The example with what was uploaded or drawn on it, in each input that is an image; None where nothing was."""
+    found: dict[str, Array] = {}
+    for path in scene.paths:
+        one = replace(scene, shown=path)
+        value = drawn_image(one) if input_kind(one) == "image" else None
+        if value is not None:
+            found[path] = value
+    return found or None
 
 
-def inputs(scene: Scene, recipe: Recipe, drawn: Array | None, edited: Any) -> None:  # noqa: ANN401 - array or None
+def inputs(scene: Scene, recipe: Recipe, drawn: Drawn | None, edited: Any) -> None:  # noqa: ANN401 - array or None
     """Draw the example and the ways to change it.
 
     Args:
@@ -56,7 +63,7 @@ def inputs(scene: Scene, recipe: Recipe, drawn: Array | None, edited: Any) -> No
     _choose_input(scene)
     kind = input_kind(scene)
     if kind == "image":
-        image(scene, drawn, edited)
+        image(scene, (drawn or {}).get(scene.path), edited)
     elif kind == "tokens":
         token_input(scene, recipe)
         continuation(scene, recipe)
@@ -81,7 +88,7 @@ def _choose_input(scene: Scene) -> None:
         scene.paths,
         scene.paths[0],
         format_func=lambda path: esc(input_name(path), 60),
-        help="Edits of all inputs count; a drawing or a file counts for the input that is shown.",
+        help="What was drawn and edited in any of them counts, whichever is shown.",
     )
 
 

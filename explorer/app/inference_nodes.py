@@ -15,17 +15,18 @@ from explorer.charts.model_lines import nodes_spec, nodes_table
 from explorer.inference.edits.recipe import Recipe
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Array, Scene
+    from explorer.app.inference_scene import Drawn, Scene
 
 _MAX_BARS: Final = 400
 _MAX_NAMED: Final = 40
 _MODULE, _OPERATOR = "Each module", "Each operator"
 
 
-def nodes(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
+def nodes(scene: Scene, recipe: Recipe, drawn: Drawn | None) -> None:
     """Draw the difference of every operator's value between the original and the edited model, for this example."""
     if not recipe:
-        st.caption("Add an edit to see which operators it reaches. A drawing alone reaches all of them.")
+        alone = " A drawing alone reaches all of them." if drawn is not None else ""
+        st.caption(f"Add an edit to see which operators it reaches.{alone}")
         return
     answer = inference_session.ask(scene, "run", recipe, inputs=scene.inputs(drawn), nodes=True)
     table: pd.DataFrame = answer["nodes"]

@@ -139,7 +139,7 @@ def _prediction(title: str, model: PlainModel, index: int, probabilities: Any, r
     verdict = None if right is None else "right" if right == index else f"wrong, it is {class_name(model, right)}"
     st.metric(
         title,
-        f"{esc(class_name(model, index), 60)} {percent(float(probabilities[index]))}",
+        f"{esc(class_name(model, index), 60)} · {percent(float(probabilities[index]))}",
         delta=None if verdict is None else esc(verdict, 100),
         delta_color="off" if right is None else "normal" if right == index else "inverse",
         delta_arrow="off",
@@ -159,9 +159,9 @@ def _tokens(model: PlainModel, before: Any, after: Any, is_edited: bool) -> None
     table = token_change(original, edited, names)
     last = table.iloc[-1]
     with st.container(horizontal=True, gap="large"):
-        st.metric("Next token", f"{esc(last['token_before'], 70)} {percent(last['probability_before'])}")
+        st.metric("Next token", f"{esc(last['token_before'], 70)} · {percent(last['probability_before'])}")
         if is_edited:
-            st.metric("Next token, edited", f"{esc(last['token_after'], 70)} {percent(last['probability_after'])}")
+            st.metric("Next token, edited", f"{esc(last['token_after'], 70)} · {percent(last['probability_after'])}")
             st.metric("Predictions that changed", f"{int(table['flipped'].sum()):,} of {len(table):,}")
             st.metric("Mean KL divergence", f"{table['kl'].mean():.3g} nats")
     columns = ["position", "token_before", "probability_before"]

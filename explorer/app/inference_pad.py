@@ -18,6 +18,7 @@ Pixels = npt.NDArray[np.uint8]
 MAX_SIDE: Final = 128
 _VERSION: Final = "1"
 _MAX_INK_CHARS: Final = 12_000
+_MAX_LAYERS: Final = 16
 _SENT: Final = "inference.pad.sent"
 _REVISION: Final = "inference.pad.revision"
 
@@ -98,7 +99,9 @@ _pad = st.components.v2.component(
 )
 
 
-def pad(example: int, base: Pixels, rgb: Pixels, *, brush: float, erase: bool, source: str = "") -> None:
+def pad(
+    example: int, base: Pixels, rgb: Pixels, *, brush: float, erase: bool, source: str = "", number: int = 0
+) -> None:
     """Draw the pad over an example; `ink` tells what was drawn.
 
     Args:
@@ -108,18 +111,19 @@ def pad(example: int, base: Pixels, rgb: Pixels, *, brush: float, erase: bool, s
         brush: radius in pixels.
         erase: whether strokes make pixels dark.
         source: changes when the picture is another one though the example is not.
+        number: of the input, where the model takes several.
     """
     height, width = base.shape
-    found = ink(example, base.shape)
+    found = ink(example, base.shape, number)
     now = base if found is None else np.where(found > 0, grey_of(found), base).astype(np.uint8)
     # The pad's own strokes come back as the link they made: sending them again could undo a stroke under way.
     text = state.get(links.INK)
     revision = st.session_state.setdefault(_REVISION, [0, None])
-    here = (example, source, text)
+    here = (example, source, number, text)
     if here != revision[1] and (text is None or text != st.session_state.get(_SENT)):
         revision[0] += 1
     revision[1] = here
-    key = f"inference.pad.{example}.{source}"
+    key = f"inference.pad.{example}.{source}" + (f".{number}" if number else "")
     _pad(
         key=key,
         data={
@@ -128,19 +132,21 @@ def pad(example: int, base: Pixels, rgb: Pixels, *, brush: float, erase: bool, s
             "pixels": _base64(now),
             "base": _base64(base),
             "rgb": _base64(rgb),
-            "revision": f"{example}.{source}.{revision[0]}",
+            "revision": f"{example}.{source}.{number}.{revision[0]}",
             "brush": brush,
             "erase": erase,
         },
-        on_pixels_change=lambda: _arrived(key, example, base),
+        on_pixels_change=lambda: _arrived(key, example, base, number),
     )
 
 
-def ink(example: int, shape: tuple[int, ...]) -> Pixels | None:
-    """What the link says was drawn on this example, uint8[H, W]: 0 where nothing, else see `grey_of`; None: nothing."""
-    text = state.get(links.INK)
-    parts = (text or "").split(".")
-    if len(parts) != 4 or parts[:3] != [_VERSION, str(example), "x".join(map(str, shape))]:
+def ink(example: int, shape: tuple[int, ...], number: int = 0) -> Pixels | None:
+    """What the link says was drawn on this example of an input, uint8[H, W]; None: nothing.
+
+    It is 0 where nothing was drawn, else see `grey_of`.
+    """
+    parts = _layers(example).get(number, "").split(".")
+    if len(parts) < 4 or parts[2] != "x".join(map(str, shape)):
         return None
     size = shape[0] * shape[1]
     try:
@@ -160,21 +166,24 @@ def grey_of(found: Pixels) -> npt.NDArray[np.float64]:
     return (np.maximum(found, 1).astype(np.float64) - 1) * 255 / 254
 
 
-def clear() -> None:
-    """Take the drawing away; for a button."""
-    state.put(links.INK, None)
+def clear(example: int, number: int = 0) -> None:
+    """Take the drawing on an input away; for a button."""
+    _put(example, number, None)
 
 
-def ink_text(example: int, drawn: Pixels, base: Pixels) -> str | None:
-    """The text for the link of a picture (uint8[H, W]) that differs from `base`; None where it does not."""
+def ink_text(example: int, drawn: Pixels, base: Pixels, number: int = 0) -> str | None:
+    """The text for the link of a picture (uint8[H, W]) that differs from `base`; None where it does not.
+
+    Those of several inputs (`number`) stand one after the other, with "~" between them.
+    """
     layer = np.where(drawn != base, np.round(drawn.astype(np.float64) * 254 / 255) + 1, 0).astype(np.uint8)
     if not layer.any():
         return None
     packed = base64.urlsafe_b64encode(zlib.compress(layer.tobytes(), 9)).decode().rstrip("=")
-    return f"{_VERSION}.{example}.{'x'.join(map(str, base.shape))}.{packed}"
+    return f"{_VERSION}.{example}.{'x'.join(map(str, base.shape))}.{packed}" + (f".{number}" if number else "")
 
 
-def _arrived(key: str, example: int, base: Pixels) -> None:
+def _arrived(key: str, example: int, base: Pixels, number: int) -> None:
     """A stroke ended. What the browser sends is anybody's: only as many bytes as there are pixels are taken."""
     value: Any = st.session_state.get(key)
     text = value.get("pixels") if hasattr(value, "get") else None
@@ -186,10 +195,28 @@ def _arrived(key: str, example: int, base: Pixels) -> None:
         return
     if len(plain) != base.size:
         return
-    found = ink_text(example, np.frombuffer(plain, np.uint8).reshape(base.shape), base)
-    if found is None or len(found) <= _MAX_INK_CHARS:
-        st.session_state[_SENT] = found
-        state.put(links.INK, found)
+    _put(example, number, ink_text(example, np.frombuffer(plain, np.uint8).reshape(base.shape), base, number))
+
+
+def _layers(example: int) -> dict[int, str]:
+    """The texts of the drawings on an example, by number of the input."""
+    found: dict[int, str] = {}
+    for text in (state.get(links.INK) or "").split("~")[:_MAX_LAYERS]:
+        version, of, *rest = [*text.split("."), ""][:6]
+        number = rest[2] if len(rest) > 2 else ""
+        is_number = number.isascii() and number.isdecimal() and len(number) <= 3
+        if [version, of] == [_VERSION, str(example)] and (is_number or not number):
+            found[int(number or 0)] = text
+    return found
+
+
+def _put(example: int, number: int, text: str | None) -> None:
+    """Set or take away the drawing on one input; one that would make the link too long changes nothing."""
+    layers = {**_layers(example), number: text}
+    found = "~".join(layer for _, layer in sorted(layers.items()) if layer is not None)
+    if len(found) <= _MAX_INK_CHARS:
+        st.session_state[_SENT] = found or None
+        state.put(links.INK, found or None)
 
 
 def _base64(pixels: Pixels) -> str:

@@ -17,7 +17,7 @@ from explorer.inference.edits.recipe import Recipe
 
 if TYPE_CHECKING:
     from explorer.app.inference_places import NodeChoice
-    from explorer.app.inference_scene import Array, Scene
+    from explorer.app.inference_scene import Drawn, Scene
 
 _PARTS: Final[Mapping[str, str]] = {
     "": "all of it",
@@ -29,7 +29,7 @@ _PARTS: Final[Mapping[str, str]] = {
 _WORDS: Final[Mapping[str, str]] = {"unit": "unit", "channel": "channel", "position": "position", "head": "head"}
 
 
-def part(scene: Scene, recipe: Recipe, drawn: Array | None, node: str, choice: NodeChoice) -> str | None:
+def part(scene: Scene, recipe: Recipe, drawn: Drawn | None, node: str, choice: NodeChoice) -> str | None:
     """Draw which part of a node's value is meant, and return it as a recipe names it; None: none was chosen yet."""
     rank = len(choice.shape)
     known = ["", "unit", *(["channel"] if rank >= 3 else []), *(["position", "head"] if rank >= 3 else [])]
@@ -60,7 +60,7 @@ def part(scene: Scene, recipe: Recipe, drawn: Array | None, node: str, choice: N
     return f"{kind}:{indices.replace(' ', '')}" + (f"/{heads}" if heads else "")
 
 
-def _picture(scene: Scene, recipe: Recipe, drawn: Array | None, node: str, kind: str, num_heads: int, key: str) -> None:
+def _picture(scene: Scene, recipe: Recipe, drawn: Drawn | None, node: str, kind: str, num_heads: int, key: str) -> None:
     """Draw the value of the node in the edited model; a click puts a part into the list or takes it out."""
     value = node_value(scene, recipe, drawn, node)
     if value is None:
@@ -90,7 +90,7 @@ def _picture(scene: Scene, recipe: Recipe, drawn: Array | None, node: str, kind:
     )
 
 
-def node_value(scene: Scene, recipe: Recipe, drawn: Array | None, node: str) -> Any:  # noqa: ANN401 - [...] or None
+def node_value(scene: Scene, recipe: Recipe, drawn: Drawn | None, node: str) -> Any:  # noqa: ANN401 - [...] or None
     """The value of a node for the example in the edited model, without the batch; None where there is none to show."""
     inputs = scene.inputs(drawn)
     try:

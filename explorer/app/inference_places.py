@@ -18,10 +18,11 @@ _ACTIVE: Final = ("relu", "gelu", "silu", "tanh", "sigmoid", "elu", "hardswish",
 
 @dataclass(frozen=True)
 class NodeChoice:
-    """A value that can be edited: what it is called for people, and its shape at capture."""
+    """A value that can be edited: what it is called for people, its shape at capture, and whose output it is."""
 
     title: str
     shape: tuple[int | str, ...]
+    module: str = ""
 
 
 def weight_choices(model: PlainModel) -> dict[str, str]:
@@ -79,7 +80,7 @@ def _node_choices(model: PlainModel) -> tuple[tuple[str, NodeChoice], ...]:
         for name in module.outputs:
             if name in floating and (name not in found or not module.children):
                 found[name] = NodeChoice(
-                    f"{path} ({module.type}) {_shape(floating[name].shape)}", _of(floating[name].shape)
+                    f"{path} ({module.type}) {_shape(floating[name].shape)}", _of(floating[name].shape), path
                 )
     for name, node in floating.items():
         if name not in found:

@@ -86,8 +86,13 @@ def trouble() -> None:
         st.warning(esc(found, 600), icon=":material/block:")
 
 
-def edit_list(recipe: Recipe) -> None:
-    """Draw every edit in words with the ways to switch it off, to move it and to take it away."""
+def edit_list(recipe: Recipe, modules: Mapping[str, str]) -> None:
+    """Draw every edit in words with the ways to switch it off, to move it and to take it away.
+
+    Args:
+        recipe: all edits.
+        modules: what the module is called that a node is the output of, for those that are one's.
+    """
     if not recipe:
         st.caption("No edits: this is the model as it was trained.")
         return
@@ -96,7 +101,10 @@ def edit_list(recipe: Recipe) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             is_on = place not in off
             words = esc(edit.describe(), 300)
-            st.markdown(f"{place + 1}. {words}" if is_on else f":gray[{place + 1}. ~~{words}~~]", width="stretch")
+            module = modules.get(getattr(edit, "node", ""))
+            of = "" if module is None else f" :gray[· output of {esc(module, 80)}]"
+            line = f"{place + 1}. {words}{of}" if is_on else f":gray[{place + 1}. ~~{words}~~]"
+            st.markdown(line, width="stretch")
             eye = ("visibility", "Switch off") if is_on else ("visibility_off", "Switch on")
             _button(eye[1], eye[0], f"switch.{place}", _switch, place)
             _button("Earlier", "arrow_upward", f"up.{place}", _move, place, disabled=place == 0)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from explorer.reading.runs import Run
 
 Array = npt.NDArray[Any]
+Drawn = Mapping[str, Array]
+"""Examples after they were drawn on or replaced by a file, without the batch's dimension, by path of the input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,20 +81,24 @@ class Scene:
         found: Array = self.model.inputs[self.path][self.example]
         return found
 
-    def inputs(self, changed: Array | None = None) -> dict[str, Array]:
+    @property
+    def number(self) -> int:
+        """The place of the input that is shown among `paths`."""
+        return self.paths.index(self.path)
+
+    def inputs(self, changed: Drawn | None = None) -> dict[str, Array]:
         """What the model is called with: the example as a batch of one, or in its batch where that size is fixed.
 
         Args:
-            changed: the example after it was drawn on; None is the recorded one.
+            changed: the example after it was drawn on, in those inputs where it was; None is the recorded one.
         """
-        found: Mapping[str, Array] = self.model.inputs
+        found = dict(self.model.inputs)
         if self.model.runs_single:
             found = {path: values[self.example : self.example + 1] for path, values in found.items()}
-        if changed is None:
-            return dict(found)
-        values = np.array(found[self.path])
-        values[self.row] = changed
-        return {**found, self.path: values}
+        for path, value in (changed or {}).items():
+            found[path] = np.array(found[path])
+            found[path][self.row] = value
+        return found
 
     @property
     def label(self) -> Array | None:

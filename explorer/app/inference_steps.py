@@ -22,7 +22,7 @@ from explorer.inference.edits.recipe import Recipe
 from explorer.inference.outcome import log_probabilities
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Array, Scene
+    from explorer.app.inference_scene import Drawn, Scene
 
 Steps = npt.NDArray[np.int64]
 
@@ -31,7 +31,7 @@ _MAX_STEPS: Final = 60
 _MAX_LINES: Final = 6
 
 
-def steps(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
+def steps(scene: Scene, recipe: Recipe, drawn: Drawn | None) -> None:
     """Draw the output of the example over the snapshots, and which examples were learned when."""
     kept = tuple(edit for edit in recipe if edit.on != "weights" and getattr(edit, "step", None) is None)
     if len(scene.steps) < 2:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import streamlit as st
 
-from explorer.app import inference_details, inference_pad, inference_recipe, inference_session, links, state
+from explorer.app import (
+    inference_details,
+    inference_pad,
+    inference_recipe,
+    inference_session,
+    inference_units,
+    links,
+    scroll,
+    state,
+)
 from explorer.app.inference_choices import class_name
 from explorer.app.inference_places import batched_choices
 from explorer.app.inference_refusal import refusal
@@ -21,7 +30,7 @@ from explorer.inference.edits.recipe import Recipe
 from explorer.inference.outcome import log_probabilities
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Array, Scene
+    from explorer.app.inference_scene import Drawn, Scene
 
 KEY: Final = "guide"  # of the address
 _SIDE: Final = 8
@@ -38,7 +47,7 @@ _FOUR: Final = (
 _MAX_CHANNELS: Final = 256
 
 
-def story(scene: Scene, recipe: Recipe, drawn: Array | None, answer: Mapping[str, Any] | None) -> None:
+def story(scene: Scene, recipe: Recipe, drawn: Drawn | None, answer: Mapping[str, Any] | None) -> None:
     """Draw the path where the model reads digits of 8 x 8 pixels and has several snapshots.
 
     Args:
@@ -67,7 +76,7 @@ def story(scene: Scene, recipe: Recipe, drawn: Array | None, answer: Mapping[str
             _which_channel(scene, recipe, drawn)
 
 
-def _draw_one(scene: Scene, drawn: Array | None) -> None:
+def _draw_one(scene: Scene, drawn: Drawn | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**1.** Draw a digit over the example below with the tools *Erase* and *Draw*, or")
         st.button("let a 4 be drawn", key="inference.story.draw", icon=":material/draw:", on_click=_draw_four,
@@ -85,7 +94,7 @@ def _draw_four(scene: Scene) -> None:
     inference_recipe.clear()
 
 
-def _since_when(scene: Scene, drawn: Array) -> None:
+def _since_when(scene: Scene, drawn: Drawn) -> None:
     steps = chosen_steps(scene)
     bar = st.empty()
 
@@ -114,7 +123,7 @@ def _since_when(scene: Scene, drawn: Array) -> None:
         st.button("See all steps", key="inference.story.all", on_click=_look, args=("Over the training",))
 
 
-def _which_channel(scene: Scene, recipe: Recipe, drawn: Array) -> None:
+def _which_channel(scene: Scene, recipe: Recipe, drawn: Drawn) -> None:
     """Ablate every channel of the maps in turn and tell the one whose loss hurts the prediction most."""
     choices = {name: choice for name, choice in batched_choices(scene.model, 4).items() if "(" in choice.title}
     places = [
@@ -149,14 +158,18 @@ def _which_channel(scene: Scene, recipe: Recipe, drawn: Array) -> None:
         )  # fmt: skip
         st.button("Ablate it", key="inference.story.ablate", icon=":material/content_cut:", disabled=is_done,
                   on_click=inference_recipe.append, args=(lambda: edits[worst],))  # fmt: skip
-        st.button("See what excites it", key="inference.story.units", on_click=_look, args=("Units", name))
+        st.button("See what excites it", key="inference.story.units", on_click=_look_at_unit, args=(name, channel))
 
 
 def _go(scene: Scene, step: int) -> None:
     state.put(links.STEP, None if step == scene.steps[-1] else str(step))
 
 
-def _look(tab: str, node: str = "") -> None:
+def _look(tab: str) -> None:
     st.session_state[inference_details.TAB] = tab
-    if node:
-        state.put(links.NODE, node)
+    scroll.to(inference_details.PLACE)
+
+
+def _look_at_unit(node: str, unit: int) -> None:
+    inference_units.choose(node, unit)
+    _look("Units")

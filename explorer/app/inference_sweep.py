@@ -16,7 +16,7 @@ from explorer.app.inference_choices import class_name
 from explorer.app.inference_inputs import input_kind
 from explorer.app.inference_output import token_names, unique
 from explorer.app.inference_result import as_logits, output_kind, shown_classes
-from explorer.app.inference_tokens import edited_tokens, vocabulary_of
+from explorer.app.inference_token_edits import edited_tokens, vocabulary_of
 from explorer.app.names import esc, plain
 from explorer.charts.arrow_stream import stream
 from explorer.charts.model_lines import rules_table, steps_table, sweep_spec
@@ -26,7 +26,7 @@ from explorer.inference.edits.recipe import Recipe
 from explorer.inference.outcome import kl_divergence, log_probabilities
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Array, Scene
+    from explorer.app.inference_scene import Drawn, Scene
 
 Floats = npt.NDArray[np.float64]
 
@@ -71,7 +71,7 @@ class Swept:
         return [{**self.held, self.field: number} for number in numbers]
 
 
-def sweep(scene: Scene, recipe: Recipe, drawn: Array | None) -> None:
+def sweep(scene: Scene, recipe: Recipe, drawn: Drawn | None) -> None:
     """Draw the output of the example over the range of one number."""
     found = {**_of_input(scene, recipe), **_of_edits(recipe)}
     kind = input_kind(scene)
@@ -157,7 +157,7 @@ def _of_edits(recipe: Recipe) -> dict[str, Swept]:
     return found
 
 
-def _answers(scene: Scene, recipe: Recipe, drawn: Array | None, edits: list[dict[str, Any]], **more: Any) -> Any:  # noqa: ANN401
+def _answers(scene: Scene, recipe: Recipe, drawn: Drawn | None, edits: list[dict[str, Any]], **more: Any) -> Any:  # noqa: ANN401
     bar = st.empty()
 
     def told(done: int, _: int | None) -> None:

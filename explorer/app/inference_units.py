@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import streamlit as st
 
-from explorer.app import inference_recipe, inference_session, linked, links
+from explorer.app import inference_recipe, inference_session, linked, links, state
 from explorer.app.inference_choices import class_name
 from explorer.app.inference_inputs import input_kind
 from explorer.app.inference_output import token_names, unique
@@ -24,12 +24,19 @@ from explorer.inference.outcome import log_probabilities
 if TYPE_CHECKING:
     from explorer.app.inference_scene import Scene
 
+_ASKED: Final = "inference.units.asked"  # session: node and unit to be opened by the next script run
 _NUM_TOP: Final = 8
 _MAX_SWEPT: Final = 256
 _MAX_SWEPT_VALUES: Final = 8_000_000
 _MAX_CLASSES: Final = 20
-_NUMBER: Final = st.column_config.NumberColumn(format="%.3g")
-_SHARE: Final = st.column_config.NumberColumn(format="percent")
+_NUMBER: Final = st.column_config.NumberColumn(format="%.3g", width=62)
+_SHARE: Final = st.column_config.NumberColumn(format="percent", width=66)
+
+
+def choose(node: str, unit: int) -> None:
+    """Open a unit of a node; for a button."""
+    state.put(links.NODE, node)
+    st.session_state[_ASKED] = (node, unit)
 
 
 def units(scene: Scene, recipe: Recipe) -> None:
@@ -47,7 +54,8 @@ def units(scene: Scene, recipe: Recipe) -> None:
     table: pd.DataFrame = answer["table"]
     word = "channel" if len(choices[node].shape) >= 4 else "unit"
     with left:
-        unit = _table(table, word)
+        asked = st.session_state.pop(_ASKED, None)
+        unit = _table(table, word, asked[1] if asked is not None and asked[0] == node else None)
     with right:
         st.markdown(f"**{word.capitalize()} {unit}** of {esc(titles[node], 90)}")
         _excited(scene, answer["top_examples"][unit], answer["top_values"][unit])
@@ -61,8 +69,12 @@ def units(scene: Scene, recipe: Recipe) -> None:
     _each_in_turn(scene, common, node, word, len(table))
 
 
-def _table(table: pd.DataFrame, word: str) -> int:
-    """Draw the numbers of all units; returns the one that is chosen, at first the one with the highest mean."""
+def _table(table: pd.DataFrame, word: str, asked: int | None) -> int:
+    """Draw the numbers of all units; returns the one that is chosen or asked for, else that with the highest mean."""
+    key = f"inference.units.table.{word}.{len(table)}"
+    if asked is not None:
+        rows = np.flatnonzero(table["unit"] == asked).tolist()
+        st.session_state[key] = {"selection": {"rows": rows, "columns": [], "cells": []}}
     dead, constant = int(table["dead"].sum()), int((table["constant"] & ~table["dead"]).sum())
     told = f"{len(table):,} {word}s, {dead:,} of them dead (0 for every recorded example)"
     st.caption(told + (f", {constant:,} constant" if constant else "") + ". Choose a row to see what excites it.")
@@ -70,10 +82,15 @@ def _table(table: pd.DataFrame, word: str) -> int:
         table.rename(columns={"unit": word, "share_active": "above 0"}),
         hide_index=True,
         height=320,
-        key=f"inference.units.table.{word}.{len(table)}",
+        key=key,
         on_select="rerun",
         selection_mode="single-row",
-        column_config={**dict.fromkeys(("mean", "sd", "low", "high"), _NUMBER), "above 0": _SHARE},
+        column_config={
+            word: st.column_config.NumberColumn(width=62),
+            **dict.fromkeys(("mean", "sd", "low", "high"), _NUMBER),
+            "above 0": _SHARE,
+            **dict.fromkeys(("dead", "constant"), st.column_config.CheckboxColumn(width=62)),
+        },
     )
     rows = state.selection.rows
     best = int(table.sort_values("mean", ascending=False, kind="stable")["unit"].iloc[0])

@@ -42,17 +42,23 @@ class Upload:
 
 
 def uploaded(scene: Scene) -> Upload | None:
-    """What the uploader of `upload_form` holds, decoded in the process that runs models; None: nothing."""
+    """What was given to the uploader of `upload_form`, decoded in the process that runs models; None: nothing."""
     key = _key(scene)
     file = st.session_state.get(key)
-    if file is None:
+    # Streamlit forgets a widget that is not drawn, as when another input is shown.
+    held: tuple[bytes, str, bool] | None = st.session_state.get(f"{key}.held")
+    content = None if held is None else held[0]
+    if file is not None:
+        content = bytes(file.getvalue()[: _MAX_BYTES + 1])
+    if content is None:
         return None
+    _, fit, invert = held or (content, "crop", False)
+    fit = st.session_state.get(f"{key}.fit") or fit
+    invert = bool(st.session_state.get(f"{key}.invert", invert))
+    st.session_state[f"{key}.held"] = (content, fit, invert)
     recorded = scene.recorded
     channels = recorded.shape[0] if recorded.ndim == 3 else 1
     height, width = recorded.shape[-2:]
-    fit = st.session_state.get(f"{key}.fit") or "crop"
-    invert = bool(st.session_state.get(f"{key}.invert"))
-    content = bytes(file.getvalue()[: _MAX_BYTES + 1])
     source = f"{zlib.crc32(content):08x}.{fit}.{invert}"
     try:
         answer = inference_session.ask(
@@ -76,8 +82,18 @@ def upload_form(scene: Scene, found: Upload | None) -> None:
     key = _key(scene)
     with st.expander("Use an image of yours", icon=":material/upload:"):
         st.file_uploader(
-            "PNG or JPEG", type=["png", "jpg", "jpeg"], key=key, help="At most 20 MiB and 40 million pixels."
+            "PNG or JPEG",
+            type=["png", "jpg", "jpeg"],
+            key=key,
+            help="At most 20 MiB and 40 million pixels.",
+            on_change=_changed,
+            args=(key,),
         )
+        if found is not None and st.session_state.get(key) is None:
+            st.button("Take the file away", key=f"{key}.away", icon=":material/close:", on_click=_changed, args=(key,))
+        _, fit, invert = st.session_state.get(f"{key}.held") or (b"", "crop", False)
+        st.session_state.setdefault(f"{key}.fit", fit)
+        st.session_state.setdefault(f"{key}.invert", invert)
         left, right = st.columns(2, vertical_alignment="bottom")
         left.selectbox("Fit", list(_FITS), format_func=_FITS.__getitem__, key=f"{key}.fit")
         right.toggle(
@@ -91,3 +107,8 @@ def upload_form(scene: Scene, found: Upload | None) -> None:
 
 def _key(scene: Scene) -> str:
     return f"inference.upload.{scene.info.run_id}.{scene.path}"
+
+
+def _changed(key: str) -> None:
+    """The uploader was emptied, or given another file, which is then read when the page is drawn."""
+    st.session_state.pop(f"{key}.held", None)

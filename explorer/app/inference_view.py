@@ -17,14 +17,16 @@ from explorer.app import (
     inference_recipe,
     inference_session,
     inference_story,
+    inference_text,
 )
+from explorer.app.inference_places import node_choices
 from explorer.app.inference_refusal import refusal
 from explorer.app.inference_result import first_output, output_kind
 from explorer.app.names import esc
 from explorer.errors import ExplorerError
 
 if TYPE_CHECKING:
-    from explorer.app.inference_scene import Array, Scene
+    from explorer.app.inference_scene import Drawn, Scene
     from explorer.inference.edits.recipe import Recipe
 
 _NUM_CONTROLS: Final = 20
@@ -33,6 +35,7 @@ _CONTROLS_S: Final = 0.1  # after which a large model has to do with fewer of th
 
 def view(scene: Scene) -> None:
     """Draw everything about a model that can be run."""
+    inference_text.settle(scene)
     whole = inference_recipe.current()
     recipe = inference_recipe.switched_on(whole)
     with refusal("model"):
@@ -56,17 +59,18 @@ def view(scene: Scene) -> None:
         inference_session.read_ahead(scene)
 
 
-def _input(scene: Scene, recipe: Recipe, drawn: Array | None, answer: dict[str, Any] | None) -> None:
+def _input(scene: Scene, recipe: Recipe, drawn: Drawn | None, answer: dict[str, Any] | None) -> None:
     with st.container(border=True), refusal("input"):
         st.markdown("**Input**")
         seen = None if answer is None else answer["inputs"][scene.path][scene.row]
         inference_inputs.inputs(scene, recipe, drawn, seen)
 
 
-def _edits(scene: Scene, whole: Recipe, recipe: Recipe, drawn: Array | None) -> None:
+def _edits(scene: Scene, whole: Recipe, recipe: Recipe, drawn: Drawn | None) -> None:
     with st.container(border=True):
         st.markdown("**Edits**")
-        inference_recipe.edit_list(whole)
+        modules = {name: choice.module for name, choice in node_choices(scene.model).items() if choice.module}
+        inference_recipe.edit_list(whole, modules)
         inference_recipe.trouble()
         weights, activations = st.tabs(["Weights", "Activations"], key="inference.form", on_change="rerun")
         if weights.open:
@@ -83,7 +87,7 @@ def _has_classes(scene: Scene, answer: dict[str, Any]) -> bool:
     return found is not None and output_kind(scene.model, found[1]) == "classes"
 
 
-def _outcome(scene: Scene, recipe: Recipe, drawn: Array | None) -> dict[str, Any] | None:
+def _outcome(scene: Scene, recipe: Recipe, drawn: Drawn | None) -> dict[str, Any] | None:
     """Draw what comes out; returns it, or None when the edited model could not be run."""
     is_edited = bool(recipe) or drawn is not None
     answer: dict[str, Any] | None = None

@@ -41,7 +41,7 @@ def compare(run_id: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) ->
     if not recorded:
         st.info("Nothing is recorded to compare: call `rec.watch(model, optimizer)`.", icon=":material/visibility_off:")
         return
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="top", gap="small"):
         mode = linked.segments("Compare", MODE, list(_MODES), "step", format_func=_MODES.__getitem__)
         with st.container(width=330):
             default = "norm" if "norm" in recorded else recorded[0]

@@ -36,6 +36,8 @@ def overview(run_id: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -
         return
     layers = read_layers(info, labels[run_id])
     say_problems(layers)
+    if not layers.rows and layers.problems:  # it was recorded
+        return
     if not layers.rows:
         st.info(NOT_RECORDED, title="Nothing recorded of the layers", icon=":material/visibility_off:")
         st.code(LINES, language="python")

@@ -59,7 +59,7 @@ class Row(NamedTuple):
 def choose(layers: Layers) -> list[str]:
     """Draw the controls and the table, and return the names of the picked layers, at most eight."""
     kinds = [kind for kind in _COLUMNS if any(layer.group == kind for layer in layers.rows)]
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="top", gap="small"):
         with st.container(width=300):
             text = linked.search("Filter", links.SEARCH, "part of a name, a type or a shape")
         with st.container(width=270):
@@ -211,7 +211,7 @@ def _arrow_table(rows: Sequence[Row], columns: Sequence[str]) -> pa.Table:
 
 def _config(columns: Sequence[str]) -> Any:  # noqa: ANN401 - Streamlit's own mapping
     config: dict[str, Any] = {
-        "name": st.column_config.TextColumn("tensor", pinned=True, width=165),
+        "name": st.column_config.TextColumn("tensor", pinned=True, width=160),
         "type": st.column_config.TextColumn("module", width=80),
         "shape": st.column_config.TextColumn("shape", width=85),
         "dtype": st.column_config.TextColumn("dtype", width=70),
@@ -221,10 +221,10 @@ def _config(columns: Sequence[str]) -> Any:  # noqa: ANN401 - Streamlit's own ma
     for column in columns:
         about = next(STATISTICS[keys[column]] for keys in _COLUMNS.values() if column in keys)
         config[f"{column}, course"] = st.column_config.LineChartColumn(
-            column, width=100, help=f"{about.title} over steps, each with its own scale"
+            column, width=98, help=f"{about.title} over steps, each with its own scale"
         )
         digits = "%.2e" if column == "update ratio" else "%.3g"  # the grid writes 3e-6 as 0.00000300 with %g
-        config[column] = st.column_config.NumberColumn("last", format=digits, width=68, help=f"{about.title}, last")
+        config[column] = st.column_config.NumberColumn("last", format=digits, width=66, help=f"{about.title}, last")
     return config
 
 

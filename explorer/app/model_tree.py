@@ -215,10 +215,12 @@ def _frozen(row: ModuleRow) -> str:
 def _config(painted: Painting, times: Times | None) -> Mapping[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     milliseconds = "" if times is None else f" {esc(times.about, 300)}"
+    sizes = [abs(value.value) for value in painted.values.values() if value.value and np.isfinite(value.value)]
+    digits = "%.2e" if sizes and min(sizes) < 1e-3 else "%.3g"  # the grid writes 3e-6 as 0.00000300 with %g
     return {
         "module": text("module", pinned=True, width=190),
         "type": text("type", width=110),
-        "painted": number(plain(painted.title, 40), format="%.3g", width=105, help=esc(painted.about, 300) or None),
+        "painted": number(plain(painted.title, 40), format=digits, width=105, help=esc(painted.about, 300) or None),
         "bar": st.column_config.ProgressColumn(
             "", format=" ", min_value=0.0, max_value=1.0, width=80,
             help="Between the ends of these rows" + (", by their logarithm" if painted.is_log else ""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
@@ -16,6 +16,8 @@ from explorer.reading.info import flatten
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
+
+_FEW_TIMED: Final = 5
 
 
 def recorder(info: RunInfo) -> None:
@@ -44,7 +46,11 @@ def recorder(info: RunInfo) -> None:
     if info.warnings:
         lines = "\n".join(f"- {esc(text, 1000)}" for text in info.warnings[:50])
         st.warning(lines, title="What the recorder warned of", icon=":material/report:")
-    elif not info.dropped_rows and not info.refused_values:
+    timed = _number(overhead, "samples")
+    if timed is not None and timed < _FEW_TIMED:
+        calls = f"{timed:,.0f} call was" if timed == 1 else f"{timed:,.0f} calls were"
+        st.caption(f"Only {calls} timed, in so short a run: the first calls cost more than later ones.")
+    if not info.warnings and not info.dropped_rows and not info.refused_values:
         st.caption("No warning, no row dropped, no value refused.")
     if overhead:
         st.markdown("**As measured by the recorder, newest attempt**")

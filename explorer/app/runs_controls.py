@@ -37,7 +37,7 @@ stand in backquotes, texts with spaces in quotes.
 def view_bar(infos: Sequence[RunInfo]) -> None:
     """Draw search, filter, columns and the archive switch; each writes the link."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        _text("Search", links.FIND, "Search names, tags, notes", ":material/search:", width=250)
+        _text("Search", links.FIND, "Search names, tags, notes", ":material/search:", width=250, live=True)
         _text("Filter", links.FILTER, "Filter: config.lr > 0.01 and state == finished", ":material/filter_alt:")
         with st.popover("", icon=":material/help:", type="tertiary", help="How to write a filter", width=46):
             st.markdown(_HELP)
@@ -161,9 +161,7 @@ def _columns(infos: Sequence[RunInfo]) -> None:
         st.button("Back to the columns chosen for you", key="runs_columns_reset", type="tertiary", on_click=_reset)
 
 
-def _text(
-    label: str, key: str, placeholder: str, icon: str, *, width: int | None = None, help: str | None = None
-) -> None:
+def _text(label: str, key: str, placeholder: str, icon: str, *, width: int | None = None, live: bool = False) -> None:
     widget = f"runs_{key}"
     now = state.get(key) or ""
     if st.session_state.get(widget) != now:
@@ -175,6 +173,7 @@ def _text(
         icon=icon,
         label_visibility="collapsed",
         width=width or "stretch",
+        live=live,
         on_change=_write_text,
         args=(widget, key),
     )

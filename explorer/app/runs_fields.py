@@ -55,6 +55,13 @@ PLAIN: Final[Mapping[str, Field]] = {
         Field("archived", "Archived", "flag", lambda run: run.archived),
     )
 }
+ABOUT: Final[Mapping[Statistic, str]] = {
+    "last": "The newest value",
+    **dict.fromkeys(
+        ("best", "min", "max"),
+        "Over all values of all attempts, also of steps that an attempt after them recorded anew",
+    ),
+}
 FIRST: Final = ("name", "state")
 LAST: Final = ("created", "duration", "steps", "tags", "notes")
 
@@ -72,7 +79,8 @@ def find_field(token: str) -> Field | None:
     if kind in STATISTICS:
         statistic: Statistic = kind
         better = better_direction(name)
-        return Field(token, f"{name} · {kind}", "number", lambda run: _metric_value(run, statistic, name, better))
+        label, about = f"{name} · {kind}", ABOUT[statistic]
+        return Field(token, label, "number", lambda run: _metric_value(run, statistic, name, better), about)
     return None
 
 

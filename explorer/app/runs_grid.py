@@ -54,9 +54,11 @@ def _draw(pace: float, known: set[str]) -> None:
     view = make_view(infos)
     action_bar(infos, view)
     _say(view)
+    above = st.container()  # keeps the grid's own toolbar, which floats over its upper edge, off the buttons
     if view.runs:
         _grid(infos, view)
-    _sum_up(view)
+    with above:
+        _sum_up(view)
     if _pace(infos) != pace:
         st.rerun()
 
@@ -126,8 +128,11 @@ def _grid(infos: Sequence[RunInfo], view: View) -> None:
 
 def _say(view: View) -> None:
     if view.error is not None:
+        # It quotes the filter, which may come from anybody's link.
         st.error(
-            view.error, title="The filter was not understood; all runs are shown", icon=":material/filter_alt_off:"
+            esc(view.error, 300),
+            title="The filter was not understood; all runs are shown",
+            icon=":material/filter_alt_off:",
         )
     if view.unknown:
         named = ", ".join(esc(token, 60) for token in view.unknown[:4])

@@ -77,7 +77,7 @@ def column_config(fields: Sequence[Field], infos: Sequence[RunInfo], *, sort: st
         config[field.token] = _look(field, label, about, infos)
     if trend is not None:
         config[TREND] = st.column_config.LineChartColumn(
-            plain(trend, 60), width=120, color="#7f8ea3", help="First, smallest, largest and last values over the steps"
+            plain(trend, 60), width=112, color="#7f8ea3", help="First, smallest, largest and last values over the steps"
         )
     return config
 
@@ -93,7 +93,7 @@ def _look(field: Field, label: str, about: str | None, infos: Sequence[RunInfo])
     columns = st.column_config
     if field.token == "state":
         return columns.MultiselectColumn(
-            label, options=list(_BADGES), color=list(_BADGES.values()), help=about, width=92
+            label, options=list(_BADGES), color=list(_BADGES.values()), help=about, width=88
         )
     if field.token == "name":
         return columns.ButtonColumn(
@@ -108,7 +108,7 @@ def _look(field: Field, label: str, about: str | None, infos: Sequence[RunInfo])
         tags = sorted({plain(tag, 60) for info in infos for tag in info.tags})
         return columns.MultiselectColumn(label, options=tags, color="#7f8ea333", help=about)
     if field.kind == "time":
-        return columns.DatetimeColumn(label, format="distance", help=about, width=110)
+        return columns.DatetimeColumn(label, format="distance", help=about, width=122)
     if field.kind == "duration":
         return columns.NumberColumn(label, format="compact", help=about, width=90)
     if field.kind == "count":

@@ -165,17 +165,24 @@ def show(page: StreamlitPage) -> None:
     with guard(f"The page {page.title}"):
         state.enter(page.url_path)
         try:
-            infos = runs()
-        except ExplorerError as error:
-            _unreadable(error)
-            return
-        register(root(), infos)
-        _sidebar(infos)
-        _say_missing(infos)
-        try:
-            page.run()
+            _show(page)
         finally:
-            _freeze(page.url_path)
+            state.leave()
+
+
+def _show(page: StreamlitPage) -> None:
+    try:
+        infos = runs()
+    except ExplorerError as error:
+        _unreadable(error)
+        return
+    register(root(), infos)
+    _sidebar(infos)
+    _say_missing(infos)
+    try:
+        page.run()
+    finally:
+        _freeze(page.url_path)
 
 
 def go(page: str, **values: links.Value) -> None:

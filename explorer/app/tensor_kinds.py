@@ -35,12 +35,18 @@ def tensors_of(infos: Sequence[RunInfo]) -> dict[str, list[str]]:
 
 
 def not_recorded(infos: Sequence[RunInfo], page: str) -> None:
-    """Say that none of the selected runs has recorded a tensor, and how to record them; look again while one runs."""
+    """Say that there is no tensor of the selected runs, and what to do; look again while one runs.
+
+    Where files of tensors are damaged, it was recorded: then only they are named.
+    """
 
     def look(now: list[RunInfo]) -> None:
         if tensors_of(now):
             st.rerun()
 
+    if say_problems(infos):
+        live.follow(infos, look, "The look for tensors")
+        return
     running = any(info.state == "running" for info in infos)
     which = "this run" if len(infos) == 1 else f"any of these {len(infos)} runs"
     st.info(
@@ -51,16 +57,16 @@ def not_recorded(infos: Sequence[RunInfo], page: str) -> None:
         icon=":material/science:",
     )
     st.code(LINES, language="python")
-    say_problems(infos)
     live.follow(infos, look, "The look for tensors")
 
 
-def say_problems(infos: Sequence[RunInfo]) -> None:
-    """Name the files of tensors that cannot be used; what they hold is missing from the charts."""
+def say_problems(infos: Sequence[RunInfo]) -> bool:
+    """Name the files of tensors that cannot be used; return whether there are any. What they hold is not drawn."""
     found = [(info, problem) for info in infos for problem in tensor_store().problems(info.path)]
     if not found:
-        return
+        return False
     labels = run_labels(infos)
     named = "  \n".join(f"{esc(labels[info.run_id])}: {esc(problem, 200)}" for info, problem in found[:3])
     more = f"  \nand {len(found) - 3:,} more" if len(found) > 3 else ""
     st.warning(named + more, title="Samples are missing from these charts", icon=":material/broken_image:")
+    return True

@@ -42,7 +42,7 @@ def draw(diff: Diff, before: Chosen, after: Chosen) -> tuple[str, str] | None:
         st.info(NO_TENSORS if empty else none, icon=":material/link_off:")
         return None
     _take_click()
-    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container(width=300):
             text = linked.search("Filter", links.SEARCH, "part of a name")
         rows = ranked(diff, text)

@@ -46,7 +46,14 @@ def bars_spec(conditions: tuple[str, ...], num_rows: int, title: str = "probabil
             "field": "name",
             "type": "nominal",
             "sort": {"field": "place", "op": "min", "order": "ascending"},
-            "axis": {"title": None, "labelLimit": 150, "labelOverlap": False, "ticks": False, "domain": False},
+            "axis": {
+                "title": None,
+                "labelLimit": 150,
+                "labelOverlap": False,
+                "labelFlush": False,
+                "ticks": False,
+                "domain": False,
+            },
         },
         "x": {
             "field": "probability",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from explorer.inference.edits.apply import Edited
 from explorer.storage.program import Node
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def node_differences(edited: Edited, *, seed: int = 0) -> pd.DataFrame:
@@ -21,6 +25,8 @@ def node_differences(edited: Edited, *, seed: int = 0) -> pd.DataFrame:
     Raises:
         ProgramError: one of the two cannot be run.
     """
+    import pandas as pd
+
     before = edited.original(keep={"all"}, seed=seed).kept
     modules = edited.subject.interpreter.program.modules
     rows: list[tuple[str, str, str, float, float, bool]] = []

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
 from explorer.errors import UsageError
 from explorer.inference.checkpoint_scrubber import as_array
 from explorer.inference.edits.apply import Edited, Inputs
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ def unit_activity(edited: Edited, probe: Inputs, node: str, *, k: int = 9) -> Un
         UsageError: the node holds no floating tensor [N, ...] with units.
         ProgramError: the model cannot run on the probe batch.
     """
+    import pandas as pd
+
     value = edited.on(probe, keep={node}).kept[node]
     if not isinstance(value, Tensor) or not value.is_floating_point() or value.dim() < 2:
         raise UsageError(f"the node {node} should hold a floating tensor [N, ...] to have units")

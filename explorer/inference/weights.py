@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -54,9 +52,13 @@ class Fit:
 
 @dataclass(frozen=True)
 class _Found:
+    name: str  # in the source
     dtype: str
     shape: tuple[int, ...]
-    read: Callable[[], Tensor]
+
+
+_Read = Callable[[Sequence[str]], Iterable[Tensor]]
+"""Gives the tensors of these names of the source, in this order; one at a time where it can."""
 
 
 def bind(
@@ -84,25 +86,25 @@ def bind(
         DamagedFile: the file is none of ours, cut, or holds more than weights.
         FileNotFoundError: there is no such file.
     """
-    found = _without(_find(source), prefix)
+    there, read = _find(source)
+    found = _without(there, prefix)
     fit = _fit(program, found)
     if not fit.is_complete:
         raise ProgramError(_complaint(fit))
     device = torch.device(device)
     tied = _tied(program)
-    bound: dict[str, Tensor] = {}
-    made: dict[str, Tensor] = {}
+    # Only what is needed is read, and of tied tensors, which a snapshot may hold under every name, one.
+    names = {weight.name: str(_present(weight.name, found, tied)) for weight in _needed(program)}
+    dtypes: dict[str, torch.dtype | None] = {}
     for weight in _needed(program):
-        name = _present(weight.name, found, tied)
-        assert name is not None
-        if name not in made:
-            tensor = found[name].read()
-            wanted = torch.float32 if upcast else dtype_of(weight.dtype)
-            if tensor.is_floating_point() and wanted is not None and (upcast or wanted.is_floating_point):
-                tensor = tensor.to(wanted)
-            made[name] = tensor.to(device)
-        bound[weight.name] = made[name]
-    return bound
+        dtypes.setdefault(names[weight.name], dtype_of(weight.dtype))
+    made: dict[str, Tensor] = {}
+    for (name, dtype), tensor in zip(dtypes.items(), read([found[name].name for name in dtypes]), strict=True):
+        wanted = torch.float32 if upcast else dtype
+        if tensor.is_floating_point() and wanted is not None and (upcast or wanted.is_floating_point):
+            tensor = tensor.to(wanted)
+        made[name] = tensor.to(device)
+    return {weight: made[name] for weight, name in names.items()}
 
 
 def compare_weights(program: Program, source: Source, *, prefix: str = "") -> Fit:
@@ -110,7 +112,7 @@ def compare_weights(program: Program, source: Source, *, prefix: str = "") -> Fi
 
     Where they do not fit, `Fit.prefix` names a prefix without which all of them would.
     """
-    found = _without(_find(source), prefix)
+    found = _without(_find(source)[0], prefix)
     fit = _fit(program, found)
     if fit.is_complete or prefix:
         return fit
@@ -187,7 +189,8 @@ def _present(name: str, found: Mapping[str, _Found], tied: Mapping[str, tuple[st
     return next((each for each in tied.get(name, (name,)) if each in found), None)
 
 
-def _find(source: Source) -> dict[str, _Found]:
+def _find(source: Source) -> tuple[dict[str, _Found], _Read]:
+    """What a source holds, by plain name, and the way to its values."""
     if isinstance(source, Snapshot):
         return _in_snapshot(source)
     if isinstance(source, Mapping):
@@ -195,35 +198,31 @@ def _find(source: Source) -> dict[str, _Found]:
     path = Path(source)
     if path.suffix.lower() == ".safetensors":
         file = SafetensorsFile(path)
-        return {
-            _plain(name): _Found(entry.dtype, entry.shape, lambda name=name: file.read(name))  # type: ignore[misc]
-            for name, entry in file.entries.items()
-        }
+        entries = file.entries.items()
+        return {_plain(name): _Found(name, entry.dtype, entry.shape) for name, entry in entries}, (
+            lambda names: map(file.read, names)
+        )
     return _in_tensors(_load_checkpoint(path))
 
 
-def _in_snapshot(snapshot: Snapshot) -> dict[str, _Found]:
+def _in_snapshot(snapshot: Snapshot) -> tuple[dict[str, _Found], _Read]:
     if snapshot.reference is not None and not snapshot.entries:
         raise UsageError(
             f"the values of step {snapshot.step:,} are in a file of yours, outside the run: give its path "
             f"({snapshot.reference['path']}) as the file of weights if you trust it"
         )
-    held: dict[str, npt.NDArray[np.uint8]] = {}
 
-    def reader(name: str, dtype: str, shape: tuple[int, ...]) -> Callable[[], Tensor]:
-        def read() -> Tensor:
-            if name not in held:  # all at once: each file is opened once
-                held.update(snapshot.read_many_bytes(found))
-            return tensor_from(held.pop(name), dtype, shape)
-
-        return read
+    def read(names: Sequence[str]) -> Iterator[Tensor]:
+        # All at once: each file is opened once, and memory for all of them is cheaper than for each.
+        for name, data in snapshot.read_many_bytes(names).items():
+            yield tensor_from(data, snapshot.entries[name].dtype, snapshot.entries[name].shape)
 
     found = {
-        name: _Found(entry.dtype, entry.shape, reader(name, entry.dtype, entry.shape))
+        name: _Found(name, entry.dtype, entry.shape)
         for name, entry in snapshot.entries.items()
         if entry.role in ("param", "buffer")
     }
-    return found
+    return found, read
 
 
 def _without(found: dict[str, _Found], prefix: str) -> dict[str, _Found]:
@@ -232,13 +231,12 @@ def _without(found: dict[str, _Found], prefix: str) -> dict[str, _Found]:
     return {name if short[name] in found else short[name]: each for name, each in found.items()}
 
 
-def _in_tensors(tensors: Mapping[str, Tensor]) -> dict[str, _Found]:
-    return {
-        _plain(name): _Found(
-            str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), lambda tensor=tensor: tensor.detach()  # type: ignore[misc]
-        )
+def _in_tensors(tensors: Mapping[str, Tensor]) -> tuple[dict[str, _Found], _Read]:
+    found = {
+        _plain(name): _Found(name, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
         for name, tensor in tensors.items()
-    }  # fmt: skip
+    }
+    return found, lambda names: [tensors[name].detach() for name in names]
 
 
 def _load_checkpoint(path: Path) -> Mapping[str, Tensor]:

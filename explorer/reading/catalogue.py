@@ -1,7 +1,7 @@
 """The runs of a root, listed from one small file each.
 
-A look costs three `lstat` for a run that has not changed, and the reading of one JSON file for one that has. No series
-and no Parquet file is touched.
+A look costs three `lstat` for a run that has not changed, and the reading of one JSON file for one that has or that is
+new. No series and no Parquet file is touched.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, cast
 
@@ -28,19 +29,22 @@ __all__ = ["Catalogue", "MetricSummary", "RunInfo", "read_info", "runs_table"]
 # hide behind the same stamp. Stamps younger than this are not believed.
 _SETTLED_NS: Final = 3_000_000_000
 _NEVER: Final = (0, 0, 0)  # the stamp of no file
+_UNSEEN: Final = (0, 0)  # time and size of a folder that was listed, but not looked at itself
 METRICS_DAMAGED: Final = "summary: the totals of the metrics cannot be decoded"
 
 
-@dataclass
+@dataclass(slots=True)
 class _Known:
     """What is remembered of one run between two looks."""
 
     folder: Stamp
+    """Of a new run, the folder's inode as the root lists it; the rest is found out at the second look."""
     user: Record | str | None = None
     """The user's edits, or what is wrong with them."""
     summaries: Stamp | None = None
-    files: dict[str, tuple[Stamp, Record | str]] = field(default_factory=dict)
-    """The summary of each attempt by file name, oldest first, or what is wrong with it."""
+    files: dict[str, tuple[Stamp, Record | str | None]] = field(default_factory=dict)
+    """The summary of each attempt by file name, oldest first, or what is wrong with it; None if there is only one: all
+    of it that counts is in `info`, and it is read again should that have to be made anew."""
     num_attempts: int = 0
     num_ranks: int = 0
     info: RunInfo | None = None
@@ -55,6 +59,7 @@ class Catalogue:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self._prefix = f"{self.root}{os.sep}"
         self._known: dict[str, _Known] = {}
         self._liveness = Liveness()
         self._lock = threading.Lock()
@@ -69,12 +74,12 @@ class Catalogue:
             RootError: the root is missing, is no folder, or may not be read.
         """
         with self._lock:
-            names = self._list_names()
-            for gone in self._known.keys() - set(names):
+            listed = self._list_folders()
+            for gone in self._known.keys() - listed.keys():
                 del self._known[gone]
                 self._liveness.forget(gone)
-            infos = [info for name in names if (info := self._look(name)) is not None]
-        return sorted(infos, key=lambda info: (info.created, info.run_id), reverse=True)
+            infos = [info for name, inode in listed.items() if (info := self._look(name, inode)) is not None]
+        return sorted(infos, key=attrgetter("created", "run_id"), reverse=True)
 
     def look(self, run_id: str) -> RunInfo:
         """One run, looked at again.
@@ -88,10 +93,11 @@ class Catalogue:
             raise RunNotFound(f"there is no run {run_id!r} in {self.root}")
         return info
 
-    def _list_names(self) -> list[str]:
+    def _list_folders(self) -> dict[str, int]:
+        """Inodes of all folders that could be runs, by name."""
         try:
             with os.scandir(self.root) as entries:
-                return [e.name for e in entries if is_run_id(e.name) and e.is_dir(follow_symlinks=False)]
+                return {e.name: e.inode() for e in entries if is_run_id(e.name) and e.is_dir(follow_symlinks=False)}
         except FileNotFoundError:
             raise RootError(f"there is no folder {self.root}; record a run into it, or choose another one") from None
         except NotADirectoryError:
@@ -99,21 +105,26 @@ class Catalogue:
         except OSError as error:
             raise RootError(f"{self.root} cannot be read ({error.strerror}); check its permissions") from error
 
-    def _look(self, run_id: str) -> RunInfo | None:
-        run_dir = f"{self.root}{os.sep}{run_id}"
-        folder = _stamp(run_dir, stat.S_ISDIR)
-        if folder is None:
-            return None
+    def _look(self, run_id: str, inode: int | None = None) -> RunInfo | None:
+        """Look at one run; `inode` is that of its folder if the root was just listed."""
+        run_dir = f"{self._prefix}{run_id}"
         known = self._known.get(run_id)
-        if known is None or known.folder[0] != folder[0]:
-            known, changed = _Known(folder), True
+        if known is None and inode is not None:
+            known, changed = _Known((inode, *_UNSEEN), _read_user(run_dir)), True
         else:
-            changed = known.folder != folder
-        if changed or not _is_settled(folder):
-            known.folder = folder
-            user = _read_user(run_dir)
-            changed = changed or user != known.user
-            known.user = user
+            folder = _stamp(run_dir, stat.S_ISDIR)
+            if folder is None:
+                return None
+            if known is None or known.folder[0] != folder[0]:
+                known, changed = _Known(folder), True
+            else:
+                # A run without totals is described by other files of its folder.
+                changed = known.folder != folder and (known.folder[1:] != _UNSEEN or not known.files)
+            if changed or known.folder != folder or not _is_settled(folder):
+                known.folder = folder
+                user = _read_user(run_dir)
+                changed = changed or user != known.user
+                known.user = user
         changed = _read_summaries(known, f"{run_dir}{os.sep}summary") or changed
         if not known.files and _stamp(f"{run_dir}{os.sep}run.json", stat.S_ISREG) is None:
             self._known.pop(run_id, None)
@@ -121,8 +132,8 @@ class Catalogue:
         self._known[run_id] = known
         if changed or known.info is None:
             known.info, known.pulse = make_info(
-                self.root / run_id,
-                records=[record for _, record in known.files.values()],
+                run_dir,
+                records=_take_records(known, f"{run_dir}{os.sep}summary{os.sep}"),
                 user=known.user or {},
                 num_attempts=known.num_attempts,
                 num_ranks=known.num_ranks,
@@ -170,16 +181,32 @@ def _read_summaries(known: _Known, folder: str) -> bool:
         known.files, known.summaries, known.num_attempts, known.num_ranks = {"": (_NEVER, problem)}, None, 0, 0
         return known.files != before
     named = sorted([(*parsed, name) for name in names if (parsed := parse_process_file(name))])
-    # One file for each attempt: that of rank 0, or of the lowest rank there is.
-    chosen = {attempt: name for attempt, _, name in reversed(named)}
     files = {}
-    for name in sorted(chosen.values()):
+    attempt = -1
+    for number, _, name in named:
+        if number == attempt:  # one file for each: that of rank 0, or of the lowest rank there is
+            continue
+        attempt = number
         entry = _read_if_changed(f"{folder}{os.sep}{name}", name, known.files.get(name))
         if entry is not None:
             files[name] = entry
     known.num_attempts, known.num_ranks = len(files), len({rank for _, rank, _ in named})
     before, known.files, known.summaries = known.files, files, stamp
     return list(files.values()) != list(before.values())
+
+
+def _take_records(known: _Known, prefix: str) -> list[Record | str]:
+    """The summaries, or what is wrong with each. Of most runs there is one, which is not worth its memory twice."""
+    found: list[Record | str] = []
+    for name, (stamp, record) in known.files.items():
+        if record is None:
+            again = _read_if_changed(f"{prefix}{name}", name, None)
+            record = f"summary/{name}: is gone" if again is None or again[1] is None else again[1]
+        found.append(record)
+        known.files[name] = stamp, record
+    if len(found) == 1 and isinstance(found[0], dict):
+        known.files[name] = stamp, None
+    return found
 
 
 def read_info(run_dir: str | Path) -> RunInfo:
@@ -208,8 +235,8 @@ def _is_settled(stamp: Stamp) -> bool:
 
 
 def _read_if_changed(
-    path: str, name: str, before: tuple[Stamp, Record | str] | None
-) -> tuple[Stamp, Record | str] | None:
+    path: str, name: str, before: tuple[Stamp, Record | str | None] | None
+) -> tuple[Stamp, Record | str | None] | None:
     if before is not None and before[0] == _stamp(path, stat.S_ISREG):
         return before
     try:

@@ -17,6 +17,7 @@ from explorer.errors import DamagedFile, FileError, SnapshotNotFound, TensorNotF
 from explorer.reading.dtypes import decode
 from explorer.reading.safetensors import write_safetensors
 from explorer.storage.layout import SnapshotPath, list_snapshot_files
+from explorer.storage.memory import empty_arrays
 from explorer.storage.snapshot_files import SnapshotFile, StoredTensor, open_snapshot_file
 from explorer.storage.snapshots import snapshot_path
 
@@ -117,13 +118,24 @@ class Snapshot:
         return self._read([name])[name]
 
     def read_many_bytes(self, names: Iterable[str]) -> dict[str, npt.NDArray[np.uint8]]:
-        """As `read_bytes`, of several tensors; each file is opened once."""
-        return self._read(list(names))
+        """As `read_bytes`, of several tensors; each file is opened once, and they share one piece of memory.
 
-    def _read(self, names: list[str]) -> dict[str, npt.NDArray[np.uint8]]:
+        Raises as `read`; MemoryError: they do not fit into memory.
+        """
+        listed = list(names)
+        self._check_there(listed)
+        sizes = [self.entries[name].num_bytes for name in listed]
+        return self._read(listed, dict(zip(listed, empty_arrays(sizes), strict=True)))
+
+    def _check_there(self, names: Iterable[str]) -> None:
         for name in names:
             if name not in self.entries:
                 raise TensorNotFound(_not_found(name, self))
+
+    def _read(
+        self, names: list[str], into: Mapping[str, npt.NDArray[np.uint8]] | None = None
+    ) -> dict[str, npt.NDArray[np.uint8]]:
+        self._check_there(names)
         found: dict[str, npt.NDArray[np.uint8]] = {}
         for step in dict.fromkeys(self.entries[name].stored_step for name in names):
             path = self._path if step is None else snapshot_path(self._run_path, step, self.attempt, self.rank)
@@ -132,7 +144,7 @@ class Snapshot:
                     for name in (name for name in names if self.entries[name].stored_step == step):
                         if step is not None:
                             self._check_same(name, file)
-                        found[name] = file.read_bytes(name)
+                        found[name] = file.read_bytes(name, None if into is None else into[name])
             except (FileNotFoundError, KeyError) as error:
                 where = "it is gone" if step is None else f"step {step:,}, which held its bytes, has lost them"
                 raise DamagedFile(self._path, f"is not whole any more: {where}") from error

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import stat
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,6 +26,8 @@ from explorer.storage.records import MAX_RECORD_BYTES, Record, check_format, rea
 
 _ENDED: Final = ("finished", "failed", "killed")
 Stamp = tuple[int, int, int]  # inode, modification time in ns, bytes
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
+_READS_Z: Final = sys.version_info >= (3, 11)  # as a time zone
 _SUMMARY_MISSING: Final = "summary: no usable file, so there are no totals"
 
 
@@ -82,7 +85,7 @@ _scan: Final = json.JSONDecoder(parse_constant=_refuse_constant).scan_once  # ty
 
 
 def make_info(
-    run_dir: Path, *, records: Sequence[Record | str], user: Record | str, num_attempts: int, num_ranks: int
+    run_dir: str, *, records: Sequence[Record | str], user: Record | str, num_attempts: int, num_ranks: int
 ) -> tuple[RunInfo, Pulse | None]:
     """One run, and its pulse if it has not said that it ended (its state is then `stale` until the pulse is felt).
 
@@ -96,11 +99,11 @@ def make_info(
     summaries = [record for record in records if isinstance(record, dict)]
     problems = [record for record in (*records, user) if isinstance(record, str)]
     user = user if isinstance(user, dict) else {}
-    run_id = run_dir.name
+    run_id = run_dir.rpartition(os.sep)[2]
     if summaries:
         newest = summaries[-1]
     else:
-        newest, more = _read_identity(run_dir)
+        newest, more = _read_identity(Path(run_dir))
         problems += more or [_SUMMARY_MISSING]
         num_attempts = num_ranks = 1
     said = newest.get
@@ -109,7 +112,7 @@ def make_info(
     # Not through its __init__, which for a frozen class of this many fields takes as long as reading the file.
     info.__dict__.update(
         run_id=run_id,
-        path=run_dir,
+        folder=run_dir,
         name=_text(user.get("name")) or _text(said("name")) or run_id,
         group=_text(said("group")) or None,
         tags=_texts(user["tags"] if "tags" in user else said("tags")),
@@ -179,9 +182,12 @@ def _last_step(records: Sequence[Record]) -> int | None:
 
 
 def _count(records: Sequence[Record], key: str) -> int:
-    if len(records) == 1:
-        return _integer(records[0].get(key)) or 0
-    return sum(_integer(record.get(key)) or 0 for record in records)
+    num = 0
+    for record in records:
+        found = record.get(key)
+        if type(found) is int and _MIN_INTEGER <= found <= _MAX_INTEGER:
+            num += found
+    return num
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -193,7 +199,7 @@ def _json_or_mapping(value: object) -> Mapping[str, Any] | bytes:
 
 
 def _integer(value: object) -> int | None:
-    return value if type(value) is int and -(2**63) <= value < 2**63 else None
+    return value if type(value) is int and _MIN_INTEGER <= value <= _MAX_INTEGER else None
 
 
 def _number(value: object) -> float:
@@ -207,7 +213,7 @@ def parse_time(value: object) -> datetime:
     if not isinstance(value, str):
         return EPOCH
     try:
-        found = datetime.fromisoformat(value[:-1] + "+00:00" if value[-1:] == "Z" else value)
+        found = datetime.fromisoformat(value if _READS_Z or value[-1:] != "Z" else value[:-1] + "+00:00")
         if found.tzinfo is timezone.utc:
             return found
         return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)

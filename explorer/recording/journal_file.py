@@ -178,6 +178,12 @@ class JournalFile:
         """Offset up to which the file holds the rows."""
         return len(self.view) if self.mapped else self._stored
 
+    def use_header(self, header: Header) -> None:
+        """Have another header, while there are no rows."""
+        self.header = header
+        self.view[:HEADER_BYTES] = header.encode()
+        self._stored = 0
+
     def store(self, disk: Disk) -> None:
         """Buffered: append what was collected to the file. Raises OSError; what was written is not written again."""
         if self.mapped:
@@ -218,8 +224,3 @@ class JournalFile:
         self._mapping = None
         with contextlib.suppress(OSError):
             os.close(self._fd)
-
-
-def wall_minus_monotonic_ns() -> int:
-    """The offset between the two clocks now. A whole attempt uses one, so that its wall times never run backwards."""
-    return time.time_ns() - time.monotonic_ns()

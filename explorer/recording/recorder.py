@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from explorer.errors import RootError, UsageError
 from explorer.recording import exits, values as cleaning
+from explorer.recording.clock import WallClock
 from explorer.recording.config import MAX_CONFIG_BYTES, MAX_CUT_NAMED, Config
 from explorer.recording.fast_path import make_log
-from explorer.recording.journal_file import can_map, wall_minus_monotonic_ns
+from explorer.recording.journal_file import can_map
 from explorer.recording.notices import Notices
 from explorer.recording.overhead import Overhead
 from explorer.recording.probing.methods import ProbeMethods
@@ -120,7 +121,8 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
         for problem in folder.problems:
             self._notices.warn(problem, problem)
         mapped = can_map(folder.run_dir)
-        header = Header(wall_minus_monotonic_ns(), folder.attempt, folder.rank, 1)
+        clock = WallClock()
+        header = Header(clock.offset_ns, folder.attempt, folder.rank, 1)
         try:
             self._stream = stream = Stream(folder.run_dir, "scalars", header, mapped=mapped, disk=disk, small=False)
             system = Stream(folder.run_dir, "system", header, mapped=mapped, disk=disk, small=True)
@@ -133,14 +135,14 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
         self._overhead = Overhead(self._interrupt)
         self._writer = Writer(
             folder, self._stream, system, self.config, self._notices, self._transfers, self._overhead, disk,
-            mapped=mapped, system_every_s=system_every_s,
+            clock, mapped=mapped, system_every_s=system_every_s,
         )  # fmt: skip
         shared = (
             folder.run_dir, folder.attempt, folder.rank, disk, self._notices, self._overhead, self._writer.tasks
         )  # fmt: skip
         self._snapshot_plug = SnapshotPlug(*shared, lambda: self.last_step, self._writer.attend, self._listen)
         self._watch_plug = WatchPlug(
-            *shared, lambda: stream.current.step, header.wall_minus_monotonic_ns, self._stream.put,
+            *shared, lambda: stream.current.step, clock.offset_at, self._stream.put,
             0 if folder.earlier_step is None else folder.earlier_step + 1,
         )  # fmt: skip
         self._program_plug = ProgramPlug(*shared, lambda: self.last_step, self._quiet, self._interrupt)
@@ -300,7 +302,7 @@ class Recorder(WatchMethods, SnapshotMethods, ProbeMethods, ProgramMethods):
         self._interrupt()  # for good: a call that is being timed may not take it back
         self._exits.remove()
         self._end_watching()
-        self._unplug_snapshots()
+        self._unplug_snapshots(take_best=state == "finished")
         writer.finish_as(state, error)
         writer.join(CLOSE_TIMEOUT_S)
         if writer.is_alive():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from explorer.errors import FileError
 from explorer.recording.totals import Totals, write_summary
@@ -11,6 +14,8 @@ from explorer.storage import layout, process, records, segments
 from explorer.storage.disk import Disk
 from explorer.storage.layout import RunPaths, SegmentFile, SegmentName
 from explorer.storage.live import read_journal
+
+_HALF: Final = re.compile(r"\.(.+)\.\d+-[0-9a-f]+\.tmp", re.ASCII)
 
 
 def replay_journals(run_dir: Path, disk: Disk) -> list[str]:
@@ -35,7 +40,44 @@ def replay_journals(run_dir: Path, disk: Disk) -> list[str]:
             _settle(paths, attempt, rank, disk)
         except (FileNotFoundError, FileError):
             continue  # it stays as it is, and readers report it
+    _clean_up(run_dir, disk)
     return problems
+
+
+def _clean_up(run_dir: Path, disk: Disk) -> None:
+    """Remove what a kill between two files has left of processes that are gone for certain.
+
+    That are half-written files, and journals whose segment is whole.
+    """
+    gone: dict[tuple[int, int], bool] = {}
+    for folder in (*layout.TABLES, layout.TENSORS, layout.MODEL, "attempts", "summary"):
+        for owner, path in _leftovers(run_dir / folder):
+            if owner not in gone:
+                gone[owner] = _is_gone(run_dir, owner)
+            if gone[owner]:
+                with contextlib.suppress(OSError):  # somebody else's, perhaps; it only takes room
+                    disk.remove(path)
+
+
+def _leftovers(folder: Path) -> Iterator[tuple[tuple[int, int], Path]]:
+    """(attempt, rank) and path of each half-written file, and of each journal that has become a segment."""
+    there = {entry.name: entry for entry in layout.list_folder(folder)}
+    for filename, entry in there.items():
+        half = _HALF.fullmatch(filename)
+        segment = layout.parse_segment_name(half[1] if half else filename)
+        owner = layout.parse_process_file(half[1]) if half else None
+        if segment is not None:
+            is_left = half or (segment.kind == "journal" and segment._replace(kind="segment").filename in there)
+            owner = (segment.attempt, segment.rank) if is_left else None
+        if owner is not None and entry.is_file(follow_symlinks=False):
+            yield owner, Path(entry.path)
+
+
+def _is_gone(run_dir: Path, place: tuple[int, int]) -> bool:
+    try:
+        return process.is_gone(records.read_json(RunPaths(run_dir).attempt_json(*place)))
+    except (FileNotFoundError, FileError):
+        return False
 
 
 def _seal(run_dir: Path, table: str, file: SegmentFile, disk: Disk) -> list[str]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from explorer.errors import FileError, RootError, RunNotFound, UsageError
+from explorer.errors import DamagedFile, FileError, RootError, RunNotFound, UsageError
 from explorer.recording.config import Plain, merge
 from explorer.recording.redaction import redact_argv
 from explorer.recording.replay import replay_journals
@@ -24,6 +25,7 @@ from explorer.storage.layout import FORMAT_VERSION, RunPaths
 
 Resume = Literal["never", "allow", "must"]
 MAX_ATTEMPTS = 9_999
+CLAIM_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,19 @@ def _claim_run(run_dir: Path, run_id: str, identity: Identity, config: Plain, di
     }
     if not path.exists() and disk.claim(path, records.encode(record, indent=1)):
         return record
-    return records.read_record(path)
+    return _read_claimed(path)
+
+
+def _read_claimed(path: Path) -> dict[str, Any]:
+    """The record that another process has put there; where there are no hard links it is empty for a moment."""
+    until = time.monotonic() + CLAIM_TIMEOUT_S
+    while True:
+        try:
+            return records.read_record(path)
+        except DamagedFile:
+            if path.stat().st_size or time.monotonic() > until:
+                raise
+        time.sleep(0.02)
 
 
 def _claim_attempt(

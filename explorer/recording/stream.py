@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -223,6 +223,27 @@ class Stream:
         if self.current.next > HEADER_BYTES:
             self.current.sync(self._disk)
 
+    def follow(self, wall_minus_monotonic_ns: int) -> None:
+        """Have the times of rows from now on turned into wall times by this offset. Raises OSError.
+
+        A journal has one offset, so they go to a new one. Called again while there is none.
+        """
+        current = self.current
+        if current.header.wall_minus_monotonic_ns == wall_minus_monotonic_ns:
+            return
+        self._header = replace(self._header, wall_minus_monotonic_ns=wall_minus_monotonic_ns)
+        if current.next == HEADER_BYTES:  # a journal without rows would leave a gap among the segments
+            current.use_header(replace(current.header, wall_minus_monotonic_ns=wall_minus_monotonic_ns))
+            return
+        self._change_to_new()
+        if self.current is not current:
+            current.close_to_rows()  # those that know it already go on as well
+
+    def _change_to_new(self) -> None:
+        self._discard_ready()
+        self._ready.append(self._new_journal(self._next_size()))
+        self._change(self.current)
+
     @property
     def num_waiting(self) -> int:
         """Rows that are in memory only, since there was no journal for them."""
@@ -235,9 +256,8 @@ class Stream:
 
     def move_to_new_folder(self) -> None:
         """The run's folder was deleted and made anew: start new journals; rows in memory become segments. OSError."""
-        self._discard_ready()
+        self._change_to_new()
         self.prepare()
-        self._change(self.current)
 
     def finish(self) -> None:
         """Write everything. Raises OSError; calling it again goes on where it stopped."""

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from explorer.recording.clock import WallClock
 from explorer.recording.config import Config
 from explorer.recording.notices import Notices, say
 from explorer.recording.overhead import Overhead
@@ -62,6 +63,7 @@ class Writer(threading.Thread):
         transfers: Transfers,
         overhead: Overhead,
         disk: Disk,
+        clock: WallClock,
         *,
         mapped: bool,
         system_every_s: float | None,
@@ -73,7 +75,7 @@ class Writer(threading.Thread):
         self.tasks: list[Task] = []
         self._folder, self._config, self._notices = folder, config, notices
         self._scalars, self._system, self._transfers = scalars, system, transfers
-        self._overhead, self._disk, self._mapped = overhead, disk, mapped
+        self._overhead, self._disk, self._clock, self._mapped = overhead, disk, clock, mapped
         self._totals, self._system_totals = Totals(), Totals()
         self._facts: dict[str, Any] = {"journal": "mapped" if mapped else "buffered"}
         self._facts_finder = threading.Thread(target=self._find_facts, name="explorer-facts", daemon=True)
@@ -142,6 +144,7 @@ class Writer(threading.Thread):
 
     def _tend_rows(self) -> None:
         collect_s = COLLECT_MAPPED_S if self._mapped else COLLECT_BUFFERED_S
+        self._guard("clock", self._follow_clock)
         self._guard("transfers", self._take_transfers)
         self._guard("prepare", self._scalars.prepare)
         self._guard("describe", self._save_facts)
@@ -152,6 +155,11 @@ class Writer(threading.Thread):
         self._every("summary", SUMMARY_S, self._save_summary)
         self._every("sync", SYNC_S, self._sync)
         self._overhead.ask_for_sample()
+
+    def _follow_clock(self) -> None:
+        self._clock.look()
+        for stream in (self._scalars, self._system):
+            stream.follow(self._clock.offset_ns)
 
     def _every(self, what: str, period_s: float, work: Callable[[], object]) -> None:
         if period_s and time.monotonic() >= self._due.get(what, 0.0):
@@ -324,6 +332,7 @@ class Writer(threading.Thread):
     def _finish(self) -> None:
         """Write everything, with a few tries; what still fails stays in the journal, which readers read."""
         self._due.clear()
+        of_tasks = {f"finish {task.name}": task.name for task in self.tasks}
         steps: list[tuple[str, Callable[[], object]]] = [
             ("transfers", lambda: self._take_transfers(wait=True)),
             *((f"finish {task.name}", task.finish) for task in self.tasks),  # before the rows: some add rows
@@ -342,6 +351,10 @@ class Writer(threading.Thread):
                 if self._guard(what, work):
                     break
                 time.sleep(CLOSE_RETRY_S)
+            else:
+                if what in of_tasks:
+                    lost = f"{of_tasks[what]}: what waited when the run ended could not be written and is lost"
+                    self._notices.warn(f"lost {what}", lost)
 
     def _finish_scalars(self) -> None:
         try:

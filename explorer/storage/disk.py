@@ -21,7 +21,7 @@ class Disk:
 
         With `sync` the content and the folder are forced to the device before this returns.
         """
-        temporary = _temporary(path)
+        temporary = temporary_beside(path)
         try:
             self.write_bytes(temporary, data, sync=sync)
             self.replace(temporary, path)
@@ -46,23 +46,17 @@ class Disk:
         os.replace(source, target)
 
     def claim(self, path: Path, data: bytes) -> bool:
-        """Create a whole file unless there is one of that name; tell whether it is ours now."""
-        temporary = _temporary(path)
-        self.write_bytes(temporary, data, sync=True)
+        """Create a whole file unless there is one of that name; tell whether it is ours now.
+
+        Where the file system has no hard links it is empty for a moment.
+        """
+        temporary = temporary_beside(path)
         try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        except OSError:  # a file system without hard links: claim the name first, then fill it
-            try:
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-            except FileExistsError:
-                return False
-            os.replace(temporary, path)
+            self.write_bytes(temporary, data, sync=True)
+            return _put_unless_there(temporary, path)
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        return True
 
     def sync_dir(self, path: Path) -> None:
         """Force a folder's entries to the device, where the system can."""
@@ -116,6 +110,20 @@ class Disk:
             os.unlink(path)
 
 
-def _temporary(path: Path) -> Path:
+def temporary_beside(path: Path) -> Path:
     """A hidden name beside it that nobody else takes, on another machine with the same process id either."""
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(6)}.tmp")
+
+
+def _put_unless_there(temporary: Path, path: Path) -> bool:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links: claim the name first, then fill it
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        except FileExistsError:
+            return False
+        os.replace(temporary, path)
+    return True

@@ -166,6 +166,7 @@ def make_run_id(name: str) -> str:
 
 
 @lru_cache(maxsize=1_024)  # the same few names stand in the folders of all runs
+@lru_cache(maxsize=1_024)  # the same few names in every run
 def parse_process_file(filename: str) -> tuple[int, int] | None:
     """(attempt, rank) of a name in `attempts/` or `summary/`, or None for a name that is not ours."""
     found = _PROCESS_FILE.fullmatch(filename)
@@ -206,7 +207,7 @@ def list_process_files(run_dir: str | Path, folder: str) -> list[tuple[int, int,
 def list_program_files(run_dir: str | Path) -> list[tuple[int, int, Path]]:
     """(attempt, rank, path) of every file in `program/` that is one, oldest attempt first; [] when there is none."""
     found = []
-    for entry in _entries(Path(run_dir) / PROGRAM):
+    for entry in list_folder(Path(run_dir) / PROGRAM):
         parsed = _PROGRAM_FILE.fullmatch(entry.name)
         if parsed and entry.is_file(follow_symlinks=False):
             found.append((int(parsed[1]), int(parsed[2]), Path(entry.path)))
@@ -216,10 +217,10 @@ def list_program_files(run_dir: str | Path) -> list[tuple[int, int, Path]]:
 def list_snapshot_files(run_dir: str | Path) -> list[SnapshotPath]:
     """Every file in `params/`, sorted by (step, attempt, rank); foreign names, links and folders are left out."""
     found = []
-    for folder in _entries(Path(run_dir) / PARAMS):
+    for folder in list_folder(Path(run_dir) / PARAMS):
         if not _STEP_FOLDER.fullmatch(folder.name) or not folder.is_dir(follow_symlinks=False):
             continue
-        for entry in _entries(Path(folder.path)):
+        for entry in list_folder(Path(folder.path)):
             parsed = parse_snapshot_path(Path(entry.path))
             if parsed is None or not entry.is_file(follow_symlinks=False):
                 continue
@@ -232,7 +233,8 @@ def list_snapshot_files(run_dir: str | Path) -> list[SnapshotPath]:
     return sorted(found)
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def list_folder(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, in no order; [] when there is none."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import zlib
@@ -15,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from explorer.errors import DamagedFile, FileError
+from explorer.storage.block import AFTER_FOOTER_BYTES, chunks_of, footer_start
 from explorer.storage.damage import READ_ERRORS, first_line
-from explorer.storage.ends import META_KEY, FileEnd, encode_end, footer_start, read_end
+from explorer.storage.ends import META_KEY, FileEnd, encode_end, read_end
 from explorer.storage.opening import open_regular
 from explorer.storage.page_headers import read_pages
 from explorer.storage.parquet_footer import ZSTD, ColumnChunk, encode_footer, encode_schema
@@ -29,13 +29,8 @@ MAX_CHUNK_BYTES: Final = 64 * 2**20
 def seal(data: memoryview, text: bytes) -> bytes:
     """A Parquet file that pyarrow has just written, with this index and checksums put before its footer."""
     start = footer_start(data)
-    metadata = pq.read_metadata(io.BytesIO(data))
-    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    chunks = []
-    for found in (group.column(index) for group in groups for index in range(group.num_columns)):
-        first, size = found.dictionary_page_offset or found.data_page_offset, found.total_compressed_size
-        chunks.append((first, size, zlib.crc32(data[first : first + size])))
-    return b"".join([data[:start], encode_end(text, chunks, data[start : -len(b"0000PAR1")]), data[start:]])
+    end = encode_end(text, chunks_of(data), data[start:-AFTER_FOOTER_BYTES])
+    return b"".join([data[:start], end, data[start:]])
 
 
 class SealedFile:

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from explorer.errors import UsageError
+from explorer.storage.block import AFTER_FOOTER_BYTES, Chunk
 from explorer.storage.crc import join_crc32
-from explorer.storage.disk import Disk
-from explorer.storage.ends import META_KEY, Chunk, encode_end, encode_index
+from explorer.storage.disk import Disk, temporary_beside
+from explorer.storage.ends import META_KEY, encode_end, encode_index
 from explorer.storage.layout import FORMAT_VERSION, PARAMS, list_snapshot_files
 from explorer.storage.parquet_footer import (
     NO_COMPRESSION,
@@ -36,13 +37,13 @@ from explorer.storage.plain_pages import (
     texts_page,
 )
 from explorer.storage.snapshot_files import ITEM_BYTES, SCHEMA, open_snapshot_file
+from explorer.storage.tensor_rows import as_text
 
 __all__ = ["CHUNK_BYTES", "SnapshotTensor", "drop_snapshot", "snapshot_path", "write_snapshot"]
 
 CHUNK_BYTES: Final = 16 * 2**20
 GROUP_BYTES: Final = 2**20
 MAX_STEP: Final = 10**12 - 1
-_FOOTER_TAIL_BYTES: Final = 8
 _LENGTH_BYTES: Final = 4  # what stands before each value in a page
 
 
@@ -123,7 +124,7 @@ def write_snapshot(
             know, or bytes that are too many or too few for the shape.
     """
     disk.make_dir(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     meta: dict[str, Any] = {"format": FORMAT_VERSION, "table": PARAMS, "attempt": attempt, "rank": rank, "step": step}
     meta |= dict(more or {})
     meta |= {"reference": dict(reference)} if reference is not None else {}
@@ -164,7 +165,7 @@ class _Out:
             if rows and (large or num_bytes > GROUP_BYTES):
                 self._write_group(rows)
                 rows, num_bytes = [], 0
-            tensor = replace(tensor, name=_text(tensor.name), aliases=tuple(map(_text, tensor.aliases)))
+            tensor = replace(tensor, name=as_text(tensor.name), aliases=tuple(map(as_text, tensor.aliases)))
             self._enter(tensor)
             for row in _rows(tensor):
                 rows.append(row)
@@ -177,7 +178,7 @@ class _Out:
         text = encode_index({**meta, "index": self._index})
         described = {META_KEY.decode(): text.decode(), "ARROW:schema": arrow_schema_text(SCHEMA)}
         footer = encode_footer(SCHEMA, encode_schema(SCHEMA), self._groups, NO_COMPRESSION, described)
-        self._put([encode_end(text, self._checksums, footer[:-_FOOTER_TAIL_BYTES]), footer])
+        self._put([encode_end(text, self._checksums, footer[:-AFTER_FOOTER_BYTES]), footer])
 
     def _enter(self, tensor: SnapshotTensor) -> None:
         if tensor.name in self._index:
@@ -250,10 +251,6 @@ class _Out:
             small = bytearray()
         self._disk.append(self._fd, memoryview(small))
         self._at += len(small)
-
-
-def _text(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _rows(tensor: SnapshotTensor) -> Iterator[_Row]:

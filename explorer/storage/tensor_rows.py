@@ -128,9 +128,13 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(numbers)])
 
 
+def as_text(name: str) -> str:
+    """A name as it is stored: a lone surrogate, which UTF-8 has no bytes for, becomes its escape."""
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
+
+
 def _strings(values: list[str]) -> pa.Array:
-    # A lone surrogate, which UTF-8 has no bytes for, becomes its escape.
-    encoded = {value: value.encode("utf-8", "backslashreplace") for value in set(values)}
+    encoded = {value: as_text(value).encode() for value in set(values)}
     texts = [encoded[value] for value in values]
     data = b"".join(texts)
     return pa.Array.from_buffers(

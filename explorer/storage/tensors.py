@@ -25,7 +25,7 @@ from explorer.storage.layout import FORMAT_VERSION, TENSORS, SegmentName
 from explorer.storage.sealed import seal
 from explorer.storage.tensor_files import SEGMENT_ROWS, TensorSegment, TensorSpan, open_tensor_segment
 from explorer.storage.tensor_histograms import MAX_ENTRIES
-from explorer.storage.tensor_rows import SCHEMA, TensorRow, table_of
+from explorer.storage.tensor_rows import SCHEMA, TensorRow, as_text, table_of
 
 __all__ = ["TensorRow", "TensorSegment", "TensorSegments", "TensorSpan", "open_tensor_segment"]
 
@@ -102,7 +102,7 @@ class TensorSegments:
         if self._num_bytes + num_bytes > MAX_PENDING_BYTES:
             self.num_dropped += len(rows)
             return
-        tensor = [self._numbers.setdefault((row.kind, row.name), len(self._numbers)) for row in rows]
+        tensor = [self._numbers.setdefault((row.kind, as_text(row.name)), len(self._numbers)) for row in rows]
         entries = [0 if row.bins is None else len(row.bins) for row in rows]
         self._batches.append(_Batch(table, np.array(tensor), np.array([row.step for row in rows]), np.array(entries)))
         self._num_bytes += num_bytes
@@ -175,8 +175,7 @@ class TensorSegments:
         spans: dict[str, list[list[Any]]] = {}
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
             kind, name = tensors[place[start]]
-            text = name.encode("utf-8", "backslashreplace").decode()
-            spans.setdefault(kind, []).append([text, end - start, int(step[start]), int(step[end - 1])])
+            spans.setdefault(kind, []).append([name, end - start, int(step[start]), int(step[end - 1])])
         meta = {
             "format": FORMAT_VERSION, "table": TENSORS, "attempt": self._attempt, "rank": self._rank,
             "segment": self._segment, "rows": len(step), "group_rows": GROUP_ROWS, "sealed": sealed, "tensors": spans,

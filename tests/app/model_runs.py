@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from streamlit.testing.v1 import AppTest
 
 from explorer.storage.bins import histogram_of
 from explorer.storage.disk import Disk
@@ -121,17 +120,3 @@ def write_everything(run: Path, seed: int = 0, shapes: Mapping[str, tuple[int, .
         write_weights(run, step, [stored(name, values) for name, values in tensors.items()])
         layers = {name: rng.normal(size=(12, 5)).astype(np.float32) for name in ("conv", "body", "head")}
         write_probe(run, step, layers)
-
-
-def texts(app: AppTest) -> str:
-    """Everything that the page says, as Markdown, without backslashes."""
-    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error")
-    found = [element.value for kind in kinds for element in app.get(kind)]
-    found += [element.proto.title for kind in ("info", "warning", "error") for element in app.get(kind)]
-    return "\n".join(str(text) for text in found).replace("\\", "")
-
-
-def assert_drawn(app: AppTest) -> None:
-    """Nothing failed: an error of a page or of a part of it would be told in a message with this title."""
-    assert not app.exception
-    assert not [error.value for error in app.error if "cannot be shown" in error.proto.title]

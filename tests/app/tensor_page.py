@@ -41,20 +41,6 @@ def odd() -> dict[tuple[str, str], dict[int, Any]]:
     }
 
 
-def assert_drawn(app: AppTest) -> None:
-    """Nothing failed: an error of a page or of a part of it would be told in a message with this title."""
-    assert not app.exception
-    assert not [error.value for error in app.error]
-
-
-def texts(app: AppTest) -> str:
-    """Everything that the page says, as Markdown."""
-    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "code")
-    found = [element.value for kind in kinds for element in app.get(kind)]
-    found += [element.proto.title for kind in ("info", "warning", "error") for element in app.get(kind)]
-    return "\n".join(str(text) for text in found).replace("\\", "")
-
-
 def charts(app: AppTest) -> list[tuple[dict[str, Any], dict[str, pd.DataFrame]]]:
     """Specification and tables of each chart, in the order of the page."""
     found = []

@@ -18,6 +18,7 @@ from explorer.app.compare_metrics import compare, write_csv
 from explorer.app.names import esc
 from explorer.reading.info import MetricSummary, RunInfo
 from explorer.storage.layout import list_segments
+from tests.app.page_texts import assert_nothing_failed, texts
 
 OpenApp = Callable[..., AppTest]
 MakeRun = Callable[..., str]
@@ -36,20 +37,6 @@ def setting_rows(app: AppTest) -> list[pd.DataFrame]:
     return [table.value for table in app.dataframe if table.value.index.name == "setting"]
 
 
-def assert_drawn(app: AppTest) -> None:
-    """Nothing failed: an error of a page or of a part of it would be told in a message with this title."""
-    assert not app.exception
-    assert not [error.value for error in app.error if "cannot be shown" in error.proto.title]
-
-
-def texts(app: AppTest) -> str:
-    """Everything that the page says, as Markdown."""
-    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "success")
-    found = [element.value for kind in kinds for element in app.get(kind)]
-    found += [element.proto.title for kind in ("info", "warning", "error", "success") for element in app.get(kind)]
-    return "\n".join(str(text) for text in found)
-
-
 def make_info(run_id: str, **metrics: float | None) -> RunInfo:
     """A run whose metrics have one value each."""
     totals = {name: MetricSummary(1, value, 0, value, 0, value, 0, 0, 0) for name, value in metrics.items()}
@@ -58,21 +45,21 @@ def make_info(run_id: str, **metrics: float | None) -> RunInfo:
 
 def test_an_empty_root_says_how_to_begin(open_app: OpenApp) -> None:
     app = open_app("compare")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert "no runs" in app.info[0].value
 
 
 def test_no_selected_run_says_where_to_select(open_app: OpenApp, make_run: MakeRun) -> None:
     make_run()
     app = open_app("compare", runs="none")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert "No run is selected" in app.info[0].value
 
 
 def test_more_runs_than_fit_side_by_side_are_counted(open_app: OpenApp, make_run: MakeRun) -> None:
     ids = [make_run(f"r{number}", config={"k": number}) for number in range(30)]
     app = open_app("compare", runs=",".join(ids), ref=ids[3])
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert "newest 23 of the other 29" in texts(app)
     assert setting_rows(app)[0].shape[1] == 24
     assert setting_rows(app)[0].columns[0] == "r3"
@@ -81,7 +68,7 @@ def test_more_runs_than_fit_side_by_side_are_counted(open_app: OpenApp, make_run
 def test_one_run_alone_is_shown_and_asks_for_another(open_app: OpenApp, make_run: MakeRun) -> None:
     make_run("digits")
     app = open_app("compare")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert "Only one run is selected" in app.info[0].value
     assert list(app.dataframe[0].value["run"]) == ["digits (reference)"]
 
@@ -113,6 +100,21 @@ def test_metrics_are_compared_to_the_oldest_run_unless_the_link_says_otherwise(
     assert wide.loc["loss", ("a", "Δ")] == -1.0
 
 
+def test_a_smallest_value_of_a_resumed_run_is_said_to_be_of_all_attempts(
+    open_app: OpenApp, make_run: MakeRun, root: Path
+) -> None:
+    make_run("a", series={"loss": [4.0, 2.0]})
+    resumed = make_run("b", series={"loss": [4.0, 1.0]})
+    assert "all attempts" not in texts(open_app("compare", stat="min"))
+    again = json.loads((root / resumed / "summary" / "0001-00000.json").read_text())
+    again["metrics"]["loss"][3:7] = [3.0, 1, 4.0, 0]
+    (root / resumed / "summary" / "0002-00000.json").write_text(json.dumps(again))
+    app = open_app("compare", stat="min")
+    assert metric_rows(app).loc["loss", ("b", "value")] == 1.0
+    assert "Min: over all values of all attempts, also of steps that an attempt after them recorded anew." in texts(app)
+    assert "all attempts" not in texts(open_app("compare", stat="last"))
+
+
 def test_the_reference_can_be_chosen_and_goes_into_the_link(open_app: OpenApp, make_run: MakeRun) -> None:
     make_run("a")
     newer = make_run("b")
@@ -127,7 +129,7 @@ def test_an_unknown_reference_in_the_link_is_named(open_app: OpenApp, make_run: 
     make_run("a")
     make_run("b")
     app = open_app("compare", ref=asked)
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert esc(asked, 80) in app.warning[0].value
     assert ("a", "reference") in metric_rows(app).columns
 
@@ -135,7 +137,7 @@ def test_an_unknown_reference_in_the_link_is_named(open_app: OpenApp, make_run: 
 def test_an_unknown_run_in_the_link_is_named_and_the_others_are_compared(open_app: OpenApp, make_run: MakeRun) -> None:
     a, b = make_run("a"), make_run("b")
     app = open_app("compare", runs=f"{a},{b},gone")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert "gone" in texts(app)
     assert set(metric_rows(app).columns.get_level_values(0)) == {"a", "b"}
 
@@ -153,7 +155,7 @@ def test_bad_values_in_the_link_fall_back_to_the_defaults(open_app: OpenApp, mak
     make_run("a", series={"loss": [4.0, 2.0]})
     make_run("b")
     app = open_app("compare", stat="worst", better="sideways", curve="nope", all="maybe", tab="x")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert metric_rows(app).loc["loss", ("a", "reference")] == 2.0
 
 
@@ -222,7 +224,7 @@ def test_a_half_written_run_is_compared_as_far_as_it_goes(open_app: OpenApp, mak
     run_id = make_run("b", state="running")
     (root / run_id / "summary" / "0001-00000.json").unlink()
     app = open_app("compare")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert pd.isna(metric_rows(app).loc["train/loss", ("b", "value")])
 
 
@@ -232,7 +234,7 @@ def test_a_damaged_file_costs_only_its_own_curve_and_is_named(open_app: OpenApp,
     segment = list_segments(root / run_id)[0].path
     segment.write_bytes(segment.read_bytes()[:-20])
     app = open_app("compare")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert segment.name in texts(app).replace("\\", "")
 
 
@@ -250,7 +252,7 @@ def test_hostile_names_are_shown_letter_by_letter(open_app: OpenApp, make_run: M
         content["metrics"][HALF] = content["metrics"][HOSTILE]
         record.write_text(json.dumps(content))
     app = open_app("compare", better="name", stat="best")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     shown = texts(app)
     assert "](http" not in shown
     assert "<b>" not in shown

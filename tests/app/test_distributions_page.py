@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.app.tensor_page import STEPS, assert_drawn, chart_with, charts, num_bytes, odd, texts, training
+from tests.app.page_texts import assert_drawn, said
+from tests.app.tensor_page import STEPS, chart_with, charts, num_bytes, odd, training
 
 OpenApp = Callable[..., AppTest]
 MakeRun = Callable[..., str]
@@ -29,14 +30,14 @@ def one_run(make_run: MakeRun, record_tensors: RecordTensors) -> str:
 def test_an_empty_root_says_how_to_begin(open_app: OpenApp) -> None:
     app = open_app("distributions")
     assert_drawn(app)
-    assert "no runs" in texts(app)
+    assert "no runs" in said(app)
 
 
 def test_a_run_without_tensors_gets_the_three_lines_that_record_them(open_app: OpenApp, make_run: MakeRun) -> None:
     make_run()
     app = open_app("distributions")
     assert_drawn(app)
-    assert "rec.watch(model, optimizer)" in texts(app)
+    assert "rec.watch(model, optimizer)" in said(app)
     assert len(app.code[0].value.splitlines()) == 3
     assert not charts(app)
 
@@ -46,7 +47,7 @@ def test_tensors_that_a_running_training_records_appear(
 ) -> None:
     run_id = make_run(state="running")
     app = open_app("distributions")
-    assert "appears here" in texts(app)
+    assert "appears here" in said(app)
     record_tensors(run_id, training())
     time.sleep(0.3)  # looks at the disk that follow each other faster share one
     app.run()
@@ -58,8 +59,8 @@ def test_the_page_opens_on_the_first_tensor_as_a_heat_map_and_the_last_step(open
     app = open_app("distributions")
     assert_drawn(app)
     assert len(chart_with(app, "image")) == 1
-    said = texts(app)
-    assert "a.weight · parameter · 400 values · 30 sampled steps (0 to 290) · bins at most 0.78 % wide" in said
+    shown = said(app)
+    assert "a.weight · parameter · 400 values · 30 sampled steps (0 to 290) · bins at most 0.78 % wide" in shown
     assert app.get_by_key("steps_distributions_slider").value == STEPS[-1]
 
 
@@ -94,7 +95,7 @@ def test_a_window_in_the_link_shows_exactly_the_samples_inside(open_app: OpenApp
     assert tables["fan"].x.tolist() == [100, 110, 120, 130, 140, 150]
     view = tables["view"].iloc[0]
     assert (view.x_low, view.x_high) == (95, 155)
-    assert "6 of 30 samples" in texts(app)
+    assert "6 of 30 samples" in said(app)
 
 
 def test_a_brush_zooms_into_its_steps_and_the_button_shows_all_again(open_app: OpenApp, one_run: str) -> None:
@@ -111,7 +112,7 @@ def test_a_brush_zooms_into_its_steps_and_the_button_shows_all_again(open_app: O
 def test_nothing_between_these_steps_is_said(open_app: OpenApp, one_run: str) -> None:
     app = open_app("distributions", steps="5000,6000")
     assert_drawn(app)
-    assert "None of the runs has a sample between these steps" in texts(app)
+    assert "None of the runs has a sample between these steps" in said(app)
     assert chart_with(app, "bars")
 
 
@@ -175,7 +176,7 @@ def test_a_step_is_compared_with_another_in_four_measures(
     table = next(frame.value for frame in app.dataframe if "measure" in frame.value)
     assert table.measure.tolist() == ["W1/sd", "KS", "JS", "PSI"]
     assert (table["by chance"] != "").all()
-    assert f"step 100 against digits, step {then}" in texts(app)
+    assert f"step 100 against digits, step {then}" in said(app)
 
 
 def test_the_distance_is_the_one_that_the_values_have(open_app: OpenApp, one_run: str) -> None:
@@ -200,9 +201,9 @@ def test_two_runs_stand_on_the_same_bars_and_values(
     bars = chart_with(app, "bars")[0]["bars"]
     assert set(bars.series) == {"old", "new"}
     assert bars[bars.series == "old"].x.tolist() == bars[bars.series == "new"].x.tolist()
-    said = texts(app)
-    assert "Nearest sampled step to 290 in new: step 275." in said
-    assert "new, step 275 against old, step 290" in said
+    shown = said(app)
+    assert "Nearest sampled step to 290 in new: step 275." in shown
+    assert "new, step 275 against old, step 290" in shown
 
 
 def test_a_tensor_that_only_one_run_has_is_drawn_and_the_other_named(
@@ -214,7 +215,7 @@ def test_a_tensor_that_only_one_run_has_is_drawn_and_the_other_named(
     app = open_app("distributions", tensor="extra")
     assert_drawn(app)
     assert len(chart_with(app, "image")) == 1
-    assert "Not recorded in without, small." in texts(app)
+    assert "Not recorded in without, small." in said(app)
 
 
 def test_more_runs_than_fit_are_counted(open_app: OpenApp, make_run: MakeRun, record_tensors: RecordTensors) -> None:
@@ -224,7 +225,7 @@ def test_more_runs_than_fit_are_counted(open_app: OpenApp, make_run: MakeRun, re
     app = open_app("distributions", runs=",".join(ids))
     assert_drawn(app)
     assert len(chart_with(app, "image")) == 8
-    assert "newest 8 of 10 runs" in texts(app)
+    assert "newest 8 of 10 runs" in said(app)
     assert set(chart_with(app, "bars")[0]["bars"].series) == {f"r{number}" for number in range(2, 10)}
 
 
@@ -253,9 +254,9 @@ def test_odd_tensors_are_drawn_or_explained(
     app = open_app("distributions", tensor=tensor, view=view, scale=scale, against="first")
     assert_drawn(app)
     assert charts(app)
-    said = texts(app)
+    shown = said(app)
     if tensor in ("all nan", "empty"):
-        assert "There is nothing to draw" in said
+        assert "There is nothing to draw" in shown
     if tensor in ("constant", "one", "zeros"):
         assert "all finite values are" in chart_with(app, "atoms")[0]["atoms"].text.iloc[0]
     if tensor == "turns nan":
@@ -292,7 +293,7 @@ def test_bad_values_in_the_link_fall_back(open_app: OpenApp, one_run: str, query
 
 
 def test_an_unknown_tensor_in_the_link_is_named(open_app: OpenApp, one_run: str) -> None:
-    assert "has recorded gone as a parameter" in texts(open_app("distributions", tensor="gone"))
+    assert "has recorded gone as a parameter" in said(open_app("distributions", tensor="gone"))
 
 
 def test_hostile_names_are_shown_letter_by_letter(
@@ -328,7 +329,22 @@ def test_a_damaged_segment_is_named_and_does_not_end_the_page(
     app = open_app("distributions")
     assert_drawn(app)
     assert len(chart_with(app, "image")) == 1
-    assert segment.name in texts(app)
+    assert segment.name in said(app)
+
+
+@pytest.mark.parametrize("page", ["distributions", "drift"])
+def test_a_run_whose_tensors_are_all_damaged_is_not_told_to_record_them(
+    open_app: OpenApp, make_run: MakeRun, record_tensors: RecordTensors, root: Path, page: str
+) -> None:
+    run_id = make_run("bad")
+    record_tensors(run_id, training())
+    segments = list((root / run_id / "tensors").iterdir())
+    for segment in segments:
+        segment.write_bytes(segment.read_bytes()[:-30])
+    app = open_app(page)
+    assert_drawn(app)
+    assert segments[0].name in said(app)
+    assert not app.code
 
 
 def test_the_specification_stays_the_same_while_steps_and_windows_change(open_app: OpenApp, one_run: str) -> None:

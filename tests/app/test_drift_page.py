@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import wasserstein_distance
 from streamlit.testing.v1 import AppTest
 
-from tests.app.tensor_page import STEPS, assert_drawn, chart_with, charts, num_bytes, odd, texts, training
+from tests.app.page_texts import assert_drawn, said
+from tests.app.tensor_page import STEPS, chart_with, charts, num_bytes, odd, training
 
 OpenApp = Callable[..., AppTest]
 MakeRun = Callable[..., str]
@@ -39,14 +40,14 @@ def layer_table(app: AppTest):
 def test_an_empty_root_says_how_to_begin(open_app: OpenApp) -> None:
     app = open_app("drift")
     assert_drawn(app)
-    assert "no runs" in texts(app)
+    assert "no runs" in said(app)
 
 
 def test_a_run_without_tensors_gets_the_three_lines_that_record_them(open_app: OpenApp, make_run: MakeRun) -> None:
     make_run()
     app = open_app("drift")
     assert_drawn(app)
-    assert "rec.watch(model, optimizer)" in texts(app)
+    assert "rec.watch(model, optimizer)" in said(app)
 
 
 def test_the_page_opens_on_parameters_against_the_first_step(open_app: OpenApp, one_run: str) -> None:
@@ -55,9 +56,9 @@ def test_the_page_opens_on_parameters_against_the_first_step(open_app: OpenApp, 
     tables = chart_with(app, "cells")[0]
     assert tables["rows"].layer.tolist() == ["a.weight", "b.weight"]
     assert len(tables["cells"]) == 2 * len(STEPS)
-    said = texts(app)
-    assert "W1/sd from the first sampled step" in said
-    assert "Parameters drift in every healthy training" in said
+    shown = said(app)
+    assert "W1/sd from the first sampled step" in shown
+    assert "Parameters drift in every healthy training" in shown
     assert max(num_bytes(app)) < 100_000
 
 
@@ -78,14 +79,14 @@ def test_every_measure_and_reference_is_drawn_from_its_link_alone(
     app = open_app("drift", **query)
     assert_drawn(app)
     assert len(chart_with(app, "cells")[0]["cells"]) >= len(STEPS)
-    assert "Parameters drift" not in texts(app)
+    assert "Parameters drift" not in said(app)
 
 
 def test_a_chosen_step_is_the_reference_of_all_steps(open_app: OpenApp, one_run: str) -> None:
     app = open_app("drift", **{"from": "step", "then": "150"})
     assert drift_of(app, "b.weight", 150) == 0
     assert drift_of(app, "b.weight", 0) > 1
-    assert "W1/sd from step 150" in texts(app)
+    assert "W1/sd from step 150" in said(app)
 
 
 def test_another_run_is_compared_at_the_same_step(
@@ -117,15 +118,15 @@ def test_layers_are_ranked_by_what_changed_most_on_request(open_app: OpenApp, on
 
 def test_cells_within_chance_are_counted_and_grey(open_app: OpenApp, one_run: str) -> None:
     # a.weight never leaves chance; b.weight only at the first steps.
-    assert "grey: within chance (3" in texts(open_app("drift"))
+    assert "grey: within chance (3" in said(open_app("drift"))
 
 
 def test_the_layer_that_changed_most_is_open_until_the_link_names_another(open_app: OpenApp, one_run: str) -> None:
     app = open_app("drift")
-    assert "b.weight at step 290" in texts(app)
+    assert "b.weight at step 290" in said(app)
     app = open_app("drift", tensor="a.weight", at="104")
-    assert "a.weight at step 100" in texts(app)
-    assert "step 100 against digits, step 0" in texts(app)
+    assert "a.weight at step 100" in said(app)
+    assert "step 100 against digits, step 0" in said(app)
     assert chart_with(app, "chosen")[0]["chosen"].layer.tolist() == ["a.weight"]
     assert set(chart_with(app, "bars")[0]["bars"].when) == {"now", "then"}
 
@@ -141,13 +142,13 @@ def test_a_sudden_change_is_marked_as_unusual_for_its_layer(
     app = open_app("drift")
     alarms = chart_with(app, "alarms")[0]["alarms"]
     assert alarms.to_dict("records") == [{"x": 400.0, "layer": "a.weight", "told": "step 400"}]
-    assert "▲ 1 change since the step before is unusual" in texts(app)
+    assert "▲ 1 change since the step before is unusual" in said(app)
     assert layer_table(app).set_index("layer").unusual.to_dict() == {"a.weight": 1, "b.weight": 0}
 
 
 def test_a_search_narrows_the_layers(open_app: OpenApp, one_run: str) -> None:
     assert layer_table(open_app("drift", layer="b.w")).layer.tolist() == ["b.weight"]
-    assert "No layer holds nothing like it" in texts(open_app("drift", layer="nothing like it"))
+    assert "No layer holds nothing like it" in said(open_app("drift", layer="nothing like it"))
 
 
 def test_a_hundred_layers_are_all_in_the_table_and_sixty_in_the_picture(
@@ -161,7 +162,7 @@ def test_a_hundred_layers_are_all_in_the_table_and_sixty_in_the_picture(
     assert_drawn(app)
     assert len(chart_with(app, "rows")[0]["rows"]) == 60
     assert len(layer_table(app)) == 100
-    assert "60 of 100 tensors" in texts(app)
+    assert "60 of 100 tensors" in said(app)
 
 
 def test_odd_tensors_are_drawn_or_explained(
@@ -172,8 +173,8 @@ def test_odd_tensors_are_drawn_or_explained(
         app = open_app("drift", tensor=name)
         assert_drawn(app)
         assert len(layer_table(app)) == len(odd())
-    assert "constant at the reference" in texts(open_app("drift"))
-    assert "There is nothing to compare with" in texts(open_app("drift", tensor="all nan"))
+    assert "constant at the reference" in said(open_app("drift"))
+    assert "There is nothing to compare with" in said(open_app("drift", tensor="all nan"))
 
 
 def test_one_sample_has_no_distance_from_the_one_before_and_it_is_said(
@@ -182,7 +183,7 @@ def test_one_sample_has_no_distance_from_the_one_before_and_it_is_said(
     record_tensors(make_run(), training(steps=(0,)))
     app = open_app("drift", **{"from": "previous"})
     assert_drawn(app)
-    assert "There is no distance to show yet" in texts(app)
+    assert "There is no distance to show yet" in said(app)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_a_damaged_segment_is_named(
     segment.write_bytes(segment.read_bytes()[:-30])
     app = open_app("drift", runs=bad)
     assert_drawn(app)
-    assert segment.name in texts(app)
+    assert segment.name in said(app)
 
 
 def test_the_specification_stays_the_same_while_cells_and_layers_change(open_app: OpenApp, one_run: str) -> None:

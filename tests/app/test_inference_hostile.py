@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 from torch import nn
 
 from explorer import Recorder
-from tests.app.test_inference_page import record_images, said
+from tests.app.page_texts import said
+from tests.app.test_inference_page import record_images
 from tests.hostile_files import NAMES, PROGRAMS, TABLES, Touch, Write
 
 OpenApp = Callable[..., AppTest]

@@ -15,6 +15,8 @@ from streamlit.testing.v1 import AppTest
 
 import explorer
 from explorer.app.inference_gallery import sheet
+from explorer.app.inference_pad import ink_text
+from explorer.charts.pixels import grey, value_range
 from explorer.inference.edits.recipe import from_text, parse_recipe, to_text
 from tests.app.inference_runs import (
     record_apart,
@@ -62,6 +64,65 @@ def test_the_mask_is_edited_without_the_vocabulary_and_beside_the_tokens(root: P
     inputs["args[0]"][0, 0], inputs["kwargs['mask']"][0, 3] = 4, 1
     wanted = model.run(inputs).outputs[""][0].softmax(0)
     assert metric(app, "Edited predicts").endswith(f"{100 * float(wanted.max()):.3g}%")
+
+
+def test_drawings_on_two_images_count_together_and_stay_with_their_inputs(root: Path, open_app: OpenApp) -> None:
+    run_id = record_apart(root)
+    model = explorer.load_model(explorer.open_run(root / run_id), 0)
+    images = {path: value[:1].clone() for path, value in model.inputs.items()}
+    layers, wanted = [], {}
+    for number, (path, value) in enumerate(images.items()):
+        ends = value_range(model.inputs[path].numpy())
+        base = grey(value[0].numpy(), ends)
+        pixels = base.copy()
+        pixels[1 + number, :] = 255
+        layers.append(str(ink_text(0, pixels, base, number)))
+        wanted[path] = value.clone()
+        wanted[path][0, 0][torch.from_numpy(pixels != base)] = float(ends[1])
+    apart = {
+        "first": model.run({**images, "args[0]": wanted["args[0]"]}),
+        "second": model.run({**images, "args[1]": wanted["args[1]"]}),
+        "both": model.run(wanted),
+    }
+    links = {"first": layers[0], "second": layers[1], "both": "~".join(layers)}
+    for which, link in links.items():
+        for shown in images:
+            app = open_app("inference", ink=link, input=shown)
+            assert_drawn(app)
+            found = float(metric(app, "Edited").split()[0].replace("\u2212", "-"))
+            assert found == pytest.approx(float(apart[which].outputs[""]), rel=2e-3), (which, shown)
+
+
+def test_clearing_the_drawing_on_one_image_keeps_that_on_the_other(root: Path, open_app: OpenApp) -> None:
+    record_apart(root)
+    blank, full = np.zeros((8, 8), np.uint8), np.full((8, 8), 255, np.uint8)
+    layers = [str(ink_text(0, full, blank, number)) for number in (0, 1)]
+    app = open_app("inference", ink="~".join(layers), input="args[1]")
+    app.button(key="inference.clear_ink").click().run()
+    assert_drawn(app)
+    found = app.query_params["ink"]
+    assert (found[0] if isinstance(found, list) else found) == layers[0]
+
+
+def test_a_file_given_for_one_image_counts_while_the_other_is_shown(root: Path, open_app: OpenApp) -> None:
+    run_id = record_apart(root)
+    file = io.BytesIO()
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(file, "PNG")
+    app = open_app("inference")
+    key = f"inference.upload.{run_id}.args[0]"
+    app.file_uploader(key=key).set_value(("white.png", file.getvalue(), "image/png")).run()
+    assert_drawn(app)
+    with_file = metric(app, "Edited")
+    app.query_params["input"] = "args[1]"
+    app.run()
+    assert_drawn(app)
+    assert not [found for found in app.file_uploader if found.key == key]
+    assert metric(app, "Edited") == with_file != metric(app, "Original")
+    app.query_params["input"] = "args[0]"
+    app.run()
+    app.button(key=f"{key}.away").click().run()
+    assert_drawn(app)
+    assert not [found for found in app.metric if found.label == "Edited"]
 
 
 def test_two_images_are_brushed_one_by_one(root: Path, open_app: OpenApp) -> None:

@@ -23,7 +23,7 @@ from explorer import Recorder
 from explorer.app.inference_nodes import by_module
 from explorer.app.inference_pad import ink_text
 from explorer.app.inference_steps import first_right, right_since
-from explorer.app.inference_tokens import edited_tokens, token_edits
+from explorer.app.inference_token_edits import edited_tokens, token_edits
 from explorer.charts.outcome import percent
 from explorer.errors import SandboxError
 from explorer.inference.edits.recipe import from_text, parse_recipe, to_text
@@ -86,7 +86,7 @@ def test_a_recipe_in_the_link_is_applied_and_told_in_words(root: Path, open_app:
     app = open_app("inference", recipe=ZERO)
     assert_drawn(app)
     assert "set the whole model to zero" in said(app)
-    assert metric(app, "Edited predicts") == "nought 25%"
+    assert metric(app, "Edited predicts") == "nought · 25%"
     effect = next(frame.value for frame in app.dataframe if "quantity" in frame.value)
     assert effect.set_index("quantity").loc["accuracy, original", "edited"] == "100.0%"
     app.button(key="inference.undo").click().run()
@@ -105,14 +105,14 @@ def test_an_edit_is_switched_off_in_the_link_and_stays_in_the_list(root: Path, o
     linked = open_app("inference", recipe=ZERO, off=off[0] if isinstance(off, list) else off)
     assert not [found for found in linked.metric if found.label == "Edited predicts"]
     linked.button(key="inference.switch.0").click().run()
-    assert metric(linked, "Edited predicts") == "nought 25%"
+    assert metric(linked, "Edited predicts") == "nought · 25%"
     assert "off" not in linked.query_params
 
 
 def test_what_was_switched_off_does_not_reach_the_edits_of_another_link(root: Path, open_app: OpenApp) -> None:
     record_images(root)
     app = open_app("inference", recipe=ZERO, off="00000000.0")
-    assert metric(app, "Edited predicts") == "nought 25%"
+    assert metric(app, "Edited predicts") == "nought · 25%"
 
 
 def test_the_effect_stands_beside_the_range_of_random_edits(root: Path, open_app: OpenApp) -> None:
@@ -137,7 +137,7 @@ def test_an_edit_is_added_by_its_form(root: Path, open_app: OpenApp) -> None:
     app.selectbox(key="inference.weight_edit").select("zero").run()
     app.button(key="inference.add.weights").click().run()
     assert_drawn(app)
-    assert metric(app, "Edited predicts") == "nought 25%"
+    assert metric(app, "Edited predicts") == "nought · 25%"
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_the_script_of_the_page_gives_what_the_page_shows(root: Path, open_app: 
     for name, label in (("before", "Original predicts"), ("after", "Edited predicts")):
         best = int(logits[name].argmax())
         share = float(logits[name].softmax(0)[best])
-        assert metric(app, label) == f"{CLASSES[best]} {percent(share)}"
+        assert metric(app, label) == f"{CLASSES[best]} · {percent(share)}"
 
 
 def test_other_pages_lead_to_the_model_of_a_run_that_has_one(root: Path, make_run: MakeRun, open_app: OpenApp) -> None:

@@ -13,7 +13,8 @@ from torch import nn
 
 from explorer import Recorder
 from explorer.inference.edits.recipe import parse_recipe, to_text
-from tests.app.test_inference_page import assert_drawn, metric, record_images, said
+from tests.app.page_texts import assert_drawn, metric, said
+from tests.app.test_inference_page import record_images
 
 OpenApp = Callable[..., AppTest]
 

@@ -12,13 +12,9 @@ from streamlit.testing.v1 import AppTest
 import explorer
 from explorer.inference.edits.recipe import from_text
 from tests.app.inference_runs import record_digits, record_images
-from tests.app.page_texts import assert_drawn
+from tests.app.page_texts import assert_drawn, said
 
 OpenApp = Callable[..., AppTest]
-
-
-def said(app: AppTest) -> str:
-    return "\n".join(str(found.value) for found in app.markdown)
 
 
 def query(app: AppTest, key: str) -> str:
@@ -62,6 +58,20 @@ def test_the_path_goes_from_a_drawing_over_the_steps_to_a_channel(root: Path, op
     app.button(key=f"inference.story.step.{misread}").click().run()
     assert_drawn(app)
     assert query(app, "at") == str(misread)
+    named = re.search(r"hangs most on channel (\d+) of (\S+)", said(app))
+    assert named is not None
     app.button(key="inference.story.units").click().run()
     assert_drawn(app)
     assert query(app, "look") == "Units"
+    assert f"**Channel {named[1]}** of {named[2]}" in said(app)
+
+
+def test_an_edit_of_a_value_says_which_module_it_is_the_output_of(root: Path, open_app: OpenApp) -> None:
+    record_digits(root)
+    app = open_app("inference", guide="true")
+    app.button(key="inference.story.draw").click().run()
+    app.button(key="inference.story.ablate").click().run()
+    named = re.search(r"hangs most on channel (\d+) of (\S+) ", said(app))
+    assert named is not None
+    listed = next(found.value for found in app.markdown if found.value.startswith("1. ablate"))
+    assert listed.endswith(f":gray[· output of {named[2]}]")

@@ -11,7 +11,8 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from explorer.inference.loading import load_model
-from tests.app.test_inference_page import CLASSES, assert_drawn, metric, record_images, said
+from tests.app.page_texts import assert_drawn, metric, said
+from tests.app.test_inference_page import CLASSES, record_images
 
 OpenApp = Callable[..., AppTest]
 PATH = "inference.file.path"

@@ -10,14 +10,9 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.inference.edits.recipe import from_text
 from tests.app.inference_runs import record_fixed_batch, record_images, record_masked, record_table, record_texts
-from tests.app.page_texts import assert_drawn
+from tests.app.page_texts import assert_drawn, said
 
 OpenApp = Callable[..., AppTest]
-
-
-def said(app: AppTest) -> str:
-    found = [element.value for kind in ("markdown", "caption", "info", "warning", "error") for element in app.get(kind)]
-    return "\n".join(map(str, found)).replace("\\", "")
 
 
 def options(app: AppTest, label: str) -> list[str]:

@@ -311,6 +311,7 @@ def test_damaged_statistics_are_named(open_app: OpenApp, run: str, root: Path) -
     app = open_app("layers")
     assert_drawn(app)
     assert path.name in texts(app)
+    assert not [code for code in app.code if "rec.watch" in code.value]  # it was recorded
 
 
 def test_a_layer_that_disappears_keeps_its_last_values(open_app: OpenApp, make_run: MakeRun, root: Path) -> None:

@@ -17,7 +17,8 @@ from streamlit.testing.v1 import AppTest
 from explorer.app import export_menu, layers_table, weights_table
 from explorer.app.export_menu import Export, to_png, to_svg
 from explorer.app.weights_layer import difference
-from tests.app.model_runs import assert_drawn, weights, write_everything
+from tests.app.model_runs import weights, write_everything
+from tests.app.page_texts import assert_nothing_failed
 
 OpenApp = Callable[..., AppTest]
 MakeRun = Callable[..., str]
@@ -82,7 +83,7 @@ def assert_taken_away(export: Export) -> None:
 def test_every_card_of_a_tab_becomes_a_picture_a_table_and_lines_that_run(
     open_app: OpenApp, run: str, exports: list[Export], tab: str
 ) -> None:
-    assert_drawn(open_app("layers", tab=tab))
+    assert_nothing_failed(open_app("layers", tab=tab))
     assert len(exports) == CARDS[tab]
     for export in exports:
         assert_taken_away(export)
@@ -91,7 +92,7 @@ def test_every_card_of_a_tab_becomes_a_picture_a_table_and_lines_that_run(
 def test_spectra_over_snapshots_are_taken_away_and_pictures_name_their_run(
     open_app: OpenApp, run: str, exports: list[Export]
 ) -> None:
-    assert_drawn(open_app("layers", tab="Spectra", every="true"))
+    assert_nothing_failed(open_app("layers", tab="Spectra", every="true"))
     assert len(exports) > 4
     for export in exports:
         executed(code_of(export))
@@ -104,14 +105,14 @@ def test_comparisons_are_taken_away_too(
     open_app: OpenApp, run: str, make_run: MakeRun, root: Path, exports: list[Export], mode: str
 ) -> None:
     write_everything(root / make_run("other"), seed=1)
-    assert_drawn(open_app("layers", tab="Compare", mode=mode))
+    assert_nothing_failed(open_app("layers", tab="Compare", mode=mode))
     assert len(exports) == (3 if mode == "runs" else 1)
     for export in exports:
         assert_taken_away(export)
 
 
 def test_every_card_of_the_page_weights_is_taken_away(open_app: OpenApp, run: str, exports: list[Export]) -> None:
-    assert_drawn(open_app("weights", tensor="body.weight"))
+    assert_nothing_failed(open_app("weights", tensor="body.weight"))
     assert [export.name for export in exports] == [
         "weights_diff",
         "weights_histogram",
@@ -125,7 +126,7 @@ def test_every_card_of_the_page_weights_is_taken_away(open_app: OpenApp, run: st
 def test_the_lines_of_an_opened_tensor_count_what_its_cards_draw(
     open_app: OpenApp, run: str, exports: list[Export]
 ) -> None:
-    assert_drawn(open_app("weights", tensor="body.weight"))
+    assert_nothing_failed(open_app("weights", tensor="body.weight"))
     changed = difference(weights(0)["body.weight"], weights(30)["body.weight"])
     _, histogram, rows, _ = exports
     space = executed(code_of(histogram))
@@ -146,7 +147,7 @@ def test_the_lines_of_an_opened_tensor_count_what_its_cards_draw(
 def test_a_card_without_a_table_offers_the_rest(open_app: OpenApp, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("explorer.app.layers_image._MAX_CSV", 1)
     app = open_app("layers", tab="Weights", tensor="head.weight")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     helps = [box.proto.popover.help for box in app.get("popover")]
     assert "PNG, SVG and the Python lines that reproduce it" in helps
     assert not [text for text in helps if "CSV" in text]
@@ -157,7 +158,7 @@ def test_the_lines_of_a_comparison_give_the_values_of_its_dots(
 ) -> None:
     other = make_run("other")
     write_everything(root / other, seed=1)
-    assert_drawn(open_app("layers", tab="Compare", mode="runs", run=run, at="20"))
+    assert_nothing_failed(open_app("layers", tab="Compare", mode="runs", run=run, at="20"))
     first, _, depth = exports
     grid = executed(code_of(first))["grid"]
     assert grid.loc["body.weight", 20] == pytest.approx(np.linalg.norm(weights(20)["body.weight"]), rel=1e-5)

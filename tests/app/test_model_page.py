@@ -22,7 +22,8 @@ from explorer.app.model_export import tree_csv
 from explorer.app.model_paint import Painting
 from explorer.app.model_source import architecture
 from explorer.reading.catalogue import Catalogue
-from tests.app.model_runs import assert_drawn, stored, texts, weights, write_model, write_weights
+from tests.app.model_runs import stored, weights, write_model, write_weights
+from tests.app.page_texts import assert_nothing_failed, said
 
 OpenApp = Callable[..., AppTest]
 MakeRun = Callable[..., str]
@@ -112,39 +113,39 @@ def rows(app: AppTest, column: str = "module") -> list[dict[str, Any]]:
 
 def test_an_empty_root_says_how_to_begin(open_app: OpenApp) -> None:
     app = open_app("model")
-    assert_drawn(app)
-    assert "Nothing recorded yet" in texts(app)
+    assert_nothing_failed(app)
+    assert "Nothing recorded yet" in said(app)
 
 
 def test_the_graph_opens_on_whole_levels_painted_with_the_update_ratio(open_recorded: OpenApp) -> None:
     app = open_recorded()
-    assert_drawn(app)
+    assert_nothing_failed(app)
     found = boxes(app)
     assert {"frame:blocks", "module:embed", "module:head"} <= found.keys()
     assert found["frame:blocks"]["t1"] == "Sequential"
     assert found["module:embed"]["t3"] == "54"
     assert len({box["fill"] for key, box in found.items() if key.startswith("module:")}) > 2
-    assert "reproduced the model's own output to the last bit" in texts(app)
+    assert "reproduced the model's own output to the last bit" in said(app)
 
 
 def test_a_link_opens_modules_and_looks_at_one(open_recorded: OpenApp) -> None:
     app = open_recorded(opened="blocks,blocks.1", module="blocks.1.body")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     found = boxes(app)
     assert {"module:blocks.0", "module:blocks.1.norm", "module:blocks.1.body", "frame:blocks.1"} <= found.keys()
-    assert "**blocks.1.body**" in texts(app)
+    assert "**blocks.1.body**" in said(app)
     assert [row["tensor"] for row in rows(app, "tensor")] == ["weight", "bias"]
 
 
 def test_a_module_is_opened_and_closed_from_its_panel(open_recorded: OpenApp) -> None:
     app = open_recorded(opened="none", module="blocks")
     next(button for button in app.button if button.key == "model_open").click().run()
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert {"module:blocks.0", "frame:blocks"} <= boxes(app).keys()
     next(button for button in app.button if button.key == "model_open").click().run()
     assert "module:blocks.0" not in boxes(app)
     next(button for button in app.button if button.key == "model_up").click().run()
-    assert "The whole model" in texts(app)
+    assert "The whole model" in said(app)
 
 
 CLICKS = """
@@ -196,15 +197,15 @@ def test_opening_a_module_opens_those_around_it(open_recorded: OpenApp) -> None:
 def test_many_blocks_share_boxes_and_one_can_be_taken_out(root: Path, open_app: OpenApp) -> None:
     record(root, "deep", 44)
     app = open_app("model", opened="blocks")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     groups = [key for key in boxes(app) if key.startswith("group:")]
     assert groups
     assert len(boxes(app)) <= 41  # and a frame
-    assert "share" in texts(app)
+    assert "share" in said(app)
     looked = open_app("model", opened="blocks", module="blocks", node=groups[0])
-    assert_drawn(looked)
+    assert_nothing_failed(looked)
     next(button for button in looked.button if str(button.key).startswith("model_member_")).click().run()
-    assert_drawn(looked)
+    assert_nothing_failed(looked)
     assert "module:blocks.0" in boxes(looked)
 
 
@@ -212,7 +213,7 @@ def test_the_buttons_open_and_close_by_levels(open_recorded: OpenApp) -> None:
     app = open_recorded(opened="none")
     for name, wanted in (("more", "module:blocks.0"), ("more", "module:blocks.0.body"), ("less", "module:blocks.0")):
         next(button for button in app.button if button.key == f"model_{name}").click().run()
-        assert_drawn(app)
+        assert_nothing_failed(app)
         assert wanted in boxes(app)
     next(button for button in app.button if button.key == "model_reset").click().run()
     assert "opened" not in app.query_params
@@ -220,7 +221,7 @@ def test_the_buttons_open_and_close_by_levels(open_recorded: OpenApp) -> None:
 
 def test_the_tree_tells_shapes_parameters_ties_and_what_is_frozen(open_recorded: OpenApp) -> None:
     app = open_recorded(part="Tree")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     by_name = {row["module"].strip(): row for row in rows(app)}
     assert by_name["embed"]["output"] == "N × T × 6"
     assert by_name["Tied"]["parameters"] == 54 + 3 * (12 + 42)
@@ -246,13 +247,13 @@ def test_a_tick_in_the_tree_looks_at_the_module(open_recorded: OpenApp) -> None:
     place = [row["module"].strip() for row in rows(app)].index("head")
     app.session_state["model_tree"] = {"selection": {"rows": [place], "columns": [], "cells": []}}
     app.run()
-    assert_drawn(app)
-    assert "**head**" in texts(app)
+    assert_nothing_failed(app)
+    assert "**head**" in said(app)
 
 
 def test_runs_of_other_architectures_are_told_apart(open_recorded: OpenApp) -> None:
     app = open_recorded(part="Differences")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     found = rows(app, "what")
     assert {(row["what"], row["module"]) for row in found} == {
         ("added", f"blocks.3{part}") for part in ("", ".norm", ".body")
@@ -270,15 +271,15 @@ def test_an_operator_tells_its_line_and_what_can_be_edited(open_recorded: OpenAp
     app = open_recorded(opened="blocks,blocks.0")
     add = next(key for key, box in boxes(app).items() if box["t1"] == "aten.add.Tensor")
     looked = open_recorded(opened="blocks,blocks.0", module="blocks.0", node=add.removeprefix("node:"))
-    assert_drawn(looked)
-    assert "Source line: **test_model_page.py:" in texts(looked)
-    assert "The run recorded the commit" in texts(looked) or "the code itself is not recorded" in texts(looked)
+    assert_nothing_failed(looked)
+    assert "Source line: **test_model_page.py:" in said(looked)
+    assert "The run recorded the commit" in said(looked) or "the code itself is not recorded" in said(looked)
 
 
 def test_every_input_and_output_can_be_looked_at(open_recorded: OpenApp) -> None:
     app = open_recorded()
     for key in [key for key in boxes(app) if key.startswith(("input:", "output:"))]:
-        assert_drawn(open_recorded(node=key))
+        assert_nothing_failed(open_recorded(node=key))
 
 
 @pytest.mark.parametrize(
@@ -294,7 +295,7 @@ def test_every_input_and_output_can_be_looked_at(open_recorded: OpenApp) -> None
 )
 def test_a_link_to_what_is_not_there_opens_the_page_all_the_same(open_recorded: OpenApp, query: dict[str, str]) -> None:
     app = open_recorded(**query)
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert app.get("vega_lite_chart")
 
 
@@ -303,8 +304,8 @@ def test_a_run_that_was_only_watched_shows_its_modules_and_the_line_to_call(
 ) -> None:
     write_model(root / make_run())
     app = open_app("model")
-    assert_drawn(app)
-    assert "No graph is recorded" in texts(app)
+    assert_nothing_failed(app)
+    assert "No graph is recorded" in said(app)
     assert "rec.program(model, example_inputs)" in app.code[0].value
     assert {row["module"].strip() for row in rows(app)} >= {"conv", "body", "head"}
 
@@ -313,15 +314,15 @@ def test_a_run_with_snapshots_alone_shows_their_tensors(root: Path, make_run: Ma
     run = root / make_run()
     write_weights(run, 0, [stored(name, values) for name, values in weights(0).items()])
     app = open_app("model")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert {row["own"] for row in rows(app)} >= {"weight 4 × 1 × 3 × 3, bias 4"}
 
 
 def test_a_run_with_nothing_says_what_to_record(make_run: MakeRun, open_app: OpenApp) -> None:
     make_run()
     app = open_app("model")
-    assert_drawn(app)
-    assert "Nothing is recorded of the model" in texts(app)
+    assert_nothing_failed(app)
+    assert "Nothing is recorded of the model" in said(app)
     assert "rec.watch(model, optimizer)" in app.code[0].value
 
 
@@ -331,9 +332,9 @@ def test_a_capture_that_failed_says_why(root: Path, make_run: MakeRun, open_app:
     document = {"format": 1, "route": "none", "why": [["export", "uses numpy"], ["tape", "gives no tensor"]]}
     (folder / "0001-00000.json.gz").write_bytes(gzip.compress(json.dumps(document).encode()))
     app = open_app("model")
-    assert_drawn(app)
-    assert "could not be captured" in texts(app)
-    assert "export: uses numpy" in texts(app)
+    assert_nothing_failed(app)
+    assert "could not be captured" in said(app)
+    assert "export: uses numpy" in said(app)
 
 
 def test_hostile_names_are_shown_letter_by_letter(recorded: Path, root: Path, open_app: OpenApp) -> None:
@@ -349,7 +350,7 @@ def test_hostile_names_are_shown_letter_by_letter(recorded: Path, root: Path, op
     path.write_bytes(gzip.compress(json.dumps(document).encode()))
     for query in ({}, {"part": "Tree"}, {"module": names["embed"]}, {"opened": "blocks,blocks.0"}):
         app = open_app("model", **query)
-        assert_drawn(app)
+        assert_nothing_failed(app)
         markdown = "\n".join(str(found.value) for kind in ("markdown", "caption") for found in app.get(kind))
         assert not re.search(r"(?<!\\)<img", markdown)
         assert not re.search(r"(?<!\\)\[click", markdown)
@@ -369,9 +370,9 @@ def test_the_csv_holds_every_module_and_disarms_formulas(recorded: Path) -> None
 def test_the_time_of_each_module_is_measured_and_painted(open_recorded: OpenApp) -> None:
     app = open_recorded()
     next(button for button in app.button if button.key == "model_measure").click().run(timeout=120)
-    assert_drawn(app)
+    assert_nothing_failed(app)
     found = boxes(app)
     assert found["module:embed"]["t4"].endswith(" ms")
-    assert "Median of" in texts(app)
+    assert "Median of" in said(app)
     tree = open_recorded(part="Tree", paint="time")
-    assert_drawn(tree)
+    assert_nothing_failed(tree)

@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.app.layers_choices import TABS
 from tests.app.metrics_page import charts
-from tests.app.model_runs import assert_drawn, texts
 from tests.app.odd_models import record_odd, record_without_parameters
+from tests.app.page_texts import assert_nothing_failed, said
 
 OpenApp = Callable[..., AppTest]
 TENSORS = (
@@ -47,7 +47,7 @@ def open_odd(recorded: dict[str, Any], open_app: OpenApp, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(("page", "tab"), INSIDE)
 def test_every_page_opens_on_a_model_with_tensors_of_every_kind(open_odd: OpenApp, page: str, tab: str) -> None:
     app = open_odd(page, **({"tab": tab} if tab else {}))
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert charts(app)
 
 
@@ -55,14 +55,14 @@ def test_every_page_opens_on_a_model_with_tensors_of_every_kind(open_odd: OpenAp
 @pytest.mark.parametrize("tab", ["Weights", "Spectra", "Path"])
 def test_a_tensor_of_a_snapshot_is_drawn_or_explained(open_odd: OpenApp, tab: str, tensor: str) -> None:
     app = open_odd("layers", tab=tab, tensor=tensor)
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert charts(app) or app.info
 
 
 @pytest.mark.parametrize("tensor", TENSORS)
 def test_a_tensor_of_two_snapshots_is_compared_or_explained(open_odd: OpenApp, tensor: str) -> None:
     app = open_odd("weights", tensor=tensor)
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert tensor in [heading.value.replace("\\", "") for heading in app.subheader]
 
 
@@ -73,7 +73,7 @@ def test_every_recorded_tensor_is_drawn_or_explained(open_odd: OpenApp, page: st
     offered = [] if page == "drift" else next(box for box in app.selectbox if box.label == "Tensor").options
     for tensor in offered or [""]:
         app = open_odd(page, kind=kind, tensor=tensor)
-        assert_drawn(app)
+        assert_nothing_failed(app)
         assert charts(app)
 
 
@@ -82,22 +82,22 @@ def test_a_layer_that_only_one_run_has_is_named_in_every_comparison(
 ) -> None:
     both = f"{recorded['odd']},{recorded['gone']}"
     layers = open_odd("layers", runs=both, run=recorded["odd"], tab="Compare", mode="runs")
-    assert_drawn(layers)
-    assert "only in odd: extra.weight, extra.bias" in texts(layers)
-    assert "body.weight" in texts(layers)
+    assert_nothing_failed(layers)
+    assert "only in odd: extra.weight, extra.bias" in said(layers)
+    assert "body.weight" in said(layers)
     weights = open_odd("weights", runs=both, run=recorded["odd"], **{"with": recorded["gone"]})
-    assert_drawn(weights)
-    assert "extra.weight" in texts(weights)
+    assert_nothing_failed(weights)
+    assert "extra.weight" in said(weights)
     distributions = open_odd("distributions", runs=both, tensor="extra.weight")
-    assert_drawn(distributions)
-    assert "Not recorded in gone." in texts(distributions)
+    assert_nothing_failed(distributions)
+    assert "Not recorded in gone." in said(distributions)
 
 
 def test_what_is_not_recorded_is_told_with_its_reason(open_odd: OpenApp) -> None:
     app = open_odd("layers")
-    assert "it is on the meta device, which holds no values" in texts(app)
-    assert "elsewhere" in texts(app)
-    weights = texts(open_odd("weights"))
+    assert "it is on the meta device, which holds no values" in said(app)
+    assert "elsewhere" in said(app)
+    weights = said(open_odd("weights"))
     for reason in ("it is sparse", "it is quantised", "it is on the meta device"):
         assert reason in weights
 
@@ -105,15 +105,15 @@ def test_what_is_not_recorded_is_told_with_its_reason(open_odd: OpenApp) -> None
 @pytest.mark.parametrize(("page", "tab"), INSIDE)
 def test_a_model_without_parameters_is_drawn_or_explained(open_odd: OpenApp, page: str, tab: str) -> None:
     app = open_odd(page, "none", **({"tab": tab} if tab else {}))
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert charts(app) or app.info
     if page == "weights" or tab in ("Weights", "Spectra"):
-        assert "the model had no parameters and no buffers" in texts(app)
+        assert "the model had no parameters and no buffers" in said(app)
 
 
 def test_a_million_rows_are_a_picture_within_the_budget(open_odd: OpenApp) -> None:
     for app in (open_odd("layers", tab="Weights", tensor="words.weight"), open_odd("weights", tensor="words.weight")):
-        assert_drawn(app)
+        assert_nothing_failed(app)
         for chart in app.get("vega_lite_chart"):
             assert sum(len(data.data.data) for data in chart.proto.datasets) + len(chart.proto.spec) < 100_000
-    assert "1,000,000 × 2" in texts(app)
+    assert "1,000,000 × 2" in said(app)

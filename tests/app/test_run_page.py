@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.app.names import esc, matching, unique_labels
 from explorer.storage.layout import list_segments
+from tests.app.page_texts import assert_nothing_failed, texts
 
 OpenApp = Callable[..., AppTest]
 MakeRun = Callable[..., str]
@@ -35,20 +36,6 @@ diff --git a/model.py b/model.py
 """
 
 
-def assert_drawn(app: AppTest) -> None:
-    """Nothing failed: an error of a page or of a part of it would be told in a message with this title."""
-    assert not app.exception
-    assert not [error.value for error in app.error if "cannot be shown" in error.proto.title]
-
-
-def texts(app: AppTest) -> str:
-    """Everything that the page says, as Markdown."""
-    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "success", "text")
-    found = [element.value for kind in kinds for element in app.get(kind)]
-    found += [element.proto.title for kind in ("info", "warning", "error", "success") for element in app.get(kind)]
-    return "\n".join(str(text) for text in found)
-
-
 def metric(app: AppTest, label: str) -> str:
     """The value of a key number."""
     return next(found.value for found in app.metric if found.label == label)
@@ -61,7 +48,7 @@ def edit_record(path: Path, **changes: object) -> None:
 
 def test_an_empty_root_says_how_to_begin(open_app: OpenApp) -> None:
     app = open_app("run")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert "no runs" in app.info[0].value
     assert [button.label for button in app.button if button.label == "How to start"]
 
@@ -95,7 +82,7 @@ def test_an_unknown_run_in_the_link_is_named_and_the_newest_is_shown(
 ) -> None:
     make_run("digits")
     app = open_app("run", run=asked)
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert app.title[0].value == "digits"
     assert esc(asked, 80) in app.warning[0].value
 
@@ -117,13 +104,13 @@ def test_the_head_tells_state_and_key_numbers(open_app: OpenApp, make_run: MakeR
 def test_every_tab_opens_from_a_link(open_app: OpenApp, make_run: MakeRun, tab: str) -> None:
     make_run("digits", config={"lr": 0.1})
     app = open_app("run", tab=tab)
-    assert_drawn(app)
+    assert_nothing_failed(app)
 
 
 def test_an_unknown_tab_in_the_link_opens_the_first_one(open_app: OpenApp, make_run: MakeRun) -> None:
     make_run("digits")
     app = open_app("run", tab="Passwords")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert list(app.dataframe[0].value["metric"]) == ["train/loss"]
 
 
@@ -145,7 +132,7 @@ def test_values_that_the_browser_would_cut_or_hide_are_written_out(open_app: Ope
 def test_a_run_without_rows_says_that_nothing_is_logged_yet(open_app: OpenApp, make_run: MakeRun) -> None:
     make_run(series={})
     app = open_app("run")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert "Nothing has been logged yet" in app.info[0].value
 
 
@@ -188,7 +175,7 @@ def test_commit_and_uncommitted_changes_are_shown(open_app: OpenApp, make_run: M
         edit_record(path, git=git)
     (root / run_id / "git.diff").write_text(PATCH)
     app = open_app("run", tab="Code")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert [code.value for code in app.code] == ["c0ffee" * 6, PATCH.strip()]
     assert app.dataframe[0].value.values.tolist() == [["train.py", 1, 1], ["model.py", 1, 0]]
 
@@ -201,7 +188,7 @@ def test_a_patch_of_a_megabyte_is_cut_on_the_page_and_whole_in_the_download(
         edit_record(path, git={"commit": "c0ffee", "branch": None, "dirty": True, "remote": None})
     (root / run_id / "git.diff").write_text(PATCH.replace("+depth = 2\n", "+depth = 2\n" * 90_000))
     app = open_app("run", tab="Code")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert len(app.code[1].value) < 200_000
     assert any("Cut here" in caption.value for caption in app.caption)
 
@@ -227,7 +214,7 @@ def test_a_half_written_run_is_shown_as_far_as_it_goes(open_app: OpenApp, make_r
     (root / run_id / "summary" / "0001-00000.json").unlink()
     for tab in TABS:
         app = open_app("run", tab=tab)
-        assert_drawn(app)
+        assert_nothing_failed(app)
         assert app.title[0].value == "digits"
 
 
@@ -248,7 +235,7 @@ def test_a_flipped_bit_is_found_and_its_file_named_with_the_reason(
     segment.write_bytes(content)
     app = open_app("run", tab="Files")
     next(button for button in app.button if button.label == "Verify all checksums").click().run()
-    assert_drawn(app)
+    assert_nothing_failed(app)
     table = app.dataframe[0].value.set_index("file")
     assert "damaged" in table.loc["scalars/0001-00000-000000.parquet", "state"]
     assert table.loc["run.json", "state"] == "ok"
@@ -270,7 +257,7 @@ def test_a_file_that_is_no_segment_is_named_without_asking(
     run_id = make_run()
     (root / run_id / "scalars" / "0001-00000-000001.parquet").write_bytes(content)
     app = open_app("run", tab="Files")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert app.error[0].proto.title == "1 file is damaged"
 
 
@@ -286,7 +273,7 @@ def test_a_newer_format_is_refused_by_name(open_app: OpenApp, make_run: MakeRun,
     run_id = make_run()
     edit_record(root / run_id / "summary" / "0001-00000.json", format=99)
     app = open_app("run")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert "format 99" in texts(app)
 
 
@@ -300,8 +287,8 @@ def test_an_integer_beyond_every_double_is_a_value_not_an_error(
     metrics["huge"] = [1, 10**400, 0, -(10**400), 0, 10**400, 0, 0, 0]
     edit_record(record, metrics=metrics, overhead={"caller_us_per_call": 10**400})
     app = open_app("run", tab=tab)
-    assert_drawn(app)
-    assert_drawn(open_app("compare", runs=run_id))
+    assert_nothing_failed(app)
+    assert_nothing_failed(open_app("compare", runs=run_id))
 
 
 def test_the_recorder_tells_what_it_cost_and_what_it_lost(open_app: OpenApp, make_run: MakeRun, root: Path) -> None:
@@ -344,7 +331,7 @@ def test_hostile_names_are_shown_letter_by_letter(open_app: OpenApp, make_run: M
         edit_record(path, environment=environment, argv=[evil], host=evil, git=git)
     (root / run_id / "git.diff").write_text(f"diff --git a/{HOSTILE} b/{HOSTILE}\n@@ -1 +1 @@\n-a\n+b\n" * 2)
     app = open_app("run", tab=tab)
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert app.title[0].value == esc(evil)
     shown = texts(app).replace(app.text[0].value, "")  # st.text shows text as it is
     assert "](http" not in shown

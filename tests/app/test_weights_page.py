@@ -22,7 +22,8 @@ from explorer.app.weights_export import safetensors_bytes, state_dict_bytes
 from explorer.errors import ExplorerError
 from explorer.inference.export import main
 from tests.app.metrics_page import captions, charts, table
-from tests.app.model_runs import STEPS, assert_drawn, stored, texts, weights, write_everything, write_weights
+from tests.app.model_runs import STEPS, stored, weights, write_everything, write_weights
+from tests.app.page_texts import assert_nothing_failed, said
 
 OpenApp = Callable[..., AppTest]
 MakeRun = Callable[..., str]
@@ -42,7 +43,7 @@ def rows(app: AppTest) -> dict[str, dict[str, float]]:
 
 def test_an_empty_root_says_how_to_begin(open_app: OpenApp) -> None:
     app = open_app("weights")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert "no runs" in app.info[0].value
 
 
@@ -54,13 +55,13 @@ def test_no_selected_run_says_where_to_select(open_app: OpenApp, make_run: MakeR
 def test_a_run_without_snapshots_says_what_to_call(open_app: OpenApp, make_run: MakeRun) -> None:
     make_run()
     app = open_app("weights")
-    assert_drawn(app)
-    assert "rec.snapshot(model, step)" in texts(app)
+    assert_nothing_failed(app)
+    assert "rec.snapshot(model, step)" in said(app)
 
 
 def test_the_first_and_the_last_snapshot_are_compared_by_default(open_app: OpenApp, run: str) -> None:
     app = open_app("weights")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     found = rows(app)
     for name, before in weights(STEPS[0]).items():
         after = weights(STEPS[-1])[name].astype(float)
@@ -78,7 +79,7 @@ def test_any_two_steps_of_any_two_runs_are_compared(open_app: OpenApp, make_run:
     other = make_run("other")
     write_everything(root / other, seed=1)
     app = open_app("weights", run=run, before="10", **{"with": other}, after="20")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     a, b = weights(10)["head.weight"].astype(float), weights(20, seed=1)["head.weight"].astype(float)
     assert rows(app)["head.weight"]["relative change"] == pytest.approx(np.linalg.norm(b - a) / np.linalg.norm(a))
 
@@ -91,8 +92,8 @@ def test_what_only_one_side_has_and_other_shapes_are_named(
     tensors.append(stored("conv.bias", np.ones(4, np.float16)))
     write_weights(root / other, 5, tensors)
     app = open_app("weights", run=run, **{"with": other})
-    assert_drawn(app)
-    told = texts(app)
+    assert_nothing_failed(app)
+    told = said(app)
     assert "only in other · step 5: top" in told
     assert "head.weight: shapes differ: 3 x 12 and 3 x 7" in told
     assert "another dtype, compared by value: conv.bias" in told
@@ -104,14 +105,14 @@ def test_a_clicked_row_opens_its_tensor_and_goes_into_the_link(open_app: OpenApp
     place = list(rows(app)).index("body.weight")
     app.session_state["weights_table"] = {"selection": {"rows": [place], "columns": [], "cells": []}}
     app.run()
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert app.subheader[-1].value.replace("\\", "") == "body.weight"
     assert "body.weight" in str(app.query_params["tensor"])
 
 
 def test_the_opened_tensor_shows_elements_rows_and_the_difference(open_app: OpenApp, run: str) -> None:
     app = open_app("weights", tensor="body.weight")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     bars, lines, picture = charts(app)
     shares = table(bars, "bars")["y"]
     assert shares.sum() == pytest.approx(1.0)
@@ -125,7 +126,7 @@ def test_the_opened_tensor_shows_elements_rows_and_the_difference(open_app: Open
 
 def test_the_same_snapshot_on_both_sides_has_not_changed(open_app: OpenApp, run: str) -> None:
     app = open_app("weights", before="10", after="10")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert {row["relative change"] for row in rows(app).values()} == {0.0}
     assert "5 did not change at all" in captions(app)
 
@@ -135,14 +136,14 @@ def test_the_same_snapshot_on_both_sides_has_not_changed(open_app: OpenApp, run:
 def test_a_link_that_names_nothing_known_opens_all_the_same(
     open_app: OpenApp, run: str, key: str, hostile: str
 ) -> None:
-    assert_drawn(open_app("weights", **{key: hostile}))
+    assert_nothing_failed(open_app("weights", **{key: hostile}))
 
 
 def test_a_damaged_snapshot_is_named_and_the_others_are_compared(open_app: OpenApp, run: str, root: Path) -> None:
     path = next((root / run / "params" / f"{STEPS[-1]:012d}").iterdir())
     path.write_bytes(path.read_bytes()[:-50])
     app = open_app("weights")
-    assert_drawn(app)
+    assert_nothing_failed(app)
     assert "step 30" in app.warning[0].value
     assert rows(app)
 
@@ -156,7 +157,7 @@ def test_a_flipped_bit_costs_only_its_tensor(open_app: OpenApp, run: str, root: 
     app = open_app("weights")
     assert not app.exception
     assert "body.weight" not in rows(app)
-    assert "wrong checksum" in texts(app)
+    assert "wrong checksum" in said(app)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_tensors_of_every_kind_are_compared(
     write_weights(root / run_id, 1, [stored("w", np.asarray(after), dtype=dtype)])
     for show in ("difference", "before"):
         app = open_app("weights", show=show)
-        assert_drawn(app)
+        assert_nothing_failed(app)
         assert list(rows(app)) == ["w"]
 
 

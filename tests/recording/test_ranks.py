@@ -1,5 +1,7 @@
 """Several processes record one run: they agree on it without waiting for each other, and two launches stay apart."""
 
+import threading
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -65,6 +67,19 @@ def test_ranks_given_by_hand_may_come_in_any_order(record, order):
         recorder = record(run_id="shared", rank=rank)
         recorder.close()
     assert attempts(recorder) == [(1, 0), (1, 1)]
+
+
+def test_a_rank_waits_for_a_run_that_another_is_just_claiming_where_there_are_no_hard_links(record, tmp_path):
+    first = record(run_id="shared", rank=0)
+    first.close()
+    claimed = first.path / "run.json"
+    content = claimed.read_bytes()
+    claimed.write_bytes(b"")
+    later = threading.Timer(0.3, claimed.write_bytes, [content])
+    later.start()
+    record(run_id="shared", rank=1).close()
+    later.join()
+    assert attempts(first) == [(1, 0), (1, 1)]
 
 
 @pytest.fixture

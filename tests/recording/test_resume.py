@@ -115,3 +115,25 @@ def test_a_rank_that_joins_a_first_launch_starts_over(record):
     faster = record(run_id="new", rank=0, resume="allow", config={"lr": 1})
     faster.log({"a": 1.0}, step=50)
     assert record(run_id="new", rank=1, resume="allow").last_step is None
+
+
+def test_what_a_kill_between_two_files_has_left_goes_with_the_resume_and_nothing_else_does(record, rows_of):
+    first = record(run_id="again")
+    first.log({"loss": 1.0}, step=0)
+    journal = first.path / "scalars" / "0001-00000-000001.journal"
+    content = journal.read_bytes()
+    first.close()
+    second = record(run_id="again", resume="must", rank=1)  # a process that lives
+    for attempt, rank in ((1, 0), (1, 1)):
+        (first.path / "scalars" / f".{attempt:04d}-{rank:05d}-000002.parquet.17-0a1b2c.tmp").write_bytes(b"PAR1")
+        (first.path / "summary" / f".{attempt:04d}-{rank:05d}.json.17-0a1b2c.tmp").write_bytes(b"{")
+    (first.path / "summary" / ".mine.tmp").write_bytes(b"")
+    journal.write_bytes(content)  # its segment is whole: the kill came right before it was removed
+    owner = first.path / "attempts" / "0001-00000.json"
+    owner.write_text(json.dumps(json.loads(owner.read_text()) | {"process_start": 0.0}))
+    record(run_id="again", resume="must", rank=2).close()
+    left = {path.name for folder in ("scalars", "summary") for path in (first.path / folder).glob(".*")}
+    assert left == {".0001-00001-000002.parquet.17-0a1b2c.tmp", ".0001-00001.json.17-0a1b2c.tmp", ".mine.tmp"}
+    assert not journal.exists()
+    second.close()
+    assert [row for *_, row in rows_of(first.path)] == [{"loss": 1.0}]

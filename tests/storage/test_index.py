@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from explorer.errors import DamagedFile, FileError, UnsupportedFormat
-from explorer.storage import checksums, segments
+from explorer.storage import block, segments
 from explorer.storage.points import EvenSteps, even_steps
 
 
@@ -185,9 +185,9 @@ def test_the_chunks_of_a_block_may_lie_anywhere(path, make_segment):
     pages, index, rest = split(whole)
     for first, size in ((2**63, 8), (0, 2**32 - 1), (len(pages), len(index)), (4, 0)):
         count = 3
-        block = struct.pack("<QII", first, size, 0) + rest[16 : 16 * count] + rest[16 * count : 16 * count + 8]
-        block += struct.pack("<I", zlib.crc32(block)) + checksums.MAGIC
-        path.write_bytes(pages + index + block + rest[16 * count + 16 :])
+        ours = struct.pack("<QII", first, size, 0) + rest[16 : 16 * count] + rest[16 * count : 16 * count + 8]
+        ours += struct.pack("<I", zlib.crc32(ours)) + block.MAGIC
+        path.write_bytes(pages + index + ours + rest[16 * count + 16 :])
         with contextlib.suppress(FileError):
             segments.read_columns(path)
             raise AssertionError("the step column has another checksum")

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from explorer.storage import checksums, segments
+from explorer.storage import block, segments
 from explorer.storage.pages import OtherLayout, decode_column
 
 
 def chunk_of(data, column=2):
-    start, size = checksums._chunk_ranges(pq.read_metadata(io.BytesIO(data)))[column]
+    start, size, _ = block.chunks_of(memoryview(data))[column]
     return data[start : start + size]
 
 

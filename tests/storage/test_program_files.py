@@ -110,6 +110,14 @@ WRONG = {
     "more outputs than names": document(output_paths=[]),
     "a complex number of texts": document(entry("a", "aten.neg.default", {"complex": ["a", "b"]})),
     "a size with one end": document(symbols={"s0": [1]}),
+    "a size from more to less": document(symbols={"s0": [5, 2]}),
+    "a size below zero": document(symbols={"s0": [-1, None]}),
+    "a size of more than 64 bits": document(symbols={"s0": [1, 2**70]}),
+    "a step of more than 64 bits": document(step=-(2**64)),
+    "a fingerprint of more than 64 bits": document(fingerprint=10**400),
+    "a call of more than 64 bits": document(modules=[{"path": "fc", "type": "Linear", "call": 2**64}]),
+    "an expectation of more than 64 bits": document(entry("a", expect=2**64)),
+    "a difference of more than any float": document(check={"": 10**400}),
     "a list for the document's inputs": document(inputs={"x": 1}),
 }
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from explorer.errors import DamagedFile, FileError, UnsupportedFormat
-from explorer.storage import checksums, segments
+from explorer.storage import block, checksums, segments
 from explorer.storage.disk import Disk
 from explorer.storage.layout import SegmentName
 
@@ -238,9 +238,9 @@ def test_hostile_footers_with_checksums_that_fit_cost_their_file_only(path, make
         footer = bytearray(whole[start:-8])
         for _ in range(chance.randrange(1, 6)):
             footer[chance.randrange(size)] = chance.randrange(256)
-        block = whole[start - 16 - 16 * count : start - 16] + struct.pack("<II", count, zlib.crc32(footer))
-        block += struct.pack("<I", zlib.crc32(block)) + checksums.MAGIC
-        path.write_bytes(whole[: start - 16 - 16 * count] + block + footer + whole[-8:])
+        ours = whole[start - 16 - 16 * count : start - 16] + struct.pack("<II", count, zlib.crc32(footer))
+        ours += struct.pack("<I", zlib.crc32(ours)) + block.MAGIC
+        path.write_bytes(whole[: start - 16 - 16 * count] + ours + footer + whole[-8:])
         with contextlib.suppress(FileError):
             segments.read_columns(path)
 

@@ -11,14 +11,18 @@ from __future__ import annotations
 import json
 import math
 import struct
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
-import pandas as pd
 
 from explorer.errors import SandboxError
+from explorer.storage.memory import empty_arrays
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MAGIC: Final = b"XPS1"
 _START: Final = struct.Struct("<4sQQ")
@@ -96,10 +100,10 @@ def _arrays(listed: object, body_size: int, stream: BinaryIO) -> list[np.ndarray
     sizes = [dtype.itemsize * math.prod(shape) for dtype, shape in shapes]
     if sum(sizes) != body_size:
         raise SandboxError("a message of the sandbox has arrays of other sizes than it says")
-    return [
-        np.frombuffer(_exactly(stream, size), dtype=dtype).reshape(shape)
-        for (dtype, shape), size in zip(shapes, sizes, strict=True)
-    ]
+    found = empty_arrays(sizes)
+    for array in found:
+        _fill(stream, memoryview(array))
+    return [array.view(dtype).reshape(shape) for array, (dtype, shape) in zip(found, shapes, strict=True)]
 
 
 def _shape(entry: object) -> tuple[np.dtype[Any], tuple[int, ...]]:
@@ -113,14 +117,17 @@ def _shape(entry: object) -> tuple[np.dtype[Any], tuple[int, ...]]:
 
 def _exactly(stream: BinaryIO, size: int) -> bytearray:
     data = bytearray(size)
-    view = memoryview(data)
+    _fill(stream, memoryview(data))
+    return data
+
+
+def _fill(stream: BinaryIO, view: memoryview) -> None:
     done = 0
-    while done < size:
+    while done < len(view):
         count = stream.readinto(view[done:])  # type: ignore[attr-defined]
         if not count:
             raise SandboxError("a message of the sandbox is cut")
         done += count
-    return data
 
 
 def _packed(value: Any, arrays: list[np.ndarray[Any, Any]], depth: int) -> Any:  # noqa: ANN401 - any plain value
@@ -134,7 +141,7 @@ def _packed(value: Any, arrays: list[np.ndarray[Any, Any]], depth: int) -> Any: 
         return value if math.isfinite(value) else {"$float": "nan" if math.isnan(value) else f"{value:g}"}
     if isinstance(value, list | tuple):
         return [_packed(part, arrays, depth + 1) for part in value]
-    if isinstance(value, pd.DataFrame):
+    if _is_table(value):
         columns = {str(name): _column(value[name]) for name in value.columns}
         return {"$table": _packed(columns, arrays, depth + 1)}
     if isinstance(value, np.ndarray):
@@ -145,6 +152,12 @@ def _packed(value: Any, arrays: list[np.ndarray[Any, Any]], depth: int) -> Any: 
     if isinstance(value, Mapping) and all(isinstance(key, str) and not key.startswith("$") for key in value):
         return {key: _packed(part, arrays, depth + 1) for key, part in value.items()}
     raise SandboxError(f"a value for the sandbox should be plain; found a {type(value).__name__}")
+
+
+def _is_table(value: object) -> bool:
+    """Whether it is a DataFrame; pandas takes a quarter of a second to import, and most answers hold no table."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(value, pandas.DataFrame)
 
 
 def _column(column: pd.Series[Any]) -> np.ndarray[Any, Any] | list[Any]:
@@ -173,6 +186,8 @@ def _unpacked(value: Any, arrays: list[np.ndarray[Any, Any]], depth: int) -> Any
 
 
 def _table(columns: dict[str, Any]) -> pd.DataFrame:
+    import pandas as pd
+
     lengths = {len(column) if isinstance(column, list | np.ndarray) else -1 for column in columns.values()}
     flat = all(not isinstance(column, np.ndarray) or column.ndim == 1 for column in columns.values())
     if len(lengths) > 1 or -1 in lengths or not flat:

@@ -18,7 +18,7 @@ from explorer.errors import UsageError
 from explorer.recording.notices import Notices
 from explorer.recording.overhead import Overhead
 from explorer.recording.probing.outputs import choose_layers, run_probe, tensors_of, unwrap
-from explorer.recording.transfer import LetOthersCapture
+from explorer.recording.transfer import DEVICE_TIMEOUT_S, LetOthersCapture
 from explorer.recording.values import clean_step, clean_text
 from explorer.storage.disk import Disk
 from explorer.storage.probes import HASH_OF_PROBE, ROLE, probe_path
@@ -107,16 +107,24 @@ class Probes:
 
     def tick(self) -> None:
         """Write the probes that the device has finished; raises OSError, and then goes on with the same one."""
-        while self._waiting and self._has_arrived(self._waiting[0]):
-            self._write(self._waiting[0])
-            self._waiting.popleft()
+        self._write_arrived(wait=False)
 
     def finish(self) -> None:
         """Write every probe, waiting for the device."""
+        self._write_arrived(wait=True)
+
+    def _write_arrived(self, *, wait: bool) -> None:
         while self._waiting:
-            for event in self._waiting[0].events:
-                event.synchronize()
-            self._write(self._waiting[0])
+            waiting = self._waiting[0]
+            try:
+                if not self._has_arrived(waiting, wait=wait):
+                    return
+                self._write(waiting)
+            except OSError:
+                raise  # tried again, with this probe
+            except Exception as error:  # the device's own errors, and those of special tensors
+                what = f"the probe of step {waiting.step} is lost ({type(error).__name__}: {str(error)[:300]})"
+                self._lose(type(error).__name__, what)
             self._waiting.popleft()
 
     def describe(self) -> dict[str, Any]:
@@ -136,10 +144,17 @@ class Probes:
         num_bytes = sum(one.num_bytes for one in list(self._waiting))
         return len(self._waiting) >= MAX_SMALL_WAITING or num_bytes > SMALL_BYTES
 
-    def _has_arrived(self, waiting: _Waiting) -> bool:
-        if waiting.events:
+    def _has_arrived(self, waiting: _Waiting, *, wait: bool) -> bool:
+        until = time.monotonic() + DEVICE_TIMEOUT_S
+        for event in waiting.events:
             self._let_others_capture()
-        return all(event.query() for event in waiting.events)
+            while not event.query():
+                if not wait:
+                    return False
+                if time.monotonic() > until:
+                    raise RuntimeError(f"the device did not finish its work in {DEVICE_TIMEOUT_S:.0f} s")
+                time.sleep(0.001)
+        return True
 
     def _lose(self, key: str, what: str) -> None:
         self._num_lost += 1

@@ -64,10 +64,10 @@ class FirstBatch:
         ]
 
     def remove(self) -> None:
-        """Take the hooks off and keep nothing. Does nothing the second time."""
+        """Take the hooks off and keep nothing, neither the model nor who watches it. Does nothing the second time."""
         while self._handles:
             self._handles.pop().remove()
-        self._held = None
+        self._held, self._model, self.paused = None, nn.Module(), _do_nothing
 
     @property
     def is_waiting(self) -> bool:
@@ -88,8 +88,9 @@ class FirstBatch:
         if not self.is_waiting:
             return
         if self._is_quiet():
+            paused = self.paused
             self._do(None)
-            self.paused()
+            paused()
         elif self._num_logs < MAX_LOGS:
             self._num_logs += 1
             self._wait_for_log()
@@ -97,10 +98,10 @@ class FirstBatch:
             self._give_up("there was no moment for it outside of backward passes, autocast and functions that trace")
 
     def _do(self, step: int | None) -> None:
-        held = self._held
+        held, model = self._held, self._model
         self.remove()
         if held is not None:
-            self._capture(self._model, held, step)
+            self._capture(model, held, step)
 
     def _before(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         if threading.get_ident() != self._thread or os.getpid() != self._pid:

@@ -149,6 +149,7 @@ class ProgramMethods:
         class_names: object = None,
         vocabulary: object = None,
         feature_names: object = None,
+        tokenizer: object = None,
         kind: Literal["image", "tokens", "table"] | None = None,
         **named_inputs: Any,  # noqa: ANN401
     ) -> None:
@@ -169,6 +170,9 @@ class ProgramMethods:
             class_names: by the index of the model's classes.
             vocabulary: texts by token id, or a mapping of texts to ids.
             feature_names: by column of a table.
+            tokenizer: of a model of texts, so that its page takes typed text: the path of a `tokenizer.json` or of a
+                folder that holds one, a `tokenizers.Tokenizer` or a fast tokenizer of transformers. Its file, at most
+                32 MiB, is recorded; without `vocabulary` that comes from it.
             kind: what the inputs are; by default found out by whoever shows them.
             **named_inputs: what the model is called with by name.
 
@@ -183,7 +187,7 @@ class ProgramMethods:
             raise UsageError(f"program() expects a torch.nn.Module; found {type(model).__name__}")
         if not example_inputs and not named_inputs:
             raise UsageError("program() needs what the model is called with: program(model, batch)")
-        about = check_about(kind, class_names, vocabulary, feature_names, labels)
+        about = check_about(kind, class_names, vocabulary, feature_names, labels, tokenizer)
         if self._program_plug is not None:
             self._program_plug.capture(model, example_inputs, named_inputs, about)
 

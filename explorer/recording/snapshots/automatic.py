@@ -13,6 +13,12 @@ from explorer.recording.snapshots.policy import BestSoFar, Policy
 from explorer.recording.snapshots.retention import Retention
 from explorer.recording.snapshots.snapshotter import Options, Snapshotter, check_step
 
+FINISH_TIMEOUT_S = 10.0
+WENT_BACK = (
+    "the training went back to a step whose snapshot was taken before, and that one stays. Record what comes after it "
+    'as a new attempt: close this recorder and open Recorder(run_id=..., resume="must")'
+)
+
 
 class Snapshots:
     """Takes snapshots of one model when its policy says so. Made by `Recorder.snapshots`.
@@ -32,7 +38,10 @@ class Snapshots:
         self._model, self._policy, self._options, self._snapshotter = model, policy, options, snapshotter
         self._last_step = last_step
         self._retention = Retention(policy)
+        if snapshotter is not None:
+            snapshotter.follow(self._retention)
         self._previous: int | None = None
+        self._furthest = -1
         self._count = -1
         self._handles: list[Any] = []
         self.best = BestSoFar(policy.best[1]) if policy.best is not None else None
@@ -51,12 +60,16 @@ class Snapshots:
         """
         number = check_step((self._last_step() or 0) if step is None else step)
         due = self._policy.is_due(self._previous, number)
-        self._previous = number
+        self._previous, self._furthest = number, max(number, self._furthest)
         taken = self._take_best(number)
         return taken or (due and self._take(number))
 
     def _take(self, step: int) -> bool:
-        if self._snapshotter is None or self._snapshotter.was_taken(step):
+        if self._snapshotter is None:
+            return False
+        if self._snapshotter.was_taken(self._model, step):
+            if step < self._furthest:
+                self._snapshotter.refuse(step, WENT_BACK)
             return False
         return self._snapshotter.take(self._model, step, self._options, self._retention)
 
@@ -65,14 +78,28 @@ class Snapshots:
             return False
         self.best.improved = False
         taken = self._take(step)
-        if taken or (self._snapshotter is not None and self._snapshotter.was_taken(step)):
+        if taken or (self._snapshotter is not None and self._snapshotter.was_taken(self._model, step)):
             self._retention.best_step = step
         return taken
+
+    def finish(self) -> None:
+        """The training is over: take the best if the metric has just said so. Afterwards call `close`.
+
+        A validation is often the last thing that a training does, and no step follows that would take it. Waits for the
+        disk if snapshots are on their way, at most 10 s.
+        """
+        if self._snapshotter is None or self.best is None or not self.best.improved:
+            return
+        step = self._count if self._handles else self._previous
+        step = (self._last_step() or 0) if step is None else step
+        self._snapshotter.wait_until_written(FINISH_TIMEOUT_S)
+        self._take_best(max(step, 0))
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """From now on take snapshots after the steps of this optimizer.
 
-        They are counted from 0, or on from the newest row of metrics when there is one, as `Recorder.log` counts.
+        They are counted from 0, or on from the newest row of metrics when there is one, as `Recorder.log` counts. A
+        count that falls behind that row, since a GradScaler has left out steps, is raised to it.
         Raises UsageError when it is no optimizer.
         """
         if not isinstance(optimizer, torch.optim.Optimizer):
@@ -84,8 +111,12 @@ class Snapshots:
             self._handles.append(optimizer.register_step_pre_hook(lambda *_: self._before_step()))
 
     def _after_step(self) -> None:
-        self._count += 1
-        self.step(self._count)
+        last = self._last_step()
+        self._count = self._count + 1 if last is None else max(self._count + 1, last)
+        if self._count >= 0:
+            self.step(self._count)
+        elif self._snapshotter is not None:
+            self._snapshotter.refuse(self._count, "snapshots have no negative steps")
 
     def _before_step(self) -> None:
         self._take_best(max(self._count, 0))
@@ -94,9 +125,18 @@ class Snapshots:
         """Itself: a copy of a trainer that holds it takes snapshots of the same model."""
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, for another process or a checkpoint: one that takes none."""
+        return Snapshots, (self._model, self._policy, self._options, None, no_step)
+
     def close(self) -> None:
-        """Take no more; what was taken is still written. The recorder's `close` does this too."""
-        self._snapshotter = None
+        """Take no more, and let go of the model; what was taken is still written. So does the recorder's `close`."""
+        self._snapshotter, self._model, self._options = None, nn.Module(), Options()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+
+
+def no_step() -> int | None:
+    """The newest row of metrics where nothing is recorded."""
+    return None

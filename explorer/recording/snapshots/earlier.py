@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 from explorer.storage.disk import Disk
+from explorer.storage.layout import list_folder
 
 _STEP = re.compile(r"\d{12}", re.ASCII)
 _WHOLE = re.compile(r"(\d{4})-(\d{5})\.parquet", re.ASCII)
@@ -20,10 +20,10 @@ def clean_up_earlier(folder: Path, attempt: int, rank: int, disk: Disk) -> int:
     process that wrote a file may. Raises OSError.
     """
     total = 0
-    for step in _entries(folder):
+    for step in list_folder(folder):
         if not _STEP.fullmatch(step.name) or not step.is_dir(follow_symlinks=False):
             continue
-        for file in _entries(Path(step.path)):
+        for file in list_folder(Path(step.path)):
             half, whole = _HALF.fullmatch(file.name), _WHOLE.fullmatch(file.name)
             found = half or whole
             if found is None or not file.is_file(follow_symlinks=False):
@@ -35,11 +35,3 @@ def clean_up_earlier(folder: Path, attempt: int, rank: int, disk: Disk) -> int:
             else:
                 total += file.stat(follow_symlinks=False).st_size
     return total
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except FileNotFoundError:
-        return []

@@ -109,14 +109,16 @@ class SnapshotMethods:
         """Save a model by policy. Wishes add up; the first, the last and the best snapshot are never deleted.
 
         Args:
-            model: see `snapshot`.
+            model: see `snapshot`. A step has one snapshot: several models that are saved at the same steps go into one
+                `nn.ModuleDict`.
             every: at each multiple of so many steps.
             log_spaced: at steps 1, 2, 5, 10, 20, 50, ...
             best: a metric and "max" or "min": whenever it is logged (as a number, not as a tensor on a device) with a
-                value better than ever before in this attempt.
+                value better than ever before in this attempt: at the next step, or when the run ends as finished.
             keep_last: delete all but the last so many.
             max_bytes: delete the oldest in between until all snapshots of this rank fit.
-            after: take them by itself after the steps of this optimizer, counted as `log` counts; otherwise call
+            after: take them by itself after the steps of this optimizer, counted as `log` counts (one too few after a
+                GradScaler has left out a step, where rows are logged after the step); otherwise call
                 `step(step)` of what this returns once for each optimizer step, after `log`.
             optimizer: save its state too.
             dtype: see `snapshot`.
@@ -129,7 +131,7 @@ class SnapshotMethods:
         Raises:
             UsageError: an argument is of the wrong type, or none says when.
         """
-        from explorer.recording.snapshots.automatic import Snapshots
+        from explorer.recording.snapshots.automatic import Snapshots, no_step
         from explorer.recording.snapshots.policy import Policy
         from explorer.recording.snapshots.snapshotter import Options, check_model
 
@@ -137,7 +139,7 @@ class SnapshotMethods:
         options = Options.check(optimizer, dtype, None, max_copy_bytes)
         plug = self._plugged("snapshots", every_rank)
         if plug is None:
-            return Snapshots(check_model(model), policy, options, None, lambda: None)
+            return Snapshots(check_model(model), policy, options, None, no_step)
         made = Snapshots(check_model(model), policy, options, plug.snapshotter(), plug.last_step)
         if best is not None and made.best is not None:
             plug.listen(best[0], made.best.note)
@@ -156,10 +158,12 @@ class SnapshotMethods:
             return None
         return plug
 
-    def _unplug_snapshots(self) -> None:
-        """The recorder is being closed: take no more."""
+    def _unplug_snapshots(self, *, take_best: bool) -> None:
+        """The recorder is being closed: take no more, but for the best ones where a training has ended as it should."""
         plug = self._snapshot_plug
         if plug is not None:
             plug.ended = True
             for automatic in plug.automatic:
+                if take_best:
+                    automatic.finish()
                 automatic.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,18 +97,18 @@ class Kept:
     num_bytes: int
 
 
-def next_to_drop(kept: Sequence[Kept], best_step: int | None, policy: Policy, other_bytes: int = 0) -> int | None:
+def next_to_drop(kept: Sequence[Kept], staying: Collection[int], policy: Policy, other_bytes: int = 0) -> int | None:
     """The step of the snapshot to delete next, or None when all may stay.
 
     One at a time, since a snapshot that others refer to leaves bytes behind.
 
     Args:
         kept: the snapshots that this policy took and that are still there, in the order taken.
-        best_step: the step of the best one, or None.
+        staying: steps that nobody may delete: the best ones, and those that the user asked for by number.
         policy: what the user asked for.
         other_bytes: bytes of everything else that counts against `max_bytes`.
     """
-    between = [each.step for each in kept[1:-1] if each.step != best_step]
+    between = [each.step for each in kept[1:-1] if each.step not in staying]
     if not between:
         return None
     if policy.keep_last is not None:

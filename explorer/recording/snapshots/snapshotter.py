@@ -23,6 +23,10 @@ from explorer.recording.values import clean_step
 
 MAX_STEP = 10**12 - 1
 MAX_COPY_BYTES = 4 * 2**30
+OF_ANOTHER = (
+    "there is one of another model at this step, and a step has one snapshot. Put the models into one "
+    "torch.nn.ModuleDict and take snapshots of that"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,21 +92,44 @@ class Snapshotter:
             why = f"{type(error).__name__}: {error}"
         self._overhead.sampling_s += time.thread_time() - began
         if why:
-            self._task.num_skipped += 1
-            about = f"snapshot {why[:20]}"
-            self._notices.warn(about, f"the snapshot of step {step:,} was not taken: {why}. Said once for this reason")
+            self.refuse(step, why)
         return not why
 
-    def was_taken(self, step: int) -> bool:
-        """Whether this attempt has a snapshot of this step."""
-        return step in self._task.taken
+    def refuse(self, step: int, why: str) -> None:
+        """Say and count that a snapshot was not taken."""
+        self._task.num_skipped += 1
+        about = f"snapshot {why[:20]}"
+        self._notices.warn(about, f"the snapshot of step {step:,} was not taken: {why}. Said once for this reason")
+
+    def was_taken(self, model: nn.Module, step: int) -> bool:
+        """Whether this attempt has a snapshot of this step; if it is one of another model, that is said."""
+        of = self._task.taken.get(step)
+        if of is not None and of != _mark(model):
+            self.refuse(step, OF_ANOTHER)
+        return of is not None
+
+    def follow(self, retention: Retention) -> None:
+        """A policy begins: what it says is the best is deleted by no other one."""
+        self._task.retentions.append(retention)
+
+    def wait_until_written(self, timeout_s: float) -> None:
+        """Until no snapshot is on its way, which makes room for one more; not in a training."""
+        until = time.monotonic() + timeout_s
+        while self._task.num_waiting and time.monotonic() < until:
+            time.sleep(0.01)
 
     def _take(self, model: nn.Module, step: int, options: Options, retention: Retention | None) -> str:
         """Returns the reason why it was not taken, or an empty text."""
-        if self.was_taken(step):
-            return "there is one of this step already"
+        mark, of = _mark(model), self._task.taken.get(step)
+        if of is not None:
+            if of != mark:
+                return OF_ANOTHER
+            self._task.wished.add(step)
+            if step in self._task.gone:
+                return "there was one of this step, which its policy has deleted"
+            return "there is one of this step already, which is kept"
         if options.reference is not None:
-            self._task.put(Job(step, reference=options.reference, retention=retention))
+            self._task.put(Job(step, mark, reference=options.reference, retention=retention))
             return ""
         inventory = take_inventory(model, options.optimizer)
         places = plan(inventory.found, options.shorten)
@@ -135,12 +162,17 @@ class Snapshotter:
             for index, (each, place) in enumerate(zip(inventory.found, places, strict=True))
             if index not in copies.failed
         )
-        self._task.put(Job(step, entries, buffers, copies, retention=retention))
+        self._task.put(Job(step, mark, entries, buffers, copies, retention=retention))
         return ""
 
     def _say_skipped(self, inventory: Inventory) -> None:
         for name, reason in inventory.skipped:
             self._notices.warn(f"snapshot {name}", f"snapshots leave out {name[:80]!r}: it {reason}", of_many=True)
+
+
+def _mark(model: nn.Module) -> int:
+    """The same for a model and for what it is wrapped in."""
+    return id(next(model.parameters(), model))
 
 
 def _kind(value: Any) -> str:  # noqa: ANN401 - anything a user passes

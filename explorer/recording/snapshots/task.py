@@ -45,6 +45,7 @@ class Job:
     """One snapshot on its way: copied, or by reference to a file of the user's own (then without buffers)."""
 
     step: int
+    model_mark: int
     entries: tuple[Entry, ...] = ()
     buffers: HostBuffers | None = None
     copies: Copies | None = None
@@ -57,7 +58,10 @@ class SnapshotTask:
 
     Attributes:
         pool: host buffers.
-        taken: steps that were put, written or not.
+        taken: steps that were put, written or not, and a mark of the model that each is of.
+        wished: steps of snapshots that a policy took and the user asked for too: no policy deletes them.
+        gone: steps whose snapshot a policy has deleted.
+        retentions: of each policy; the training's threads add theirs.
         num_skipped: snapshots that were not taken, counted by the training's threads.
     """
 
@@ -69,10 +73,12 @@ class SnapshotTask:
         self._run_dir, self._attempt, self._rank = run_dir, attempt, rank
         self._disk, self._notices, self._attend = disk, notices, attend
         self.pool = BufferPool()
-        self.taken: set[int] = set()
+        self.taken: dict[int, int] = {}
+        self.wished: set[int] = set()
+        self.gone: set[int] = set()
+        self.retentions: list[Retention] = []
         self.num_skipped = 0
         self._queue: deque[Job] = deque()
-        self._retentions: list[Retention] = []
         self._stored = StoredTensors()
         self._bytes: dict[int, int] = {}  # of each file of this attempt and rank, by step
         self._leftover: set[int] = set()  # steps of deleted ones whose file still holds bytes of others
@@ -85,9 +91,14 @@ class SnapshotTask:
         self._attended = 0.0
         self._let_others_capture = LetOthersCapture()
 
+    @property
+    def num_waiting(self) -> int:
+        """Snapshots that are not written yet."""
+        return len(self._queue)
+
     def put(self, job: Job) -> None:
         """Have a snapshot written."""
-        self.taken.add(job.step)
+        self.taken[job.step] = job.model_mark
         self._queue.append(job)
 
     def tick(self) -> None:
@@ -114,7 +125,7 @@ class SnapshotTask:
             "skipped": self.num_skipped,
             "lost": self._num_lost + (waiting if self._closing else 0),
             "waiting": 0 if self._closing else waiting,
-            "dropped": sum(retention.num_dropped for retention in self._retentions),
+            "dropped": sum(retention.num_dropped for retention in self.retentions),
             "bytes": self._written_bytes,
             "last_step": self._last_step,
         }
@@ -144,8 +155,11 @@ class SnapshotTask:
         """Delete what the policies do not keep, and what earlier deletions had to leave. Raises OSError."""
         if not self._grown:
             return
-        for retention in self._retentions:
-            retention.thin(self._drop, self._total_bytes)
+        staying = self.wished.copy()
+        for retention in self.retentions:
+            staying |= retention.staying(self._bytes.keys() - self._leftover)
+        for retention in self.retentions:
+            retention.thin(self._drop, self._total_bytes, staying)
         for step in [step for step in self._leftover if not self._stored.needed(step)]:
             self._delete(step, set())
             self._leftover.discard(step)
@@ -198,8 +212,6 @@ class SnapshotTask:
         self._grown = True
         if job.retention is not None:
             job.retention.add(job.step, num_bytes)
-            if job.retention not in self._retentions:
-                self._retentions.append(job.retention)
 
     def _tensors(
         self, job: Job, fresh: list[tuple[str, Fingerprint]], sources: dict[str, int]
@@ -232,6 +244,7 @@ class SnapshotTask:
 
     def _drop(self, step: int) -> None:
         """Delete a snapshot but for the bytes that others refer to. Raises OSError."""
+        self.gone.add(step)
         self._delete(step, self._stored.drop(step))
         if step in self._bytes:
             self._leftover.add(step)

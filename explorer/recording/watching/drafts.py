@@ -93,6 +93,7 @@ class Draft:
         rows: of the table `tensors`.
         scalars: ordinary metrics of this step; None means that there is no such number.
         shipments: what has to arrive first.
+        num_bytes: memory that it takes while it waits, where that can be a lot: of labels.
     """
 
     step: int
@@ -100,6 +101,7 @@ class Draft:
     rows: list[RowDraft | LabelsDraft] = field(default_factory=list)
     scalars: dict[str, Later[float | None]] = field(default_factory=dict)
     shipments: Sequence[Shipment] = ()
+    num_bytes: int = 0
 
     def ready(self) -> bool:
         """Whether `arrive` would not wait."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -106,19 +107,15 @@ class Gradients:
         if not flat.implicit_zeros:
             sample = take_sample(flat.values, COSINE_VALUES)
             self._samples[name] = (count, sample)
-            if previous is not None and previous[0] == count - 1 and previous[1].shape == sample.shape:
+            same = previous is not None and (previous[1].shape, previous[1].device) == (sample.shape, sample.device)
+            if previous is not None and same and previous[0] == count - 1:
                 products = bench.inner_products(sample, previous[1].to(sample.dtype))
                 row.more.append(lambda: {"cosine_previous": cosine(*products())})
         return row, lambda: found().all_squares
 
     def _scalars(self, index: int, scale: Tensor | None, squares: list[Later[float]], measured: set[int]) -> Scalars:
         optimizer = self._optimizers[index]
-        others = [
-            _unscaled(flatten(parameter.grad).values, scale)
-            for group in optimizer.param_groups
-            for parameter in group["params"]
-            if parameter.grad is not None and id(parameter) not in measured and _is_measurable(parameter.grad)
-        ]
+        others = [_unscaled(values, scale) for values in _values_of_gradients(optimizer, measured)]
         squares = squares + self._squares(others)
         before, before_scale = self._before.pop(index, None), self._scale.pop(index, None)
         if before_scale is None and scale is not None:
@@ -144,13 +141,7 @@ class Gradients:
         }
 
     def _keep_norm(self, index: int) -> None:
-        gradients = [
-            flatten(parameter.grad).values
-            for group in self._optimizers[index].param_groups
-            for parameter in group["params"]
-            if parameter.grad is not None and _is_measurable(parameter.grad)
-        ]
-        squares = self._squares(gradients)
+        squares = self._squares(list(_values_of_gradients(self._optimizers[index], frozenset())))
         self._before[index] = lambda: sum(square() for square in squares)
         scale = getattr(self._scaler, "_scale", None)
         if isinstance(scale, Tensor) and self._scaler.is_enabled():
@@ -173,8 +164,13 @@ def _unscaled(values: Tensor, scale: Tensor | None) -> Tensor:
     return values if scale is None else values.to(torch.float32) / scale.to(values.device, non_blocking=True)
 
 
-def _is_measurable(gradient: Tensor) -> bool:
-    return gradient.is_floating_point() or gradient.is_complex()
+def _values_of_gradients(optimizer: Optimizer, but: Collection[int]) -> Iterator[Tensor]:
+    """Of the parameters of an optimizer, but for those of these ids, and for what cannot be measured."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None and id(parameter) not in but:
+                with contextlib.suppress(NotMeasurable):
+                    yield flatten(parameter.grad).values
 
 
 def _root(square: float) -> float:

@@ -32,7 +32,9 @@ class Labels:
             _check(not (labels.is_floating_point() or labels.is_complex()), labels.dtype)
             try:
                 shipment = Shipment(labels.device, self._pool)
-                place = shipment.put("ints", labels.detach().reshape(-1).to(torch.int64, copy=True))
+                values = labels.detach().reshape(-1).to(torch.int64, copy=True)
+                draft.num_bytes = values.nbytes
+                place = shipment.put("ints", values)
                 shipment.send()
             except RuntimeError as error:  # the device's own
                 self._notices.warn("labels", f"labels could not be recorded ({error})")
@@ -41,6 +43,7 @@ class Labels:
             draft.rows.append(LabelsDraft(name, lambda: shipment.ints[place]))
         else:
             array = _as_array(labels)
+            draft.num_bytes = array.nbytes
             draft.rows.append(LabelsDraft(name, lambda: array))
         self._task.take(draft)
         self._overhead.sampling_s += time.thread_time() - began_s

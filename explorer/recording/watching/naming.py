@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from explorer.errors import UsageError
 
+_PARAMETRIZATIONS = "parametrizations"
 ROOT_NAME = "model"
 """What the model itself is called where its own output is meant."""
 
@@ -32,7 +34,8 @@ class ModulePlace:
         name: fully qualified, without the prefixes of wrappers; "" for the model itself.
         module: the module.
         order: position in a walk through the model.
-        is_leaf: it holds no other module.
+        is_leaf: its output can be watched: it holds no module but for parametrizations of its own weights, such as
+            weight_norm's, or is a `MultiheadAttention`, which never calls the one that it holds.
         is_compiled: torch.compile or TorchScript runs it, so hooks within are not called.
     """
 
@@ -72,7 +75,7 @@ def list_modules(model: nn.Module, prefix: str = "") -> list[ModulePlace]:
     found: list[ModulePlace] = []
     seen: set[int] = set()
 
-    def walk(module: nn.Module, name: str, is_compiled: bool) -> None:
+    def walk(module: nn.Module, name: str, is_compiled: bool, is_of_weight: bool) -> None:
         if id(module) in seen:
             return
         seen.add(id(module))
@@ -83,11 +86,15 @@ def list_modules(model: nn.Module, prefix: str = "") -> list[ModulePlace]:
         inner = _WRAPPERS.get(type_name)
         if inner is None or all(child != inner for child, _ in children):
             inner = None
-            found.append(ModulePlace(name, module, len(found), not children, is_compiled))
+            is_leaf = not is_of_weight and all(
+                child == _PARAMETRIZATIONS or isinstance(module, nn.MultiheadAttention) for child, _ in children
+            )
+            found.append(ModulePlace(name, module, len(found), is_leaf, is_compiled))
         for child, part in children:
-            walk(part, name if child == inner else f"{name}.{child}" if name else child, is_compiled)
+            below = name if child == inner else f"{name}.{child}" if name else child
+            walk(part, below, is_compiled, is_of_weight or isinstance(part, ParametrizationList))
 
-    walk(model, prefix, False)
+    walk(model, prefix, False, False)
     return found
 
 

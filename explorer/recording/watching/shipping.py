@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import time
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -88,24 +89,36 @@ class Shipment:
 
 
 class PinnedPool:
-    """Pinned memory that is used again: taking new pinned memory can make the device wait."""
+    """Pinned memory that is used again: taking new pinned memory can make the device wait.
+
+    The training's threads take, the writer thread gives back. Each is one operation of a deque at a time, so that no
+    piece is ever given to two: the second would be copied over the first before it is read.
+    """
 
     def __init__(self) -> None:
-        self._free: list[Tensor] = []
+        self._free: deque[Tensor] = deque()
         self._lets_capture = False
 
     def take(self, values: Tensor) -> Tensor:
         """Memory for these values at least."""
-        fitting = [slot for slot in self._free if slot.dtype == values.dtype and slot.numel() >= values.numel()]
-        if fitting:
-            slot = min(fitting, key=Tensor.numel)
-            self._free = [other for other in self._free if other is not slot]
-            return slot
+        mine: list[Tensor] = []
+        others: list[Tensor] = []
+        while self._free:
+            try:
+                slot = self._free.popleft()
+            except IndexError:  # another thread has taken the last one
+                break
+            (mine if slot.dtype == values.dtype else others).append(slot)
+        mine.sort(key=Tensor.numel)
+        found = next((slot for slot in mine if slot.numel() >= values.numel()), None)
+        # Those that are too small are let go: looks grow to a size and stay there.
+        self._free.extend([*others, *(slot for slot in mine if slot is not found and slot.numel() >= values.numel())])
+        if found is not None:
+            return found
         return torch.empty(values.numel(), dtype=values.dtype, device="cpu", pin_memory=True)
 
     def give_back(self, slot: Tensor) -> None:
-        """It can be used again. Of those too small for their kind of values one is kept at most."""
-        self._free = [other for other in self._free if other.dtype != slot.dtype or other.numel() >= slot.numel()]
+        """It can be used again."""
         self._free.append(slot)
 
     def let_others_capture(self) -> None:

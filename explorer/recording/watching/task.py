@@ -19,6 +19,7 @@ from explorer.storage.tensors import TensorRow, TensorSegments
 FLUSH_S = 2.0
 FLUSH_SHARE = 20  # times the last flush took: no more than 5 % of a core
 MAX_WAITING_ROWS = 20_000
+MAX_WAITING_BYTES = 256 * 2**20
 
 
 class WatchTask:
@@ -37,7 +38,7 @@ class WatchTask:
         run_dir: Path,
         attempt: int,
         rank: int,
-        wall_minus_monotonic_ns: int,
+        offset_at: Callable[[int], int],
         put: Callable[[Row], object],
         notices: Notices,
         disk: Disk,
@@ -46,10 +47,10 @@ class WatchTask:
         self.num_failed = 0
         self._segments = TensorSegments(run_dir, attempt, rank, disk)
         self._record_path = run_dir / "model" / f"{attempt:04d}-{rank:05d}.json"
-        self._wall_minus_monotonic_ns = wall_minus_monotonic_ns
+        self._offset_at = offset_at
         self._put, self._notices, self._disk = put, notices, disk
         self._waiting: deque[Draft] = deque()
-        self._waiting_rows = 0
+        self._waiting_rows = self._waiting_bytes = 0
         self._num_looks = self._num_refused = 0
         self._flush_due = 0.0
         self._saved_version = 0
@@ -58,11 +59,14 @@ class WatchTask:
 
     def take(self, draft: Draft) -> None:
         """Hand over a look. It is given up when the writer is far behind."""
-        if self._waiting_rows + len(draft.rows) > MAX_WAITING_ROWS:
-            self._num_refused += len(draft.rows)
+        num_rows, num_bytes = len(draft.rows), draft.num_bytes  # no call below, where another thread could change sums
+        too_many = self._waiting_rows + num_rows > MAX_WAITING_ROWS
+        if too_many or (self._waiting_bytes and self._waiting_bytes + num_bytes > MAX_WAITING_BYTES):
+            self._num_refused += num_rows
             self._notices.warn("watch waiting", "the writer is behind: looks into the model are left out meanwhile")
             return
-        self._waiting_rows += len(draft.rows)
+        self._waiting_rows += num_rows
+        self._waiting_bytes += num_bytes
         self._waiting.append(draft)
 
     # The writer's side; one thread.
@@ -72,14 +76,15 @@ class WatchTask:
         self._take_in(wait=False)
         if time.monotonic() >= self._flush_due:
             began = time.monotonic()
-            self._save()
+            self._segments.flush()
+            self._save_book()
             self._flush_due = time.monotonic() + max(FLUSH_S, FLUSH_SHARE * (time.monotonic() - began))
 
     def finish(self) -> None:
         """See `tasks.Task`."""
         self._take_in(wait=True)
-        self._save()
-        self._segments.finish()
+        self._segments.finish()  # in place of a flush: the last segment is written once
+        self._save_book()
 
     def describe(self) -> dict[str, Any]:
         """See `tasks.Task`."""
@@ -93,7 +98,9 @@ class WatchTask:
     def _take_in(self, *, wait: bool) -> None:
         while self._waiting and (wait or self._waiting[0].ready()):
             draft = self._waiting.popleft()
-            self._waiting_rows -= len(draft.rows)
+            num_rows, num_bytes = len(draft.rows), draft.num_bytes
+            self._waiting_rows -= num_rows
+            self._waiting_bytes -= num_bytes
             try:
                 draft.arrive()
                 self._add(draft)
@@ -104,14 +111,21 @@ class WatchTask:
                 if isinstance(error, TimeoutError):  # the device hangs: wait for it once, not for each look
                     self.num_failed += len(self._waiting)
                     self._waiting.clear()
-                    self._waiting_rows = 0
+                    self._waiting_rows = self._waiting_bytes = 0
 
     def _add(self, draft: Draft) -> None:
-        wall_time = (draft.monotonic_ns + self._wall_minus_monotonic_ns) // 1_000
+        wall_time = (draft.monotonic_ns + self._offset_at(draft.monotonic_ns)) // 1_000
         rows = [row.finish(draft.step, wall_time) for row in draft.rows]
         self._say_which_labels_are_in_no_bin(rows)
         found = {name: value() for name, value in draft.scalars.items()}
+        num_dropped = self._segments.num_dropped
         self._segments.add(rows)
+        if self._segments.num_dropped > num_dropped:
+            self._notices.warn(
+                "watch dropped",
+                "the disk takes no statistics, and memory for those that wait is full: looks into the model are "
+                "dropped, and the summary's watch.dropped_rows counts their rows",
+            )
         self._num_looks += 1
         scalars = {name: float(value) for name, value in found.items() if value is not None}
         if scalars:
@@ -127,8 +141,7 @@ class WatchTask:
                 )
                 self._notices.warn(f"labels {row.name}", what)
 
-    def _save(self) -> None:
-        self._segments.flush()
+    def _save_book(self) -> None:
         version = self.book.version
         if version != self._saved_version:
             self._disk.make_dir(self._record_path.parent)

@@ -18,6 +18,7 @@ from explorer.recording.watching.drafts import Draft
 from explorer.recording.watching.first_snapshot import FirstSnapshot
 from explorer.recording.watching.hooks import ForwardHook, Hook
 from explorer.recording.watching.look import Look
+from explorer.recording.watching.methods import Off
 from explorer.recording.watching.options import Options
 from explorer.recording.watching.rounds import Rounds
 from explorer.recording.watching.task import WatchTask
@@ -43,8 +44,9 @@ class Watch:
         last_logged: Callable[[], int | None],
         first: FirstSnapshot | None,
         first_batch: FirstBatch | None,
+        forget: Callable[[Watch], None],
     ) -> None:
-        self._model, self._names = model, names
+        self._model, self._names, self._forget = model, names, forget
         self._task, self._notices, self._overhead = task, notices, overhead
         self._metrics = f"watch/{options.prefix}/" if options.prefix else "watch/"
         self._rounds = Rounds(max(1, len(optimizers)), options.schedule, first_step, options.step, last_logged)
@@ -73,6 +75,14 @@ class Watch:
         """The number of the step that is under way, as far as can be told."""
         return self._rounds.next
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Watch:
+        """Itself: a copy of a trainer that holds it leaves the watching as it is."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, for another process or a checkpoint: a handle of nothing."""
+        return Off, ()
+
     def remove(self) -> None:
         """Take every hook off: model and optimizers are as they were before. Does nothing the second time."""
         while self._handles:
@@ -84,6 +94,7 @@ class Watch:
             self._first_batch.remove()
         self._draft = None
         self._task.book.end_watch(self._names)
+        self._forget(self)
 
     def _follow(self, index: int, optimizer: Optimizer) -> None:
         """Hooks of one optimizer; copies and pickles of it leave them out. The one behind the step comes and goes.

@@ -174,6 +174,43 @@ def test_a_full_disk_keeps_the_probe_until_there_is_room(tmp_path, monkeypatch):
     assert (probes.describe()["written"], probes.describe()["lost"]) == (2, 1)
 
 
+def test_a_batch_whose_bytes_cannot_be_told_costs_only_its_own_probe(tmp_path):
+    class Graph(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 8)
+
+        def forward(self, nodes: torch.Tensor, links: torch.Tensor) -> torch.Tensor:
+            return links @ self.layer(nodes)
+
+    model, nodes, links = Graph(), torch.randn(5, 6), torch.eye(5)
+    with record(tmp_path) as rec:
+        assert rec.probe(model, (nodes, links.to_sparse()), step=0)
+        assert rec.probe(model, (nodes, links), step=1)
+        with pytest.warns(RecorderWarning, match="the probe of step 0 is lost"):
+            rec.close()
+    assert [one.step for one in list_probes(rec.path)] == [1]
+    probes = summary_of(rec)["probes"]
+    assert (probes["written"], probes["lost"]) == (1, 1)
+
+
+def test_a_device_that_hangs_does_not_keep_the_rows_of_the_run_from_being_written(tmp_path, monkeypatch):
+    class Hanging:
+        def query(self) -> bool:
+            return False
+
+    monkeypatch.setattr(task, "_mark", lambda tensors: [Hanging()])
+    monkeypatch.setattr(task, "DEVICE_TIMEOUT_S", 0.05)
+    with record(tmp_path) as rec:
+        rec.log({"loss": 1.0})
+        assert rec.probe(make_model(), torch.zeros(2, 6), step=0)
+        with pytest.warns(RecorderWarning, match="did not finish its work"):
+            rec.close()
+    assert list_probes(rec.path) == []
+    assert summary_of(rec)["state"] == "finished"
+    assert [path.suffix for path in (rec.path / "scalars").iterdir()] == [".parquet"]
+
+
 def test_probes_of_a_small_model_may_come_faster_than_a_disk(tmp_path):
     model, batch = make_model(), torch.zeros(2, 6)
     with record(tmp_path) as rec:

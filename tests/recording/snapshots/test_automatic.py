@@ -194,16 +194,132 @@ def test_a_step_that_the_user_saved_already_is_not_said_to_be_missing(record, mo
     assert not automatic.step(3)  # a warning would be an error here
 
 
+def test_that_a_training_that_goes_back_keeps_its_first_snapshots_is_said(record, snapshot_files, model):
+    rec = record()
+    automatic = rec.snapshots(model, every=2)
+    for step in (0, 1, 2, 3, 4, 5):
+        automatic.step(step)
+    with pytest.warns(RecorderWarning, match="the training went back to a step"):
+        assert not automatic.step(2)
+    assert not automatic.step(3)
+    assert automatic.step(6)
+    rec.close()
+    assert steps_of(snapshot_files, rec) == [0, 2, 4, 6]
+
+
 def test_two_policies_do_not_disturb_each_other(record, snapshot_files, written):
     rec, first, second = record(), nn.Linear(8, 8), nn.Linear(9, 9)
     short = rec.snapshots(first, every=2, keep_last=1)
     long = rec.snapshots(second, every=5, keep_last=1)
     for step in range(1, 20):
         short.step(step)
-        long.step(step)
+        if step != 10:
+            long.step(step)
         written(rec)
     rec.close()
     assert steps_of(snapshot_files, rec) == [2, 5, 15, 18]
+
+
+def test_that_a_second_model_gets_no_snapshot_of_a_step_is_said(record, summary_of):
+    rec, generator, critic = record(), nn.Linear(8, 8), nn.Linear(9, 9)
+    of_generator, of_critic = rec.snapshots(generator, every=2), rec.snapshots(critic, every=2)
+    assert of_generator.step(2)
+    with pytest.warns(RecorderWarning, match="another model.*ModuleDict"):
+        assert not of_critic.step(2)
+    rec.close()
+    assert summary_of(rec)["snapshots"]["skipped"] == 1
+
+
+def test_a_model_and_its_wrapper_are_one(record):
+    rec, model = record(), nn.Linear(8, 8)
+    rec.snapshot(nn.DataParallel(model), 2)
+    assert not rec.snapshots(model, every=2).step(2)  # a warning would be an error here
+
+
+def test_what_one_policy_calls_the_best_no_other_deletes(record, snapshot_files, model, written):
+    rec = record()
+    often, best = rec.snapshots(model, every=1, keep_last=2), rec.snapshots(model, best=("val", "max"))
+    for step in range(9):
+        change(model)
+        rec.log({"val": {3: 5.0, 6: 7.0}.get(step, 0.0)}, step=step)
+        often.step(step)
+        best.step(step)
+        written(rec)
+        if step == 5:
+            assert steps_of(snapshot_files, rec) == [0, 3, 4, 5]
+    rec.close()
+    assert steps_of(snapshot_files, rec) == [0, 6, 7, 8]
+
+
+def test_what_the_user_asks_for_by_number_no_policy_deletes(record, snapshot_files, model, written):
+    rec = record()
+    automatic = rec.snapshots(model, every=1, keep_last=1)
+    for step in range(6):
+        change(model)
+        automatic.step(step)
+        if step == 3:
+            with pytest.warns(RecorderWarning, match="there is one of this step already, which is kept"):
+                assert not rec.snapshot(model, 3)
+        written(rec)
+    with pytest.warns(RecorderWarning, match="there was one of this step, which its policy has deleted"):
+        assert not rec.snapshot(model, 2)
+    rec.close()
+    assert steps_of(snapshot_files, rec) == [0, 3, 5]
+
+
+@pytest.mark.parametrize("by_itself", [True, False], ids=["after the optimizer", "in the loop"])
+def test_the_best_of_the_last_validation_is_taken_though_no_step_follows(record, tensors_of, by_itself):
+    rec, model = record(), nn.Linear(4, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    automatic = rec.snapshots(model, best=("val", "max"), after=optimizer if by_itself else None)
+    for step in range(6):
+        optimizer.zero_grad()
+        model(torch.ones(1, 4)).sum().backward()
+        optimizer.step()
+        rec.log({"loss": 1.0}, step=step)
+        if not by_itself:
+            automatic.step(step)
+    rec.log({"val": 1.0}, step=5)
+    last = {name: tensor.detach().numpy().tobytes() for name, tensor in model.named_parameters()}
+    rec.close()
+    assert tensors_of(rec.path) == {5: last}
+
+
+def test_a_training_that_fails_takes_no_best_of_a_model_that_may_be_half_updated(record, snapshot_files, model):
+    rec = record()
+    rec.snapshots(model, best=("val", "max"))
+    rec.log({"val": 1.0}, step=5)
+    rec.close(error=MemoryError("within a step"))
+    assert not snapshot_files(rec.path)
+
+
+def test_steps_that_a_grad_scaler_leaves_out_do_not_shift_the_numbers(record, snapshot_files):
+    rec, model = record(), nn.Linear(4, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)
+    rec.snapshots(model, every=10, after=optimizer)
+    for step in range(31):
+        optimizer.zero_grad()
+        loss = model(torch.ones(1, 4)).sum()
+        scaler.scale(loss * (float("inf") if 3 <= step < 8 else 1.0)).backward()
+        rec.log({"loss": 1.0}, step=step)
+        scaler.step(optimizer)
+        scaler.update()
+    rec.close()
+    assert list(snapshot_files(rec.path)) == [0, 10, 20, 30]
+
+
+def test_negative_steps_of_the_rows_never_reach_the_training_as_an_error(record, snapshot_files, model):
+    rec = record()
+    optimizer = torch.optim.SGD(model.parameters())
+    rec.log({"loss": 1.0}, step=-3)
+    rec.snapshots(model, every=1, after=optimizer)
+    with pytest.warns(RecorderWarning, match="snapshots have no negative steps"):
+        optimizer.step()
+    for _ in range(3):
+        optimizer.step()
+    rec.close()
+    assert list(snapshot_files(rec.path)) == [0, 1]
 
 
 def test_a_metric_on_a_device_cannot_be_the_best_and_that_is_said(record, model, monkeypatch):

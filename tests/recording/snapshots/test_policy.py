@@ -74,7 +74,8 @@ def simulate(policy, steps, num_bytes=10, best_at=(), other_bytes=0):
         retention.add(step, num_bytes)
         if step in best_at:
             retention.best_step = step
-        retention.thin(there.pop, lambda: other_bytes + sum(there.values()))
+        staying = retention.staying(there)
+        retention.thin(there.pop, lambda: other_bytes + sum(there.values()), staying)
     assert retention.num_dropped == len(steps) - len(there)
     return list(there)
 
@@ -89,6 +90,15 @@ def test_the_last_three_and_the_first_stay():
 
 def test_the_best_stays_and_an_earlier_best_goes():
     assert simulate(Policy(every=1, keep_last=2), range(10), best_at=(3, 5)) == [0, 5, 8, 9]
+
+
+def test_the_best_before_stays_until_the_new_one_is_on_the_disk():
+    retention = Retention(Policy(every=1, keep_last=1))
+    retention.best_step = 3
+    assert retention.staying({0, 3}) == {3}
+    retention.best_step = 5
+    assert retention.staying({0, 3, 4}) == {3, 5}
+    assert retention.staying({0, 3, 5}) == {5}
 
 
 def test_within_a_budget_the_oldest_in_between_go_first():
@@ -110,7 +120,7 @@ def test_a_budget_and_a_number_hold_together():
 
 def test_a_run_of_steps_that_went_back_keeps_the_order_in_which_they_were_taken():
     kept = [Kept(100, 1), Kept(50, 1), Kept(60, 1)]
-    assert next_to_drop(kept, None, Policy(every=1, keep_last=1)) == 50
+    assert next_to_drop(kept, (), Policy(every=1, keep_last=1)) == 50
 
 
 def test_a_disk_that_does_not_delete_is_asked_again():
@@ -122,9 +132,9 @@ def test_a_disk_that_does_not_delete_is_asked_again():
         raise OSError(5, "no")
 
     with pytest.raises(OSError, match="no"):
-        retention.thin(refuse, lambda: 4)
+        retention.thin(refuse, lambda: 4, ())
     gone = []
-    retention.thin(gone.append, lambda: 4)
+    retention.thin(gone.append, lambda: 4, ())
     assert gone == [1, 2]
 
 

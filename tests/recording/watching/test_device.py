@@ -137,10 +137,34 @@ def test_memory_in_use_is_not_given_out_and_small_leftovers_are_not_hoarded(cuda
     pool = PinnedPool()
     first, second = pool.take(torch.zeros(10)), pool.take(torch.zeros(20))
     assert first is not second
-    pool.give_back(first)
     pool.give_back(second)
-    assert pool.take(torch.zeros(5)) is second
-    assert pool.take(torch.zeros(5)) is not first
+    pool.give_back(first)
+    assert pool.take(torch.zeros(5)) is first
+    pool.give_back(first)
+    other = pool.take(torch.zeros(1, dtype=torch.int64))
+    pool.give_back(other)
+    assert pool.take(torch.zeros(15)) is second
+    assert pool.take(torch.zeros(5)) is not first  # let go when more was needed
+    assert pool.take(torch.zeros(1, dtype=torch.int64)) is other
+
+
+def test_memory_is_never_given_out_twice_however_the_threads_take_turns(cuda):
+    class Interrupted(torch.Tensor):
+        turn = None
+
+        def numel(self):
+            turn, self.turn = self.turn, None
+            if turn is not None:
+                turn()  # here the interpreter goes over to the other thread
+            return super().numel()
+
+    pool, taken = PinnedPool(), []
+    slot = torch.zeros(20).as_subclass(Interrupted)
+    slot.turn = lambda: taken.append(pool.take(torch.zeros(5)))
+    pool.give_back(slot)
+    pool.give_back(torch.zeros(10))
+    taken += [pool.take(torch.zeros(5)) for _ in range(3)]
+    assert len({id(each) for each in taken}) == 4
 
 
 def test_a_device_that_hangs_is_waited_for_once_and_costs_its_rows(cuda, record, rows_of_kind, summary_of, monkeypatch):

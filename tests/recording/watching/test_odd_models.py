@@ -35,6 +35,66 @@ def test_tied_weights_are_recorded_once(record, rows_of_kind, record_of_model):
     assert entries["embed.weight"]["tied_to"] is None
 
 
+def test_a_parametrized_layer_is_watched_and_what_makes_its_weight_is_not(record, train, rows_of_kind):
+    model, recorder = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(8, 4)), nn.ReLU()), record()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder.watch(model, optimizer, schedule=Every(1))
+    train(model, optimizer, 2)
+    recorder.close()
+    rows = rows_of_kind(recorder, "activation")
+    assert {name for _, name in rows} == {"0", "1"}
+    assert rows[1, "0"]["n"] == 16 * 4
+    originals = {"0.bias", "0.parametrizations.weight.original0", "0.parametrizations.weight.original1"}
+    assert {name for _, name in rows_of_kind(recorder, "param")} == originals
+
+
+def test_what_attention_gives_out_is_watched(record, rows_of_kind):
+    model, recorder = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), record()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder.watch(model, optimizer)
+    seen = []
+    model.self_attn.register_forward_hook(lambda module, inputs, output: seen.append(output[0].detach().double()))
+    model(torch.randn(4, 5, 16)).square().mean().backward()
+    optimizer.step()
+    recorder.close()
+    row = rows_of_kind(recorder, "activation")[0, "self_attn"]
+    assert row["mean"] == pytest.approx(float(seen[0].mean()), rel=1e-5)
+    assert (row["n"], row["units"]) == (4 * 5 * 16, 16)
+
+
+def test_gradients_that_cannot_be_measured_cost_only_themselves(record, rows_of_kind, metrics_of):
+    class PartlyMeta(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.real, self.meta = nn.Linear(8, 8), nn.Linear(8, 8, device="meta")
+
+        def forward(self, inputs):
+            self.meta(torch.empty(2, 8, device="meta")).sum().backward()
+            return self.real(inputs)
+
+    model, recorder = PartlyMeta(), record()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def train():
+        recorder.watch(model, optimizer, schedule=Every(1))
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.ones(2, 8)).square().mean().backward()
+            norm = float(torch.cat([p.grad.flatten() for p in model.real.parameters()]).norm())
+            optimizer.step()
+        recorder.close()
+        return norm
+
+    with pytest.warns(RecorderWarning, match="is not recorded: it is on the meta device") as warned:
+        norm = train()
+    assert not [each for each in warned if "failed" in str(each.message)]
+    for kind in ("param", "grad", "update"):
+        assert {name for step, name in rows_of_kind(recorder, kind) if step == 2} == {"real.weight", "real.bias"}
+    found = metrics_of(recorder)[2]
+    assert found["watch/grad_norm"] == pytest.approx(norm, rel=1e-6)
+    assert found["watch/grad_norm_before_clipping"] == pytest.approx(norm, rel=1e-6)
+
+
 def test_layers_that_are_unfrozen_and_parameters_that_are_added_are_found(
     record, train, mlp, rows_of_kind, record_of_model
 ):
