@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -18,6 +19,8 @@ from explorer.recording.watching.hooks import Hook
 
 MAX_LOGS: Final = 100
 """Rows that are logged at moments which do not do, before it is given up."""
+MAX_FORWARDS: Final = 1_000
+"""Forwards without the end of a step, as of a compiled optimizer, before a logged row is waited for instead."""
 
 
 class FirstBatch:
@@ -51,7 +54,9 @@ class FirstBatch:
         self._capture, self._listen, self._skip = capture, listen, skip
         self._thread = threading.get_ident()
         self._held: list[Inputs] | None = None
-        self._depth = self._num_logs = 0
+        self._depth = self._num_logs = self._num_forwards = 0
+        self._is_at_logs = False
+        self._pid = os.getpid()
         # Both stay until it is over: whoever logs within a forward is told from who logs after it by them.
         self._handles: list[RemovableHandle] = [
             model.register_forward_pre_hook(Hook(self._before, self._failed), with_kwargs=True),
@@ -66,8 +71,8 @@ class FirstBatch:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a batch is kept for a moment that is still to come."""
-        return self._held is not None
+        """Whether the next row that is logged may be the moment."""
+        return self._held is not None and self._is_at_logs
 
     def after_step(self, step: int | None) -> None:
         """The optimizers have stepped: that was the step of this number."""
@@ -76,11 +81,11 @@ class FirstBatch:
         if self._is_quiet():
             self._do(step)
         else:
-            self._listen()
+            self._wait_for_log()
 
     def at_log(self) -> None:
         """A row was recorded."""
-        if self._held is None:
+        if not self.is_waiting:
             return
         if self._is_quiet():
             paused = self.paused
@@ -88,7 +93,7 @@ class FirstBatch:
             paused()
         elif self._num_logs < MAX_LOGS:
             self._num_logs += 1
-            self._listen()
+            self._wait_for_log()
         else:
             self._give_up("there was no moment for it outside of backward passes, autocast and functions that trace")
 
@@ -99,10 +104,15 @@ class FirstBatch:
             self._capture(model, held, step)
 
     def _before(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        if threading.get_ident() != self._thread:
+        if threading.get_ident() != self._thread or os.getpid() != self._pid:
             return
         self._depth += 1
-        if self._held is not None or self._depth > 1 or is_busy():
+        if self._held is not None:
+            self._num_forwards += 1
+            if self._num_forwards == MAX_FORWARDS:
+                self._wait_for_log()
+            return
+        if self._depth > 1 or is_busy():
             return
         if self._has_steps and not (module.training and torch.is_grad_enabled()):
             return
@@ -112,11 +122,15 @@ class FirstBatch:
             self._give_up(f"the batch cannot be kept for it ({reason})")
             return
         if self._held is not None and not self._has_steps:
-            self._listen()
+            self._wait_for_log()
 
     def _after(self, *_: object) -> None:
         if threading.get_ident() == self._thread:
             self._depth = max(0, self._depth - 1)  # it is called for a forward that a hook before ours refused, too
+
+    def _wait_for_log(self) -> None:
+        self._is_at_logs = True
+        self._listen()
 
     def _failed(self, error: Exception) -> None:
         self._give_up(f"looking at it failed ({type(error).__name__}: {error})")

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from explorer.errors import UsageError
 from explorer.recording.notices import say
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from explorer.recording.program.held import Inputs
     from explorer.recording.program.samples import About
     from explorer.recording.program.task import Asked, ProgramTask
+
+
+MAX_FIRST_TRY_S: Final = 10.0
+"""A model that refuses a part of a batch does it at once; one that fails later fails with the whole, too."""
 
 
 @dataclass
@@ -107,7 +111,7 @@ class ProgramPlug(Plug):
                 for args, kwargs in choices:
                     found = capture(model, args, kwargs, step=step)
                     self.overhead.sampling_s += found.took_s
-                    if found.document is not None:
+                    if found.document is not None or time.perf_counter() - began_s > MAX_FIRST_TRY_S:
                         break
         except Exception as error:  # a defect of ours must not end a training
             what = (

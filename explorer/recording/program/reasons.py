@@ -35,6 +35,10 @@ _MEANINGS: Final[Sequence[tuple[str, str]]] = (
         "a lazy module has never been called, so it has no weights yet; call rec.program after the first forward",
     ),
     (
+        r"meta tensor|no data!",
+        "a part of the model is on the meta device, which holds no values; call rec.program once its weights are there",
+    ),
+    (
         r"^OutOfMemory|out of memory|DefaultCPUAllocator",
         "there was not enough memory for the examples; call rec.program with fewer or smaller ones",
     ),

@@ -1,13 +1,10 @@
 """`Recorder.watch` captures the model with the first batch of the training; the training does not notice."""
 
 import copy
-import json
 import re
-import threading
 import time
 import warnings
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,41 +13,8 @@ from torch.nn import functional
 from explorer import Recorder, RecorderWarning, UsageError, load_model, open_run
 from explorer.reading.programs import read_recorded_program
 from explorer.recording.program.capture import capture
-from explorer.recording.program.first_batch import MAX_LOGS
 from tests.program_models import GPT, cnn, mlp
-
-
-def start(path, **options):
-    return Recorder("t", root=path, quiet=True, system_every_s=None, **options)
-
-
-def step(model, optimizer, *inputs, **named):
-    """One step of a training."""
-    optimizer.zero_grad()
-    found = model(*inputs, **named)
-    loss = (found[1] if isinstance(found, tuple) else found).square().mean()
-    loss.backward()
-    optimizer.step()
-    return loss.item()
-
-
-def sgd(model):
-    return torch.optim.SGD(model.parameters(), 0.1)
-
-
-def sample(path, role, name):
-    """What was recorded of a sample, as an array of float32 or int64."""
-    found = next(raw for raw in read_recorded_program(path).samples if (raw.role, raw.name) == (role, name))
-    return np.frombuffer(found.data.tobytes(), found.dtype).reshape(found.shape)
-
-
-def summary(rec):
-    return json.loads((rec.path / "summary" / "0001-00000.json").read_text())["program"]
-
-
-def num_hooks(model):
-    names = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs")
-    return sum(len(getattr(module, name)) for module in model.modules() for name in names)
+from tests.watched_training import num_hooks, sample, sgd, start, step, summary
 
 
 def test_the_first_examples_of_the_first_batch_are_captured_with_and_recorded(tmp_path):
@@ -88,17 +52,6 @@ def test_the_program_reproduces_its_outputs_with_the_snapshot_of_that_step(tmp_p
     assert open_run(rec.path).program.step == 7
     assert load_model(rec.path, step=7, device="cpu").check().differences == {"": 0.0}
     assert load_model(rec.path, step=8, device="cpu").check().reproduces is None
-
-
-def test_in_inference_mode_a_batch_is_kept_too(tmp_path):
-    model, batch = mlp(), torch.randn(3, 4)
-    with start(tmp_path) as rec:
-        rec.watch(model)
-        with torch.inference_mode():
-            model(batch)
-            rec.log({"val": 1.0})
-    assert (sample(rec.path, "input", "args[0]") == batch.numpy()).all()
-    assert open_run(rec.path).program.route == "export"
 
 
 def test_the_pause_is_announced_with_its_length_and_how_to_switch_it_off(tmp_path, capfd):
@@ -209,33 +162,6 @@ def test_a_model_that_takes_batches_of_one_size_is_captured_with_the_whole_batch
     assert sample(rec.path, "input", "args[0]").shape == (20, 4)
 
 
-def test_accumulated_gradients_and_several_calls_of_the_model_are_one_step(tmp_path):
-    model = mlp()
-    optimizer, batches = sgd(model), [torch.randn(3, 4) for _ in range(4)]
-    with start(tmp_path) as rec:
-        rec.watch(model, optimizer)
-        for batch in batches:
-            (model(batch).mean() + model(batch * 2).mean()).backward()
-            assert not rec._program_plug.tasks or rec._program_plug._task is None
-        optimizer.step()
-        assert rec._program_plug._task is not None
-    assert (sample(rec.path, "input", "args[0]") == batches[0].numpy()).all()
-
-
-def test_a_validation_before_the_training_is_not_taken(tmp_path):
-    model = mlp()
-    optimizer, batch = sgd(model), torch.randn(3, 4)
-    with start(tmp_path) as rec:
-        rec.watch(model, optimizer)
-        model.eval()
-        with torch.inference_mode():
-            model(torch.zeros(3, 4))
-        rec.log({"val": 1.0}, step=0)
-        model.train()
-        step(model, optimizer, batch)
-    assert (sample(rec.path, "input", "args[0]") == batch.numpy()).all()
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("wrap", [nn.DataParallel, lambda model: torch.compile(model, backend="eager")])
 def test_a_wrapped_model_is_captured(tmp_path, wrap):
@@ -274,76 +200,6 @@ def test_tokens_with_their_targets_are_captured_as_they_are_trained_on(tmp_path)
         rec.watch(model, optimizer)
         step(model, optimizer, ids, targets=ids)
     assert [given.path for given in open_run(rec.path).program.inputs] == ["args[0]", "kwargs['targets']"]
-
-
-def test_without_an_optimizer_it_is_captured_at_the_first_log_after_the_forward(tmp_path):
-    model = mlp()
-    with start(tmp_path) as rec:
-        rec.watch(model)
-        rec.log({"loss": 1.0})
-        assert rec._program_plug._task is None
-        model(torch.randn(3, 4))
-        assert rec._program_plug._task is None
-        rec.log({"loss": 1.0})
-        assert rec._program_plug._task is not None
-        rec.log({"loss": 2.0})
-    assert open_run(rec.path).program.check == {"": 0.0}
-    assert list(open_run(rec.path).scalars()["loss"]) == [1.0, 1.0, 2.0]
-
-
-def test_within_a_backward_pass_nothing_is_captured(tmp_path):
-    """Optimizers that step as soon as a gradient is there."""
-    model = nn.Linear(4, 2, bias=False)
-    optimizer = sgd(model)
-    with start(tmp_path) as rec:
-        rec.watch(model, optimizer)
-        model.weight.register_post_accumulate_grad_hook(lambda _: optimizer.step())
-        model(torch.randn(3, 4)).mean().backward()
-        assert rec._program_plug._task is None
-        rec.log({"loss": 1.0})
-        assert rec._program_plug._task is not None
-    assert open_run(rec.path).program is not None
-
-
-class Logs(nn.Module):
-    def __init__(self, rec):
-        super().__init__()
-        self.layer, self.rec = nn.Linear(4, 2), rec
-
-    def forward(self, x):
-        self.rec.log({"seen": 1.0})
-        return self.layer(x)
-
-
-def test_within_a_forward_under_autocast_and_in_another_thread_nothing_is_captured(tmp_path):
-    with start(tmp_path) as rec:
-        model = Logs(rec)
-        rec.watch(model)
-        for _ in range(3):
-            model(torch.randn(3, 4))
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            rec.log({"loss": 1.0})
-        thread = threading.Thread(target=rec.log, args=({"loss": 1.0},))
-        thread.start()
-        thread.join()
-        assert rec._program_plug._task is None
-        rec.log({"loss": 1.0})
-    assert open_run(rec.path).program is not None
-    assert len(open_run(rec.path).scalars()) == 6
-
-
-def test_where_there_is_never_a_moment_that_is_said_and_the_hooks_are_gone(tmp_path):
-    model = mlp()
-    with start(tmp_path) as rec:
-        rec.watch(model, kinds="param")
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            model(torch.randn(3, 4))
-            for _ in range(MAX_LOGS):
-                rec.log({"loss": 1.0})
-            with pytest.warns(RecorderWarning, match=r"Call program\(model"):
-                rec.log({"loss": 1.0})
-    assert open_run(rec.path).program is None
-    assert num_hooks(model) == 0
 
 
 def test_a_batch_that_is_too_large_to_keep_is_said(tmp_path, monkeypatch):

@@ -76,7 +76,7 @@ def test_gradients_that_cannot_be_measured_cost_only_themselves(record, rows_of_
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
     def train():
-        recorder.watch(model, optimizer, schedule=Every(1), program=False)
+        recorder.watch(model, optimizer, schedule=Every(1), program=False)  # what has no values cannot be captured
         for _ in range(3):
             optimizer.zero_grad()
             model(torch.ones(2, 8)).square().mean().backward()
