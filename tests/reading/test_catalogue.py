@@ -97,6 +97,39 @@ def test_a_settled_run_is_not_read_again_and_still_seen_to_change(root, run):
     assert catalogue.refresh()[0].rows == 2
 
 
+def test_an_attempt_that_begins_later_adds_to_what_was_listed_before(root, run):
+    run.summary(1, rows=3, duration_s=1.0)
+    catalogue = Catalogue(root)
+    assert catalogue.refresh()[0].rows == 3
+    run.summary(2, rows=4, duration_s=2.0)
+    info = catalogue.refresh()[0]
+    assert (info.rows, info.duration_s, info.num_attempts) == (7, 3.0, 2)
+    assert info.metrics["train/loss"].n == 200
+
+
+def test_an_edited_run_keeps_what_its_summary_says(root, run):
+    run.summary(rows=3, tags=["recorded"])
+    catalogue = Catalogue(root)
+    before = catalogue.refresh()[0]
+    run.write_json("user.json", {"notes": "looked at"})
+    after = catalogue.refresh()[0]
+    assert after.notes == "looked at"
+    assert (after.rows, after.tags, after.config) == (3, ("recorded",), before.config)
+    assert dict(after.metrics) == dict(before.metrics)
+
+
+def test_an_edit_right_after_the_first_look_is_seen(root, run):
+    run.summary()
+    settle(run.path / "summary", run.path)
+    catalogue = Catalogue(root)
+    first = catalogue.refresh()[0]
+    run.write_json("user.json", {"name": "renamed"})
+    settle(run.path)  # between the two looks, with a stamp that tells of nothing new
+    assert catalogue.refresh()[0].name == "renamed"
+    (run.path / "user.json").unlink()
+    assert catalogue.refresh()[0].name == first.name
+
+
 def test_runs_come_and_go(root, make_run):
     make_run("run-1").summary()
     catalogue = Catalogue(root)
