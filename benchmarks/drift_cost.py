@@ -21,8 +21,9 @@ from scipy.stats import ks_2samp, wasserstein_distance
 from benchmarks.report import SCIPY, Row, Target
 from benchmarks.trials import Place, call, interleave
 from explorer.analysis.densities import heat, shares_below
-from explorer.analysis.drift import MEASURES, drift_matrix, drift_over_steps, history_alarm
+from explorer.analysis.drift import MEASURES, drift_matrix, drift_over_steps
 from explorer.analysis.drift_growth import GrowingDrift
+from explorer.analysis.drift_history import GrowingAlarm
 from explorer.analysis.quantiles import bin_bounds, histogram_quantiles
 from explorer.reading.tensors import TensorStore
 from explorer.storage.bins import Histograms, bin_edges
@@ -121,15 +122,15 @@ def _view(tensors: dict[str, Histograms], folder: Path) -> dict[str, float]:
     run_dir = folder / "run"
     _record(tensors, run_dir)
     early = {name: h.take(range(NUM_STEPS - NUM_ADDED)) for name, h in tensors.items()}
-    distances = GrowingDrift("wasserstein"), GrowingDrift("wasserstein", levels=False)
+    distances, alarm = (GrowingDrift("wasserstein"), GrowingDrift("wasserstein", levels=False)), GrowingAlarm()
 
     def compare(rows: dict[str, Histograms]) -> object:
         far, moved = (one.matrix(rows, to) for one, to in zip(distances, ("first", "previous"), strict=True))
-        return far, history_alarm(moved.values)
+        return far, alarm.alarm(moved.values)
 
     compare(early)
     added_s = _cpu_s(lambda: compare(tensors))
-    distances = GrowingDrift("wasserstein"), GrowingDrift("wasserstein", levels=False)
+    distances, alarm = (GrowingDrift("wasserstein"), GrowingDrift("wasserstein", levels=False)), GrowingAlarm()
     view_s = _cpu_s(lambda: compare(TensorStore().histograms_of_kind(run_dir, "param")))
     shutil.rmtree(folder)
     return {"view": view_s, "added": added_s}

@@ -34,6 +34,17 @@ NOTE_CLICKS = (
     "A CNN of 27,562 parameters on 64 images of 8 x 8 pixels, 12 snapshots; from the change of a widget to the end of "
     "the script, in wall time, the median of {repeats} clicks. The browser's drawing is not in it."
 )
+BROWSER_KINDS = {
+    "step": "another step",
+    "example": "another example",
+    "edit": "an edit added",
+    "undo": "the edit taken back",
+}
+NOTE_BROWSER = (
+    "The same model in a headless Chromium of 1440 x 900: from the event of the click to the last paint of the "
+    "output's numbers and bars, {repeats} times after one that does not count. Server, model and browser share the "
+    "machine's cores. The effect on 64 examples is drawn below, after that."
+)
 NOTE_GPT = (
     "One sequence of 128 tokens, float32, one thread; CPU of the process that runs the model and of the one that asks, "
     "in which the logits (26 MB) are read. Another step reads 498 MB of weights from the run's Parquet file."
@@ -56,6 +67,7 @@ def measure(place: Place) -> list[Row]:
     for key, (what, limit) in CLICKS.items():
         targets = [] if limit is None else [Target(limit)]
         rows.append(Row(f"Digits CNN: {what}, wall ms", [one[key] * 1e3 for one in clicks], {}, targets, note))
+    rows += _in_a_browser(place, repeats, inner)
     eager = {EAGER: [one["eager"] * 1e3 for one in gpt]}
     rows += [
         Row("GPT of 124M: first answer, wall ms", [one["first wall"] * 1e3 for one in gpt], {}, [Target(3_000.0)],
@@ -72,10 +84,24 @@ def measure(place: Place) -> list[Row]:
     return rows
 
 
-def clicks(root: Path, repeats: int) -> dict[str, float]:
-    """Seconds of wall time of each kind of click on the page, without a browser."""
-    from streamlit.testing.v1 import AppTest
+def _in_a_browser(place: Place, repeats: int, inner: int) -> list[Row]:
+    """The same clicks up to what the browser has drawn; none where Playwright or a browser is missing."""
+    root = place.scratch()
+    record_cnn(root)
+    python = Path(sys.executable)
+    found = [call(place, python, "inference_browser", str(root), str(inner), cwd=REPOSITORY) for _ in range(repeats)]
+    found = [one for one in found if "failed" not in one]
+    note = NOTE_BROWSER.format(repeats=inner)
+    return [
+        Row(f"Digits CNN in a browser: {BROWSER_KINDS[kind]}, drawn, {name} wall ms",
+            [float(of(one[kind])) for one in found], {}, [Target(300.0)], note)
+        for kind in BROWSER_KINDS
+        for name, of in (("minimum", min), ("median", np.median))
+    ]  # fmt: skip
 
+
+def record_cnn(root: Path) -> None:
+    """A run of the small CNN: 13 snapshots and 64 examples."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU()]
     model = nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(512, 44), nn.ReLU(), nn.Linear(44, 10))
@@ -86,6 +112,13 @@ def clicks(root: Path, repeats: int) -> dict[str, float]:
                 layers[3].weight.mul_(1.05)
         rec.snapshot(model, step=12)
         rec.program(model, torch.rand(64, 1, 8, 8), labels=torch.arange(64) % 10, kind="image")
+
+
+def clicks(root: Path, repeats: int) -> dict[str, float]:
+    """Seconds of wall time of each kind of click on the page, without a browser."""
+    from streamlit.testing.v1 import AppTest
+
+    record_cnn(root)
     os.environ["EXPLORER_ROOT"] = str(root)
     app = AppTest.from_file(str(REPOSITORY / "streamlit_app.py"), default_timeout=120)
     app.switch_page(str(REPOSITORY / "explorer" / "app" / "pages" / "inference.py"))
@@ -141,7 +174,9 @@ def gpt(root: Path, repeats: int) -> dict[str, float]:
                 later.append(_cpu_s(ask(0, text), box))
                 edited.append(_cpu_s(ask(0, text, edit), box))
                 eager.append(_cpu_s(lambda text=text: model(text), None))
-        step, back = _cpu_s(ask(1, texts[-1]), box), _cpu_s(ask(0, texts[-1]), box)
+        step = _cpu_s(ask(1, texts[-1]), box)
+        # Texts that were not asked about before, whose answers would be at hand.
+        back = min(_cpu_s(ask(at % 2, torch.randint(0, 50_257, (1, 128))), box) for at in range(repeats))
     return {
         **{"first wall": wall_s, "first": first, "step": step, "back": back},
         **{"later": min(later), "edited": min(edited), "eager": min(eager)},

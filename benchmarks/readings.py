@@ -1,6 +1,6 @@
 """Reading tasks, each in a fresh process: `python -m benchmarks.readings TASK PATH ...` prints one line of JSON.
 
-Imports are not counted; the page cache is warm; CPU is that of all threads.
+Imports are not counted; the page cache is warm; CPU is that of all threads; memory comes in small pages.
 """
 
 from __future__ import annotations
@@ -157,4 +157,5 @@ TASKS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 if __name__ == "__main__":
+    machine.without_huge_pages()
     print(json.dumps(TASKS[sys.argv[1]](*sys.argv[2:])), flush=True)

@@ -24,7 +24,10 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "programs": ({"storage", "errors"}, {"torch"}),
     "recording": ({"storage", "programs", "errors"}, ARROW | {"torch", "psutil"}),
     "reading": ({"storage", "errors"}, ARROW | {"pandas"}),
-    "inference": ({"programs", "reading", "storage", "errors"}, {"captum", "numpy", "pandas", "PIL", "torch"}),
+    "inference": (
+        {"programs", "reading", "storage", "errors"},
+        {"captum", "numpy", "pandas", "PIL", "tokenizers", "torch"},
+    ),
     "analysis": ({"storage"}, {"numpy", "pandas", "scipy"}),
     "charts": (set(), {"numpy", "pyarrow"}),
     "notebook": ({"reading", "analysis", "charts", "storage", "errors"}, {"altair", "numpy", "pyarrow"}),

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from explorer.analysis.quantiles import bin_bounds, finite_counts
+from explorer.analysis.quantiles import bin_bounds, finite_counts, histogram_quantiles
 from explorer.analysis.shared_bins import Scratch, Span, folded, shared_bins
 from explorer.storage.bins import Histograms
 
@@ -24,6 +24,7 @@ SCALES: Final[tuple[Scale, ...]] = ("linear", "symlog", "quantile")
 MAX_HEAT_BINS: Final = 500
 
 _NUM_DENSITY_BINS: Final = 64
+_POOLED_VALUES: Final = 1 << 40  # shares as whole numbers
 _MAX_ROWS: Final = 340  # taken at a time: what 700 bins of them need, the allocator keeps for the next
 _MAX_LINES: Final = 16  # computed at a time: temporary arrays stay in the cache
 
@@ -177,11 +178,34 @@ def _pooled_quantiles(h: Histograms, low: float, high: float, num_bins: int) -> 
     mass = np.bincount(slots - first, weights=weights)
     occupied = np.flatnonzero(mass)
     share = np.concatenate([[0.0], np.cumsum(mass[occupied])])
-    ends = np.stack(bin_bounds((occupied + first).astype(np.int16), m), axis=1).ravel()
-    below = np.stack([share[:-1], share[1:]], axis=1).ravel()
-    from_, to = np.interp([low, high], ends, below)
-    inner = np.interp(_even(float(from_), float(to), num_bins)[1:-1], below, ends)
+    share /= share[-1]
+    bins = (occupied + first).astype(np.int16)
+    ends = np.stack(bin_bounds(bins, m), axis=1).ravel()
+    from_, to = np.interp([low, high], ends, np.stack([share[:-1], share[1:]], axis=1).ravel())
+    pooled = _one_row(h, m, bins, np.diff(share))
+    inner = histogram_quantiles(pooled, _even(float(from_), float(to), num_bins)[1:-1])[0]
     return np.unique(np.concatenate([[low], inner[(inner > low) & (inner < high)], [high]]))
+
+
+def _one_row(h: Histograms, m: int, bins: npt.NDArray[np.int16], share: Floats) -> Histograms:
+    """The rows of `h` as a single one, which has these shares of its values in these bins."""
+    counts = np.maximum(np.rint(share * _POOLED_VALUES), 1).astype(np.int64)
+    none, unknown = np.zeros(1, np.int64), np.full(1, np.nan)
+    return Histograms(
+        step=none,
+        m=np.full(1, m, np.int8),
+        offsets=np.array([0, len(bins)]),
+        bins=bins,
+        counts=counts,
+        zeros=none,
+        nans=none,
+        infs=none,
+        n=counts.sum(keepdims=True),
+        mean=unknown,
+        std=unknown,
+        min=np.nanmin(h.min, keepdims=True),
+        max=np.nanmax(h.max, keepdims=True),
+    )
 
 
 def _checked_edges(edges: npt.ArrayLike) -> Floats:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+import threading
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
+
+WINDOW: Final = 50
+"""How many steps are the history of one."""
 
 
 class HistoryAlarm(NamedTuple):
@@ -29,7 +33,7 @@ class HistoryAlarm(NamedTuple):
 def history_alarm(
     distance: npt.ArrayLike,
     *,
-    window: int = 50,
+    window: int = WINDOW,
     least_points: int = 20,
     z_above: float = 6.0,
     distance_above: float = 0.1,
@@ -83,6 +87,48 @@ def history_alarm(
             score[enough] = np.where(excess == 0, 0.0, excess / spread)
     scores: Floats = z.reshape(values.shape)
     return HistoryAlarm(scores, (scores > z_above) & (values > distance_above))
+
+
+class GrowingAlarm:
+    """What is unusual in distances that grow by columns; what was known of earlier ones is kept. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._distance = np.empty((0, 0))
+        self._found = HistoryAlarm(np.empty((0, 0)), np.empty((0, 0), bool))
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that it takes."""
+        return sum(part.nbytes for part in (self._distance, *self._found))
+
+    def alarm(self, distance: Floats) -> HistoryAlarm:
+        """Return the same as `history_alarm` of `[t, n]` distances; only new columns are scored."""
+        with self._lock:
+            same = self._num_same(distance)
+            if same:
+                # The first new column has all of its history there.
+                start = max(same - WINDOW, 0)
+                new = history_alarm(distance[:, start:])
+                z, alarm = (
+                    np.concatenate([old[:, :same], now[:, same - start :]], axis=1)
+                    for old, now in zip(self._found, new, strict=True)
+                )
+                self._found = HistoryAlarm(z, alarm)
+            else:
+                self._found = history_alarm(distance)
+            self._distance = distance
+            return self._found
+
+    def _num_same(self, distance: Floats) -> int:
+        """How many leading columns are as they were."""
+        before = self._distance
+        if len(before) != len(distance):
+            return 0
+        num = min(before.shape[1], distance.shape[1])
+        one, other = before[:, :num], distance[:, :num]
+        differs = ((one != other) & ~(np.isnan(one) & np.isnan(other))).any(axis=0)
+        return int(differs.argmax()) if differs.any() else num
 
 
 def _median_of_finite(values: Floats, count: Ints) -> Floats:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from explorer.app.colours import DARK_RAMP, LIGHT_RAMP
 from explorer.app.distributions_choices import FAN, HEAT, RIDGES, Choices
 from explorer.app.distributions_data import Sampled, Shared, bars, kept, num_bars, num_rows, quantiles, shared
-from explorer.app.distributions_text import about, counts_text, totals_text
+from explorer.app.distributions_text import about, counts_text, heat_text, totals_text
 from explorer.charts import arrow
 from explorer.charts.distribution_tables import counts_table, fan_tables, ridge_samples, ridge_tables, view_table
 from explorer.charts.distributions import COUNT_TABLES, PERCENTS, counts_spec, fan_spec, ridge_spec
-from explorer.charts.heat_map import heat_spec, heat_tables, step_table, strip_samples, strips_table, strongest
+from explorer.charts.heat_map import (
+    MAX_COLUMNS,
+    heat_spec,
+    heat_tables,
+    step_table,
+    strip_samples,
+    strips_table,
+    strongest,
+)
 from explorer.charts.look import domain
 from explorer.charts.step_axis import sample_edges
 from explorer.charts.value_axis import number_text
@@ -71,17 +80,24 @@ def pictures(shown: Sequence[Sampled], choices: Choices, window: Window | None) 
         return []
     ends = window or (min(float(one.edges[0]) for one in filled), max(float(one.edges[-1]) for one in filled))
     found = shared([parts[one.info.run_id] for one in filled], choices.scale)
-    return [_picture(choices, one, parts[one.info.run_id], found, place, ends) for place, one in enumerate(filled)]
+    # Several cards stand two beside each other.
+    columns = MAX_COLUMNS if len(filled) == 1 else MAX_COLUMNS // 2
+    return [
+        _picture(choices, one, parts[one.info.run_id], found, place, ends, columns) for place, one in enumerate(filled)
+    ]
 
 
-def _picture(choices: Choices, one: Sampled, rows: Histograms, found: Shared, place: int, ends: Window) -> Picture:
+def _picture(
+    choices: Choices, one: Sampled, rows: Histograms, found: Shared, place: int, ends: Window, columns: int
+) -> Picture:
     if choices.view == HEAT:
         spec = heat_spec(TITLES, _HEIGHT)
         num = num_rows(int(rows.n.max()), found.num_bins)
-        caption = f"colour: share of the finite values in each of {num} rows"
+        caption = heat_text(num, len(rows), columns)
 
         def data(dark: bool) -> Datasets:
-            return kept(("heat", rows, found, ends, dark), lambda: _sent(_heat(rows, found, place, ends, dark, num)))
+            made = partial(_heat, rows, found, place, ends, dark, num, columns)
+            return kept(("heat", rows, found, ends, dark, columns), lambda: _sent(made()))
 
     elif choices.view == FAN:
         spec = fan_spec(domain({one.label: one.place}), TITLES, _HEIGHT)
@@ -102,12 +118,15 @@ def _picture(choices: Choices, one: Sampled, rows: Histograms, found: Shared, pl
     return Picture(choices, one, rows, ends, spec, data, _counts(rows, ends, choices.view == RIDGES), text)
 
 
-def _heat(rows: Histograms, found: Shared, place: int, ends: Window, dark: bool, num: int) -> dict[str, pa.Table]:
+def _heat(
+    rows: Histograms, found: Shared, place: int, ends: Window, dark: bool, num: int, columns: int
+) -> dict[str, pa.Table]:
     # All runs in one colour scale: what most samples of any of them stay under.
     top = max(strongest(bars(shares, num)) for shares in found.found.shares)
     colours = (DARK_RAMP if dark else LIGHT_RAMP)[1:]
     hover, ticks = _strips(rows, ends), found.axis.ticks(num)
-    return heat_tables(bars(found.whole[place], num), sample_edges(rows.step), ends, colours, hover, ticks, top)
+    edges = sample_edges(rows.step)
+    return heat_tables(bars(found.whole[place], num), edges, ends, colours, hover, ticks, top, columns)
 
 
 def _fan(label: str, rows: Histograms, found: Shared, ends: Window) -> dict[str, pa.Table]:

@@ -47,6 +47,19 @@ def bins_text(rows: Histograms) -> str:
     return f"bins at most {100 / 2 ** int(rows.m.min(initial=7)):.2g} % wide"
 
 
+def heat_text(num_rows: int, num_samples: int, num_columns: int) -> str:
+    """Return what the colours of a heat map of so many rows and at most so many columns tell.
+
+    >>> heat_text(240, 30, 800)
+    'colour: share of the finite values in each of 240 rows, bins within a row added up'
+    """
+    told = f"colour: share of the finite values in each of {num_rows} rows, bins within a row added up"
+    # A picture that would be too large has a quarter of the columns at the least.
+    if num_samples > num_columns // 4:
+        told += "; of steps closer than pixels the largest share, so no step is hidden"
+    return told
+
+
 def counts_text(rows: Histograms, k: int) -> str:
     """Return how many values of a sample are NaN, infinite and exactly zero.
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from explorer.analysis.drift import DriftMatrix, Measure, history_alarm
+from explorer.analysis.drift import DriftMatrix, Measure
 from explorer.analysis.drift_growth import GrowingDrift
+from explorer.analysis.drift_history import GrowingAlarm
 from explorer.app.caching import tensor_store
 from explorer.app.distributions_data import kept
 from explorer.app.drift_choices import CHANGED, RUN, STEP, DriftChoices
@@ -134,7 +135,9 @@ def _make(
     def alarms_now() -> Booleans:
         # Whatever is shown, a change is unusual by its distance from the step before.
         fresh = GrowingDrift("wasserstein", levels=False)
-        return history_alarm(_grown(("growing changes", about), fresh, tensors, "previous").values).alarm
+        changes = _grown(("growing changes", about), fresh, tensors, "previous").values
+        growing = kept(("growing alarms", about), GrowingAlarm)
+        return growing.alarm(changes).alarm
 
     alarms = kept(("alarms", tuple(tensors.items())), alarms_now)
     names = tuple(tensors)

@@ -12,7 +12,7 @@ from explorer.app import inference_session
 from explorer.app.colours import DARK_DIVERGING, LIGHT_DIVERGING
 from explorer.app.inference_maps import value_map
 from explorer.app.inference_output import token_names, unique
-from explorer.app.inference_tokens import edited_tokens, vocabulary_of
+from explorer.app.inference_token_edits import edited_tokens, vocabulary_of
 from explorer.app.names import esc
 from explorer.charts.arrow_stream import stream
 from explorer.charts.model_lines import scores_spec, scores_table

@@ -16,7 +16,7 @@ from explorer.app.inference_choices import class_name
 from explorer.app.inference_inputs import input_kind
 from explorer.app.inference_output import token_names, unique
 from explorer.app.inference_result import as_logits, output_kind, shown_classes
-from explorer.app.inference_tokens import edited_tokens, vocabulary_of
+from explorer.app.inference_token_edits import edited_tokens, vocabulary_of
 from explorer.app.names import esc, plain
 from explorer.charts.arrow_stream import stream
 from explorer.charts.model_lines import rules_table, steps_table, sweep_spec

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,19 +9,18 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from explorer.app import inference_recipe, inference_session, linked, links
+from explorer.app import inference_session, inference_text, linked, links
 from explorer.app.inference_output import token_names
+from explorer.app.inference_token_edits import edited_tokens, is_read_as_text, set_tokens, vocabulary_of
 from explorer.app.names import esc
 from explorer.charts.outcome import percent
-from explorer.inference.edits.kinds.fields import Edit
-from explorer.inference.edits.kinds.inputs import DeleteToken, InputEdit, InsertToken, ReplaceToken
 from explorer.inference.edits.recipe import Recipe
 
 if TYPE_CHECKING:
     from explorer.app.inference_scene import Scene
 
-_KINDS: Final = ("replace_token", "insert_token", "delete_token")
 _MAX_CHOICES: Final = 2_000
+_MAX_FOUND: Final = 30
 _TROUBLE: Final = "inference.text_trouble"
 
 
@@ -33,7 +31,9 @@ def token_input(scene: Scene, recipe: Recipe) -> None:
     vocabulary = vocabulary_of(scene)
     # Another recipe is another table: the editor keeps its changes by row.
     version = abs(hash((scene.info.run_id, scene.path, scene.example, tuple(tokens))))
-    if vocabulary and all(len(name) == 1 for name in vocabulary):
+    if is_read_as_text(scene):
+        inference_text.text_input(scene, tokens, version)
+    elif vocabulary and all(len(name) == 1 for name in vocabulary):
         key = f"inference.text.{version}"
         st.text_area(
             "Text",
@@ -47,55 +47,16 @@ def token_input(scene: Scene, recipe: Recipe) -> None:
         if found := st.session_state.get(_TROUBLE):
             st.warning(esc(found, 300), icon=":material/block:")
     count = max([*recorded, *tokens, len(vocabulary) - 1]) + 1
-    names = token_names(scene.model, count) if vocabulary else [str(token) for token in range(count)]
     with st.expander(f"{len(tokens):,} tokens", icon=":material/data_array:", expanded=not vocabulary):
-        _table(tokens, recorded, names, version, scene.edit_path)
+        if count <= _MAX_CHOICES:
+            names = token_names(scene.model, count) if vocabulary else [str(token) for token in range(count)]
+            _table_of_names(tokens, recorded, names, version, scene.edit_path)
+        else:
+            _table_of_ids(tokens, recorded, vocabulary, version, scene.edit_path)
+            _find_pieces(vocabulary)
     if tokens != recorded:
-        st.button("Back to the recorded text", icon=":material/undo:", on_click=_set,
+        st.button("Back to the recorded text", icon=":material/undo:", on_click=set_tokens,
                   args=(recorded, recorded, scene.edit_path))  # fmt: skip
-
-
-def vocabulary_of(scene: Scene) -> tuple[str, ...]:
-    """The recorded vocabulary, for the first input of whole numbers: others (masks, positions) have none."""
-    first = next((path for path in scene.paths if scene.model.inputs[path].dtype.kind in "iu"), None)
-    return scene.model.vocabulary if scene.path == first else ()
-
-
-def edited_tokens(recorded: Sequence[int], recipe: Recipe, path: str = "") -> list[int]:
-    """The tokens after the recipe's edits of them; edits that do not fit are left to the model's own message.
-
-    Args:
-        recorded: as they were.
-        recipe: edits.
-        path: of the input; "" where it is the only one.
-    """
-    tokens = list(recorded)
-    for edit in recipe:
-        if isinstance(edit, InputEdit) and edit.input not in ("", path):
-            continue
-        if isinstance(edit, InsertToken) and edit.position <= len(tokens):
-            tokens.insert(edit.position, edit.token)
-        elif isinstance(edit, ReplaceToken) and edit.position < len(tokens):
-            tokens[edit.position] = edit.token
-        elif isinstance(edit, DeleteToken) and edit.position < len(tokens):
-            del tokens[edit.position]
-    return tokens
-
-
-def token_edits(before: Sequence[int], after: Sequence[int], path: str = "") -> Recipe:
-    """Edits that make one list of tokens of another, from left to right.
-
-    >>> [edit.describe() for edit in token_edits([1, 2, 3], [1, 9])]
-    ['replace the token at position 1 by 9', 'delete the token at position 2']
-    """
-    edits: list[ReplaceToken | InsertToken | DeleteToken] = []
-    matcher = difflib.SequenceMatcher(None, list(before), list(after), autojunk=False)
-    for _, i1, i2, j1, j2 in (code for code in matcher.get_opcodes() if code[0] != "equal"):
-        both = min(i2 - i1, j2 - j1)
-        edits += [ReplaceToken(input=path, position=j1 + k, token=int(after[j1 + k])) for k in range(both)]
-        edits += [InsertToken(input=path, position=j, token=int(after[j])) for j in range(j1 + both, j2)]
-        edits += [DeleteToken(input=path, position=j1 + both)] * (i2 - i1 - both)
-    return tuple(edits)
 
 
 def continuation(scene: Scene, recipe: Recipe) -> None:
@@ -124,7 +85,12 @@ def _continued(scene: Scene, title: str, before: Sequence[int], made: Sequence[d
     st.markdown(f"**{title}**")
     joined = all(0 <= token < len(vocabulary) for token in (*before, *new))
     glue = "" if all(len(name) == 1 for name in vocabulary) else " "
-    if joined:
+    head, whole = (inference_text.read(scene, part) for part in (before[-80:], [*before[-80:], *new]))
+    if head is not None and whole is not None:
+        # Where a letter is of several tokens, those before may end inside of one.
+        shown = f"{head} ⟶ {whole[len(head) :]}" if whole.startswith(head) else whole
+        st.code(shown, language=None, wrap_lines=True)
+    elif joined:
         st.code(glue.join(vocabulary[token] for token in before[-80:]) + " ⟶ " + glue.join(vocabulary[t] for t in new),
                 language=None, wrap_lines=True)  # fmt: skip
     else:
@@ -142,25 +108,54 @@ def _continued(scene: Scene, title: str, before: Sequence[int], made: Sequence[d
         st.dataframe(pd.DataFrame(rows), hide_index=True, height=300)
 
 
-def _table(tokens: Sequence[int], recorded: Sequence[int], names: Sequence[str], version: int, path: str) -> None:
-    by_name = len(names) <= _MAX_CHOICES
+def _table_of_names(
+    tokens: Sequence[int], recorded: Sequence[int], names: Sequence[str], version: int, path: str
+) -> None:
     key = f"inference.tokens.{version}"
     titles = [f"{name}  ({token})" for token, name in enumerate(names)]
-    column = (
-        st.column_config.SelectboxColumn("token", options=titles, required=True)
-        if by_name
-        else st.column_config.NumberColumn("token", min_value=0, step=1, required=True)
-    )
-    values = [titles[token] for token in tokens] if by_name else list(tokens)
     st.data_editor(
-        pd.DataFrame({"token": values}, index=np.arange(len(tokens))),
+        pd.DataFrame({"token": [titles[token] for token in tokens]}, index=np.arange(len(tokens))),
         key=key,
         num_rows="dynamic",
-        column_config={"token": column},
+        column_config={"token": st.column_config.SelectboxColumn("token", options=titles, required=True)},
         on_change=_edited,
-        args=(key, list(tokens), recorded, titles if by_name else None, path),
+        args=(key, list(tokens), recorded, titles, path),
         height=300,
     )
+
+
+def _table_of_ids(
+    tokens: Sequence[int], recorded: Sequence[int], vocabulary: Sequence[str], version: int, path: str
+) -> None:
+    """A list of as many pieces is too long to choose from: ids are typed, the pieces stand beside them."""
+    key = f"inference.tokens.{version}"
+    rows = pd.DataFrame({"token": list(tokens)}, index=np.arange(len(tokens)))
+    if vocabulary:
+        rows["piece"] = [repr(vocabulary[token]) if 0 <= token < len(vocabulary) else "" for token in tokens]
+    st.data_editor(
+        rows,
+        key=key,
+        num_rows="dynamic",
+        disabled=["piece"],
+        column_config={"token": st.column_config.NumberColumn("token", min_value=0, step=1, required=True)},
+        on_change=_edited,
+        args=(key, list(tokens), recorded, None, path),
+        height=300,
+    )
+
+
+def _find_pieces(vocabulary: Sequence[str]) -> None:
+    """Draw the ids of the pieces that hold a text, those that are it first."""
+    asked = (
+        st.text_input("Find a token", key="inference.find_token", placeholder="part of its piece") if vocabulary else ""
+    )
+    if not asked:
+        return
+    found = [token for token, piece in enumerate(vocabulary) if asked in piece]
+    found.sort(key=lambda token: (len(vocabulary[token]), token))
+    shown = [f"{token}: {vocabulary[token]!r}" for token in found[:_MAX_FOUND]]
+    more = f" and {len(found) - _MAX_FOUND:,} more" if len(found) > _MAX_FOUND else ""
+    st.caption(esc(", ".join(shown), 2_000) + more if shown else "No piece of the vocabulary holds this.")
 
 
 def _typed(key: str, recorded: Sequence[int], vocabulary: Sequence[str], path: str) -> None:
@@ -174,7 +169,7 @@ def _typed(key: str, recorded: Sequence[int], vocabulary: Sequence[str], path: s
             f"The model knows no {listed}: the text was left as it was." if strange else "The text should not be empty."
         )
         return
-    _set(recorded, [number[letter] for letter in text], path)
+    set_tokens(recorded, [number[letter] for letter in text], path)
 
 
 def _edited(key: str, tokens: list[int], recorded: Sequence[int], titles: Sequence[str] | None, path: str) -> None:
@@ -195,11 +190,4 @@ def _edited(key: str, tokens: list[int], recorded: Sequence[int], titles: Sequen
         if int(place) < len(new):
             new[int(place)] = None
     new += [token_of(row) for row in change["added_rows"]]
-    _set(recorded, [token for token in new if token is not None], path)
-
-
-def _set(recorded: Sequence[int], tokens: Sequence[int], path: str) -> None:
-    def keep(edit: Edit) -> bool:
-        return edit.kind not in _KINDS or (isinstance(edit, InputEdit) and edit.input != path)
-
-    inference_recipe.replace(keep, token_edits(recorded, tokens, path))
+    set_tokens(recorded, [token for token in new if token is not None], path)

@@ -17,6 +17,7 @@ from explorer.app import (
     inference_recipe,
     inference_session,
     inference_story,
+    inference_text,
 )
 from explorer.app.inference_places import node_choices
 from explorer.app.inference_refusal import refusal
@@ -34,6 +35,7 @@ _CONTROLS_S: Final = 0.1  # after which a large model has to do with fewer of th
 
 def view(scene: Scene) -> None:
     """Draw everything about a model that can be run."""
+    inference_text.settle(scene)
     whole = inference_recipe.current()
     recipe = inference_recipe.switched_on(whole)
     with refusal("model"):

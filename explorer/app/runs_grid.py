@@ -128,8 +128,11 @@ def _grid(infos: Sequence[RunInfo], view: View) -> None:
 
 def _say(view: View) -> None:
     if view.error is not None:
+        # It quotes the filter, which may come from anybody's link.
         st.error(
-            view.error, title="The filter was not understood; all runs are shown", icon=":material/filter_alt_off:"
+            esc(view.error, 300),
+            title="The filter was not understood; all runs are shown",
+            icon=":material/filter_alt_off:",
         )
     if view.unknown:
         named = ", ".join(esc(token, 60) for token in view.unknown[:4])

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from explorer.charts import arrow
 from explorer.charts.png import data_uri, indexed_png, ramp
-from explorer.charts.step_axis import averaged, pixel_columns
+from explorer.charts.step_axis import largest, pixel_columns
 from explorer.charts.value_axis import ticks_table, value_channel
 
 Spec = dict[str, Any]
@@ -34,7 +34,8 @@ Ints = npt.NDArray[np.int64]
 BRUSH: Final = "brush"
 TABLES: Final = ("image", "hover", "ticks", "legend", "view", "step")
 HOVER_TITLES: Final = ("at", "t0", "t1", "t2", "t3")
-MAX_COLUMNS: Final = 1_000
+MAX_COLUMNS: Final = 800
+"""Of the picture. A browser leaves out whole columns where a plot has fewer pixels."""
 MAX_STRIPS: Final = 300
 _STRIPS: Final = "strips"
 _ON_BLUE: Final = "#e8710a"  # seen on every colour of the scale, on light and on dark pages
@@ -167,6 +168,7 @@ def heat_tables(
     hover: pa.Table,
     ticks: Sequence[tuple[float, str]],
     top: float | None = None,
+    max_columns: int = MAX_COLUMNS,
 ) -> dict[str, pa.Table]:
     """Return the tables of a heat map.
 
@@ -178,10 +180,11 @@ def heat_tables(
         hover: from `strips_table`.
         ticks: (place, label) on the value axis, in rows of `shares`.
         top: the share that has the strongest colour; None takes what most samples stay under.
+        max_columns: of the picture, no more than the plot has pixels.
     """
     low, high = window
     top = strongest(shares) if top is None else top
-    url = heat_picture(shares, edges, window, colours, top)
+    url = heat_picture(shares, edges, window, colours, top, max_columns)
     view = {"x_low": low, "x_high": high, "y_low": 0.0, "y_high": float(len(shares))}
     image = {"x": arrow.numbers([low]), "x2": arrow.numbers([high]), "url": arrow.texts([url])}
     return {
@@ -205,17 +208,23 @@ def strongest(shares: npt.NDArray[Any]) -> float:
 
 
 def heat_picture(
-    shares: npt.NDArray[Any], edges: Floats, window: tuple[float, float], colours: Sequence[str], top: float
+    shares: npt.NDArray[Any],
+    edges: Floats,
+    window: tuple[float, float],
+    colours: Sequence[str],
+    top: float,
+    max_columns: int = MAX_COLUMNS,
 ) -> str:
     """Return the picture as a data address; columns where no sample is are clear.
 
-    Colours follow the square root of the share. A picture that would be too long is drawn with fewer colours, then with
-    fewer columns.
+    Colours follow the square root of the share. A column that several samples share shows, in each row, the largest
+    share of any of them, so that what happened at one step is seen. A picture that would be too long is drawn with
+    fewer colours, then with fewer columns.
     """
-    num = MAX_COLUMNS
+    num = max_columns
     while True:
         first, last = pixel_columns(edges, *window, num)
-        cells = averaged(shares, first, last)[::-1]
+        cells = largest(shares, first, last)[::-1]
         strength = np.sqrt(np.clip(cells / top, 0.0, 1.0))
         for levels in _NUM_LEVELS:
             pixels = np.ceil(strength * (levels - 1)).astype(np.uint8) + np.uint8(1)

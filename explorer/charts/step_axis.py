@@ -55,8 +55,15 @@ def pixel_columns(edges: Floats, low: float, high: float, num: int) -> tuple[Int
     return np.where(outside, 0, first).astype(np.int64), np.where(outside, 0, last).astype(np.int64)
 
 
-def averaged(matrix: npt.NDArray[Any], first: Ints, last: Ints) -> npt.NDArray[np.float32]:
-    """Return the mean over the samples of each column: float32[rows, num] of a matrix `[rows, n]`; 0 where none is."""
-    sums = np.concatenate([np.zeros((len(matrix), 1)), np.cumsum(matrix, axis=1, dtype=np.float64)], axis=1)
-    means: npt.NDArray[np.float32] = ((sums[:, last] - sums[:, first]) / np.maximum(last - first, 1)).astype(np.float32)
-    return means
+def largest(matrix: npt.NDArray[Any], first: Ints, last: Ints) -> npt.NDArray[np.float32]:
+    """Return the largest of the samples of each column: float32[rows, num] of a matrix `[rows, n]`; 0 where none is.
+
+    A mean would hide what happened at a single one of many steps.
+    """
+    # In front of the end of the last range there has to be something.
+    padded = np.concatenate([matrix, np.zeros((len(matrix), 1), matrix.dtype)], axis=1, dtype=np.float32)
+    found: npt.NDArray[np.float32] = np.maximum.reduceat(padded, np.stack([first, last], axis=1).ravel(), axis=1)[
+        :, ::2
+    ]
+    found[:, first == last] = 0
+    return found

@@ -47,6 +47,7 @@ class PlainModel:
         class_names, vocabulary, feature_names: () when not recorded.
         problems: what could not be read.
         factory: the user's own function that makes the model, which then runs instead of a program; "" as a rule.
+        tokenizer: the bytes of a `tokenizer.json`, uint8[n], of anybody's making; None when not recorded.
     """
 
     program: Program
@@ -62,6 +63,7 @@ class PlainModel:
     feature_names: tuple[str, ...]
     problems: tuple[str, ...]
     factory: str = ""
+    tokenizer: Array | None = None
 
     @property
     def num_examples(self) -> int:
@@ -101,6 +103,7 @@ def read_plain_model(run_path: str | Path) -> PlainModel | None:
         tuple(about.get("vocabulary", ())),
         tuple(about.get("feature_names", ())),
         recorded.problems,
+        tokenizer=next((array for array in by_role.get("tokenizer", {}).values() if array.dtype == np.uint8), None),
     )
 
 
@@ -121,9 +124,11 @@ def own_plain_model(
     named = {} if recorded is None else {"class_names": recorded.class_names, "vocabulary": recorded.vocabulary}
     names = {"class_names": (), "vocabulary": (), "feature_names": (), **named}
     kind = "" if recorded is None else recorded.kind
+    tokenizer = None if recorded is None else recorded.tokenizer
     return PlainModel(
-        program, document, False, {}, dict(inputs or {}), {}, None, kind, problems=(), factory=factory, **names
-    )
+        program, document, False, {}, dict(inputs or {}), {}, None, kind, problems=(), factory=factory,
+        tokenizer=tokenizer, **names,
+    )  # fmt: skip
 
 
 def plain_array(raw: RawTensor) -> Array:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from explorer.errors import DamagedFile
 from explorer.inference.tensors import tensor_from
-from explorer.storage.snapshot_files import ITEM_BYTES
+from explorer.storage.snapshot_files import ITEM_BYTES, is_shape
 
 MAX_HEADER_BYTES: Final = 100_000_000
 _DTYPES: Final[Mapping[str, str]] = {
@@ -97,7 +97,9 @@ class SafetensorsFile:
         try:
             dtype, shape, (start, end) = said["dtype"], said["shape"], said["data_offsets"]  # type: ignore[index]
             known = _DTYPES.get(dtype)
-            if known is None or not all(type(number) is int and number >= 0 for number in (*shape, start, end)):
+            if known is None or type(shape) is not list or not is_shape(shape, known):
+                raise ValueError
+            if not all(type(number) is int and number >= 0 for number in (start, end)):
                 raise ValueError
             num_bytes = math.prod(shape) * ITEM_BYTES[known]
             if end - start != num_bytes or base + end > size:

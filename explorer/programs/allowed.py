@@ -76,5 +76,8 @@ REFUSED: Final = frozenset(("_fft_c2r", "_fft_r2c", "as_strided", "sym_storage_o
 EMPTY: Final = frozenset(("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"))
 """Names that give memory as it was left; a program gets zeros instead, so that it gives the same twice."""
 
+STATISTICS: Final = frozenset(("batch_norm", "instance_norm", "native_batch_norm"))
+"""Names whose kernels write into the running statistics, although their schemas say that they write nothing."""
+
 IN_PLACE: Final = frozenset(_IN_PLACE.split())
 """Names in `aten` that write into their first argument; for tapes alone."""

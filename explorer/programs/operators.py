@@ -15,12 +15,14 @@ import torch
 
 from explorer.errors import ProgramError
 from explorer.programs import sizes
-from explorer.programs.allowed import EMPTY, IN_PLACE, LISTED, REFUSED
+from explorer.programs.allowed import EMPTY, IN_PLACE, LISTED, REFUSED, STATISTICS
 
 COND: Final = "cond"
 """The one operator that holds graphs of its own."""
 
 _ON_NUMBERS: Final = frozenset(("_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size"))
+_RUNNING: Final = (3, 4)  # places of the mean and the variance among the arguments of STATISTICS
+_TRAINS: Final = 5
 _GOOD_TAGS: Final = {torch.Tag.core, torch.Tag.pointwise}
 
 
@@ -54,7 +56,9 @@ def resolve(name: str, *, in_place: bool = False) -> Callable[..., Any]:
         )
     if not isinstance(found, torch._ops.OpOverload) or not _is_safe(found, packet_name, in_place):
         raise OperatorNotAllowed(_refusal(name))
-    return _Zeros(found) if packet_name in EMPTY else found
+    if packet_name in EMPTY:
+        return _Zeros(found)
+    return _KeepsStatistics(found) if packet_name in STATISTICS else found
 
 
 class _Zeros:
@@ -65,6 +69,26 @@ class _Zeros:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         return self._empty(*args, **kwargs).zero_()
+
+
+class _KeepsStatistics:
+    """A norm that writes into its running statistics when it trains, which its schema does not say.
+
+    Those are the weights of a snapshot, which the next question reads, too: it is given copies to write into.
+    """
+
+    def __init__(self, norm: Callable[..., Any]) -> None:
+        self._norm = norm
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        if len(args) > _TRAINS and args[_TRAINS] is False:
+            return self._norm(*args, **kwargs)
+        copied = (_copy(arg) if place in _RUNNING else arg for place, arg in enumerate(args))
+        return self._norm(*copied, **{name: _copy(arg) for name, arg in kwargs.items()})
+
+
+def _copy(value: Any) -> Any:  # noqa: ANN401 - any argument
+    return value.clone() if isinstance(value, torch.Tensor) else value
 
 
 def name_of(target: object) -> str | None:

@@ -8,30 +8,24 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
-import numpy as np
 import pyarrow as pa
 
 from explorer.errors import FileError
+from explorer.reading.growing_rows import GrowingRows
 from explorer.reading.model_record import read_model
 from explorer.reading.tensor_pieces import (
     STATISTICS,
-    Range,
-    joined,
     newest,
     newest_statistics,
-    ranges_of,
-    read_histograms,
+    parts_of,
     read_statistics,
 )
 from explorer.storage.bins import Histograms, empty_histograms
 from explorer.storage.layout import TENSORS, SegmentFile, list_gaps, list_segments
 from explorer.storage.tensor_files import TensorSegment, TensorSpan, open_tensor_segment
 from explorer.storage.tensor_rows import SCHEMA
-
-# Rows whose histograms are in memory twice while those of a whole kind are put together; about 4 kB each.
-_BATCH_ROWS: Final = 40_000
 
 Identity = tuple[int, int, int]
 T = TypeVar("T")
@@ -74,7 +68,7 @@ class _Known:
     def read(
         self, is_wanted: Callable[[TensorSpan], bool], read: Callable[[TensorSegment], T]
     ) -> tuple[list[TensorSpan], T] | None:
-        """The spans that are wanted and what is read; None when there are none or the file is damaged."""
+        """The spans that are wanted and what `read` returns; None when there are none or the file is damaged."""
         before = self.spans
         wanted = [span for span in before if is_wanted(span)]
         if not wanted:
@@ -104,7 +98,7 @@ class _Known:
 class _Rows:
     """Rows of one tensor in the order in which they count, and which file each came from."""
 
-    rows: Histograms = field(default_factory=empty_histograms)
+    rows: GrowingRows = field(default_factory=GrowingRows)
     taken: list[tuple[Identity, int]] = field(default_factory=list)
     """(identity of a file, rows up to its end)."""
     shown: Histograms = field(default_factory=empty_histograms)
@@ -186,8 +180,8 @@ class RunTensors:
             self._look(fresh_s)
             wanted = {name: self._tensors.get((kind, name)) or _Rows() for name in names}
             new = {name: same for name, rows in wanted.items() if (same := self._num_same(rows)) is not None}
-            for batch in self._batches(kind, new):
-                self._read_on(kind, {name: wanted[name] for name in batch}, new)
+            if new:
+                self._read_on(kind, {name: wanted[name] for name in new}, new)
             found = {name: rows for name, rows in wanted.items() if len(rows.rows)}
             self._tensors |= {(kind, name): rows for name, rows in found.items()}
             return {name: rows.shown for name, rows in found.items()}
@@ -207,45 +201,45 @@ class RunTensors:
             same += 1
         return same
 
-    def _batches(self, kind: str, names: dict[str, int]) -> list[list[str]]:
-        """The names in parts of about 40,000 rows, neighbours in the files."""
-        num_rows: dict[str, int] = dict.fromkeys(sorted(names), 0)
-        for known in self._segments:
-            for span in known.spans:
-                if span.kind == kind and span.name in num_rows:
-                    num_rows[span.name] += span.num_rows
-        batches: list[list[str]] = []
-        total = 0
-        for name, num in num_rows.items():
-            if not batches or total + num > _BATCH_ROWS:
-                batches.append([])
-                total = 0
-            batches[-1].append(name)
-            total += num
-        return batches
-
     def _read_on(self, kind: str, tensors: dict[str, _Rows], same: dict[str, int]) -> None:
-        """Read what is new of these tensors; `same` tells how many files of each need not be read again."""
-        first = min(same[name] for name in tensors)
-        new: dict[str, list[Range]] = {name: [] for name in tensors}
-        num_new: dict[str, list[int]] = {name: [] for name in tensors}
-        for at, known in enumerate(self._segments[first:], first):
-            names = {name for name in tensors if same[name] <= at}
-            found = known.read(
-                partial(_is_one_of, kind=kind, names=names), partial(read_histograms, kind=kind, names=names)
-            )
-            ranges = {} if found is None else ranges_of(*found)
-            for name in names:
-                new[name] += [ranges[name]] if name in ranges else []
-                num_new[name].append(ranges[name][2] - ranges[name][1] if name in ranges else 0)
-        now = self._identities()
+        """Read what is new of these tensors; `same` tells how many files of each need not be read again.
+
+        Each file is read once, and of one after the other the rows are in memory twice.
+        """
+        taken = {name: rows.taken[: same[name]] for name, rows in tensors.items()}
         for name, rows in tensors.items():
-            kept = rows.taken[same[name] - 1][1] if same[name] else 0
-            parts: list[Range] = [(rows.rows, 0, kept), *new[name]] if kept else new[name]
-            totals = (kept + np.cumsum(num_new[name])).tolist()
-            rows.taken = [*rows.taken[: same[name]], *zip(now[same[name] :], totals, strict=True)]
-            rows.rows = joined(parts) if parts else empty_histograms()
-            rows.shown = newest(rows.rows)
+            rows.rows.cut(taken[name][-1][1] if taken[name] else 0)
+        num_to_come = self._num_rows(kind, same)
+        for at, known in enumerate(self._segments):
+            names = {name for name in tensors if same[name] <= at}
+            before = {name: len(tensors[name].rows) for name in names}
+            is_wanted = partial(_is_one_of, kind=kind, names=names)
+
+            def add(segment: TensorSegment, is_wanted: Callable[[TensorSpan], bool] = is_wanted) -> set[str]:
+                spans = [span for span in segment.tensors if is_wanted(span)]
+                wanted = {span.name for span in spans}
+                for name, part in parts_of(spans, segment.read_histograms(kind, wanted)):
+                    tensors[name].rows.add(*part, num_to_come[name])
+                    num_to_come[name] -= part[2] - part[1]
+                return wanted
+
+            is_whole = known.read(is_wanted, add) is not None
+            for name, num in before.items():
+                if not is_whole:  # damage that was found on the way costs all rows of the file
+                    tensors[name].rows.cut(num)
+                taken[name].append((known.file.identity, len(tensors[name].rows)))
+        for name, each in tensors.items():
+            each.taken = taken[name]
+            each.shown = newest(each.rows.rows())
+
+    def _num_rows(self, kind: str, same: dict[str, int]) -> dict[str, int]:
+        """How many rows the files behind the first `same` have of each tensor."""
+        num = dict.fromkeys(same, 0)
+        for at, known in enumerate(self._segments):
+            for span in known.spans:
+                if span.kind == kind and at >= same.get(span.name, len(self._segments)):
+                    num[span.name] += span.num_rows
+        return num
 
     def _look(self, fresh_s: float) -> None:
         now = time.monotonic()

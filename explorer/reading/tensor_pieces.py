@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from explorer.reading.pieces import newest_wins
@@ -17,40 +16,25 @@ from explorer.storage.tensor_rows import COLUMNS
 
 STATISTICS: Final = tuple(name for name in COLUMNS if name not in ("bins", "counts"))
 """Columns of the statistics, in the order of the file."""
-_PER_ROW: Final = ("step", "zeros", "nans", "infs", "n", "mean", "std", "min", "max")
 
-Range = tuple[Histograms, int, int]
-"""Rows of one table of histograms, from one to before another."""
-
-
-def read_histograms(segment: TensorSegment, kind: str, names: Iterable[str]) -> Histograms:
-    """The histograms of some tensors of one kind, in the order of the segment. Raises DamagedFile."""
-    return segment.read_histograms(kind, names)
+Part = tuple[Histograms, int, int]
+"""Rows of some histograms, from one to before another."""
 
 
-def ranges_of(spans: Sequence[TensorSpan], found: Histograms) -> dict[str, Range]:
-    """Where the rows of each name are, given the spans that were read, in their order."""
-    ranges = {}
-    start = 0
-    for span in spans:
-        ranges[span.name] = (found, start, start + span.num_rows)
-        start += span.num_rows
-    return ranges
-
-
-def joined(ranges: Sequence[Range]) -> Histograms:
-    """The rows of several ranges, one after the other, in arrays of their own."""
-    columns: dict[str, npt.NDArray[Any]] = {}
-    for name in (*_PER_ROW, "m"):
-        columns[name] = np.concatenate([getattr(h, name)[start:stop] for h, start, stop in ranges])
-    entries = [slice(h.offsets[start], h.offsets[stop]) for h, start, stop in ranges]
-    for name in ("bins", "counts"):
-        parts = [getattr(h, name)[part] for (h, _, _), part in zip(ranges, entries, strict=True)]
-        columns[name] = np.concatenate(parts)
-    num = np.concatenate([np.diff(h.offsets[start : stop + 1]) for h, start, stop in ranges])
-    offsets = np.zeros(len(num) + 1, np.int64)
-    np.cumsum(num, out=offsets[1:])
-    return Histograms(offsets=offsets, **columns)
+def parts_of(spans: Sequence[TensorSpan], parts: Iterable[Histograms]) -> Iterator[tuple[str, Part]]:
+    """Whose rows are in each part, given the spans that are read, in their order; a name's can be in several."""
+    left = iter(spans)
+    name, num_left = "", 0
+    for found in parts:
+        start = 0
+        while start < len(found):
+            if not num_left:
+                span = next(left)
+                name, num_left = span.name, span.num_rows
+            stop = min(start + num_left, len(found))
+            yield name, (found, start, stop)
+            num_left -= stop - start
+            start = stop
 
 
 def newest(rows: Histograms) -> Histograms:

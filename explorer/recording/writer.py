@@ -332,6 +332,7 @@ class Writer(threading.Thread):
     def _finish(self) -> None:
         """Write everything, with a few tries; what still fails stays in the journal, which readers read."""
         self._due.clear()
+        of_tasks = {f"finish {task.name}": task.name for task in self.tasks}
         steps: list[tuple[str, Callable[[], object]]] = [
             ("transfers", lambda: self._take_transfers(wait=True)),
             *((f"finish {task.name}", task.finish) for task in self.tasks),  # before the rows: some add rows
@@ -350,6 +351,10 @@ class Writer(threading.Thread):
                 if self._guard(what, work):
                     break
                 time.sleep(CLOSE_RETRY_S)
+            else:
+                if what in of_tasks:
+                    lost = f"{of_tasks[what]}: what waited when the run ended could not be written and is lost"
+                    self._notices.warn(f"lost {what}", lost)
 
     def _finish_scalars(self) -> None:
         try:

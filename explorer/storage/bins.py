@@ -27,6 +27,7 @@ WHOLE_NUMBERS: Final = -1
 
 _SIGN_KEY: Final = 1 << 15
 _NUM_FINITE_KEYS: Final = 255 << MAX_M  # of one sign; the exponent 255 is that of NaN and infinities
+_EDGES: Final = np.array([_NUM_FINITE_KEYS, _SIGN_KEY, _SIGN_KEY + _NUM_FINITE_KEYS])
 _SMALL: Final = 8_192  # up to here sorting the keys is faster than counting all 65,536 of them
 _CHUNK: Final = 1 << 17
 
@@ -72,9 +73,9 @@ def fold_counts(counts16: npt.NDArray[Any]) -> tuple[int, Int16s, Ints]:
 
 def fold_keys(keys: npt.NDArray[Any], counts: npt.NDArray[Any]) -> tuple[int, Int16s, Ints]:
     """As `fold_counts`, from the keys that occur (distinct, ascending, from 0 to 65535) and how often each does."""
-    first_negative, end_positive, end_negative = np.searchsorted(
-        keys, [_SIGN_KEY, _NUM_FINITE_KEYS, _SIGN_KEY + _NUM_FINITE_KEYS]
-    )
+    end_positive, first_negative, end_negative = keys.searchsorted(_EDGES.astype(keys.dtype)).tolist()
+    if first_negative == end_negative and end_positive <= MAX_BINS:  # as of the weights of a normalisation
+        return MAX_M, keys[:end_positive].astype(np.int16), counts[:end_positive].astype(np.int64)
     negative = keys[first_negative:end_negative][::-1].astype(np.int64)
     finest = np.concatenate([_SIGN_KEY - negative, keys[:end_positive]]).astype(np.int16)
     counts = np.concatenate([counts[first_negative:end_negative][::-1], counts[:end_positive]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from explorer.errors import ProgramError
 from explorer.storage.program import ROLES, ROUTES, Graph, Input, ModuleCall, Node, Program, Shape, Weight
@@ -20,6 +20,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,199}", re.ASCII)
 _OP = re.compile(r"[a-z_][a-z0-9_]{0,40}(\.[A-Za-z0-9_]{1,80}){1,2}|cond", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FLOATS: Final = ("nan", "inf", "-inf")
+_Number = TypeVar("_Number", bound=bool | int | float)
 _NAMED_VALUES: Final = ("dtype", "layout", "memory_format")
 
 
@@ -113,9 +114,7 @@ def _expected(found: object, name: str) -> bool | int | float | None:
         return float(_one_of(found["float"], _FLOATS, "expected number"))
     if found is not None and not isinstance(found, bool | int | float):
         raise ProgramError(f"node {name} expects a {type(found).__name__}")
-    if _is_too_wide(found):
-        raise ProgramError(f"node {name} expects a number of more than 64 bits")
-    return found
+    return None if found is None else _within_64_bits(found, f"value that node {name} expects")
 
 
 class _Arguments:
@@ -131,8 +130,8 @@ class _Arguments:
         if found is None or isinstance(found, bool):
             return found
         if isinstance(found, int | float):
-            if _is_too_wide(found) or not math.isfinite(found):
-                raise ProgramError(f"{self._where} has a number of more than 64 bits")
+            if not math.isfinite(_within_64_bits(found, f"number in {self._where}")):
+                raise ProgramError(f"{self._where} has a number that is none")
             return found
         if isinstance(found, str):
             return _text(found, f"text in {self._where}")
@@ -215,7 +214,10 @@ def _range(found: object) -> tuple[int, int | None]:
     ends = _as_list(found, "range of a size")
     if len(ends) != 2:
         raise ProgramError("has a range of a size without two ends")
-    return _optional_int(ends[0], "lowest size") or 0, _optional_int(ends[1], "highest size")
+    low, high = _optional_int(ends[0], "lowest size") or 0, _optional_int(ends[1], "highest size")
+    if low < 0 or (high is not None and high < low):
+        raise ProgramError(f"has a size from {low} to {high}, which no size is")
+    return low, high
 
 
 def _difference(found: object) -> float | None:
@@ -225,9 +227,7 @@ def _difference(found: object) -> float | None:
         return float(_one_of(found, _FLOATS, "difference"))
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise ProgramError("has a difference that is no number")
-    if _is_too_wide(found):
-        raise ProgramError("has a difference of more than 64 bits")
-    return float(found)
+    return float(_within_64_bits(found, "difference"))
 
 
 def _list(document: Mapping[str, Any], key: str) -> list[Any]:
@@ -275,15 +275,16 @@ def _one_of(found: object, known: Sequence[str], what: str) -> Any:  # noqa: ANN
     return found
 
 
-def _is_too_wide(found: object) -> bool:
-    return isinstance(found, int) and not -MAX_INTEGER < found < MAX_INTEGER
-
-
 def _optional_int(found: object, what: str) -> int | None:
     if found is None:
         return None
     if isinstance(found, bool) or not isinstance(found, int):
         raise ProgramError(f"has a {what} that is no integer")
-    if _is_too_wide(found):
+    return _within_64_bits(found, what)
+
+
+def _within_64_bits(found: _Number, what: str) -> _Number:
+    """A larger integer is none of ours, and would fail wherever it meets an array or a float."""
+    if isinstance(found, int) and not -MAX_INTEGER < found < MAX_INTEGER:
         raise ProgramError(f"has a {what} of more than 64 bits")
     return found

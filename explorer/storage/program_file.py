@@ -17,6 +17,8 @@ from explorer.storage.records import check_format, encode
 
 MAX_COMPRESSED_BYTES: Final = 4 * 2**20
 MAX_PROGRAM_BYTES: Final = 64 * 2**20
+MAX_VALUES: Final = 2_000_000
+"""Of the JSON; each takes far more bytes in memory than in the file. A program of 3,000 nodes has about 100,000."""
 NO_ROUTE: Final = "none"
 """What a file has as its route when no route led to a program."""
 
@@ -70,6 +72,9 @@ def _read_document(path: Path) -> dict[str, Any]:
             raise DamagedFile(path, f"unpacks to more than {MAX_PROGRAM_BYTES:,} bytes; no program does")
         if not unzip.eof:
             raise DamagedFile(path, "is cut")
+        # Before there are any: commas and opening brackets, at least as many as there are values, less one.
+        if sum(map(text.count, (b",", b"[", b"{"))) > MAX_VALUES:
+            raise DamagedFile(path, f"has more than {MAX_VALUES:,} values; no program has that")
         document = json.loads(text, parse_constant=_refuse_constant)
     except (zlib.error, ValueError, RecursionError) as error:
         raise DamagedFile(path, f"is no gzipped JSON ({type(error).__name__})") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +26,9 @@ ITEM_BYTES: Final[Mapping[str, int]] = {
     "complex128": 16,
 }
 """Bytes of one value by the name of its dtype; no others are in snapshots."""
+MAX_RANK: Final = 64
+"""Dimensions of an array, as NumPy has them."""
+MAX_BYTES: Final = 2**63 - 1
 SCHEMA: Final = pa.schema(
     [
         pa.field("step", pa.int64(), nullable=False),
@@ -181,13 +184,22 @@ def _entry(file: SealedFile, said: dict[str, Any]) -> StoredTensor:
         held, end = held + size, max(end, start + size)
     fits = type(role) is str and dtype in ITEM_BYTES and type(shape) is list and _is_count(crc32)
     fits = fits and (tied_to is None or type(tied_to) is str) and (stored_step is None or _is_count(stored_step))
-    if not fits or not all(map(_is_count, shape)):
+    if not fits or not is_shape(shape, dtype):
         raise ValueError("says impossible things of a tensor")
     kept = tuple((start, size) for start, size in places)
     entry = StoredTensor(role, dtype, tuple(shape), crc32, stored_step, kept, tied_to)
     if stored_step is None and (held != entry.num_bytes or max(held, end) > file.size):
         raise ValueError("says that a tensor has more bytes, or fewer, than it can have")
     return entry
+
+
+def is_shape(found: Sequence[object], dtype: str) -> bool:
+    """Whether an array of a dtype of `ITEM_BYTES` can have these sizes, one of 0 among them or not."""
+    sizes = [value for value in found if type(value) is int and 0 <= value <= MAX_BYTES]
+    if not len(sizes) == len(found) <= MAX_RANK:
+        return False
+    # NumPy and PyTorch multiply all of them, and give up where that is too much, even if one of them is 0.
+    return math.prod(max(size, 1) for size in sizes) * ITEM_BYTES[dtype] <= MAX_BYTES
 
 
 def _is_count(value: object) -> bool:

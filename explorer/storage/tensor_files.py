@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -76,21 +76,26 @@ class TensorSegment:
         """
         return self._read_ranges(columns, self._find(names, kinds))
 
-    def read_histograms(self, kind: str, names: Iterable[str] | None = None) -> Histograms:
-        """The histograms of one kind, of these names or of all, in the order of the file.
+    def read_histograms(self, kind: str, names: Iterable[str] | None = None) -> Iterator[Histograms]:
+        """The histograms of one kind, of these names or of all, in the order of the file and in parts of some rows.
+
+        A part is read when it is asked for, into memory that is in use anyway.
 
         Raises:
             DamagedFile: a checksum is wrong, or a value is impossible.
         """
-        ranges = self._find(names, [kind])
-        if len(ranges) == 1:
-            try:
-                return decode_histograms(self._file, self.num_rows, self.group_rows, *ranges[0])
-            except OtherLayout:
-                pass
-            except READ_ERRORS as error:
-                raise DamagedFile(self._file.path, f"is damaged: {first_line(error)}") from error
-        return histograms_of(self._read_ranges(HISTOGRAM_COLUMNS, ranges))
+        size = self.group_rows
+        for first, end in self._find(names, [kind]):
+            for start, stop in pairwise([first, *range((first // size + 1) * size, end, size), end]):
+                yield self._decode(start, stop)
+
+    def _decode(self, start: int, stop: int) -> Histograms:
+        try:
+            return decode_histograms(self._file, self.num_rows, self.group_rows, start, stop)
+        except OtherLayout:
+            return histograms_of(self._read_ranges(HISTOGRAM_COLUMNS, [(start, stop)]))
+        except READ_ERRORS as error:
+            raise DamagedFile(self._file.path, f"is damaged: {first_line(error)}") from error
 
     def _find(self, names: Iterable[str] | None, kinds: Iterable[str] | None) -> list[tuple[int, int]]:
         """The rows of these tensors, neighbours together."""

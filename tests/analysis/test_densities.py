@@ -118,6 +118,23 @@ def test_quantile_edges_hold_equal_shares_of_all_rows_together(rows, rng):
     )  # rows have unlike bins; they are pooled at the wider ones
 
 
+def test_quantile_edges_are_the_quantiles_of_the_values_themselves(rows, rng):
+    std = 0.2
+    values = [rng.normal(1.0, std, 50_000), rng.normal(1.1, std, 50_000)]
+    edges = heat(rows(*values).at_m(3), 40, "quantile").edges  # bins as wide as 0.6 standard deviations
+    exact = np.quantile(np.concatenate(values).astype(np.float32), np.linspace(0, 1, 41))
+    np.testing.assert_allclose(edges, exact, rtol=0, atol=0.02 * std)  # straight lines within bins: 0.08
+
+
+def test_quantile_edges_within_limits_have_equal_shares_between_them(rows, rng):
+    std = 0.1
+    values = rng.normal(1.0, std, 50_000)
+    edges = heat(rows(values).at_m(3), 20, "quantile", limits=(0.9, 1.3)).edges
+    inside = values[(values >= 0.9) & (values <= 1.3)]
+    exact = [0.9, *np.quantile(inside, np.linspace(0, 1, 21)[1:-1]), 1.3]
+    np.testing.assert_allclose(edges, exact, rtol=0, atol=0.12 * std)  # straight lines within bins: 0.3
+
+
 def test_a_spike_leaves_fewer_quantile_edges(rows):
     found = heat(rows([0.0] * 90 + [1.0] * 10), 50, "quantile")
     assert len(found.edges) < 51

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from explorer.analysis.drift import drift_matrix, history_alarm
+from explorer.analysis.drift_history import GrowingAlarm
 from explorer.storage.bins import concatenate, histogram_of
 
 
@@ -49,3 +50,38 @@ def test_small_distances_and_short_histories_are_no_alarm():
 def test_a_wrong_argument_of_the_alarm_is_named(wrong):
     with pytest.raises(ValueError, match=r"at least 1|positions from 0 to 2"):
         history_alarm([0.1, 0.2, 0.3], **wrong)
+
+
+def test_distances_that_grow_are_scored_as_if_they_came_at_once(rng):
+    distance = rng.random((7, 300)) ** 4
+    distance[rng.random(distance.shape) < 0.1] = np.nan
+    growing = GrowingAlarm()
+    for num in (0, 10, 60, 61, 61, 200, 300):
+        found, expected = growing.alarm(distance[:, :num]), history_alarm(distance[:, :num])
+        np.testing.assert_array_equal(found.z, expected.z)
+        np.testing.assert_array_equal(found.alarm, expected.alarm)
+
+
+def test_distances_that_changed_are_scored_anew(rng):
+    distance = rng.random((3, 120))
+    growing = GrowingAlarm()
+    growing.alarm(distance)
+    changed = distance.copy()
+    changed[1, 70] = 50.0
+    for after in (changed, changed[:, :90], distance[:2], distance):
+        np.testing.assert_array_equal(growing.alarm(after).z, history_alarm(after).z)
+
+
+def test_what_did_not_change_is_not_scored_again(rng, monkeypatch):
+    distance = rng.random((3, 500))
+    growing = GrowingAlarm()
+    growing.alarm(distance[:, :490])
+    widths = []
+
+    def noted(values):
+        widths.append(values.shape[1])
+        return history_alarm(values)
+
+    monkeypatch.setattr("explorer.analysis.drift_history.history_alarm", noted)
+    growing.alarm(distance)
+    assert widths == [60]

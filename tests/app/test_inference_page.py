@@ -23,7 +23,7 @@ from explorer import Recorder
 from explorer.app.inference_nodes import by_module
 from explorer.app.inference_pad import ink_text
 from explorer.app.inference_steps import first_right, right_since
-from explorer.app.inference_tokens import edited_tokens, token_edits
+from explorer.app.inference_token_edits import edited_tokens, token_edits
 from explorer.charts.outcome import percent
 from explorer.errors import SandboxError
 from explorer.inference.edits.recipe import from_text, parse_recipe, to_text

@@ -68,7 +68,21 @@ def test_the_upper_row_is_the_largest_values_and_columns_are_samples() -> None:
 
 def test_steps_without_a_sample_are_left_clear() -> None:
     found = pixels(heat_picture(np.ones((1, 1)), sample_edges(np.array([50])), (0, 100), COLOURS, 1.0))
-    assert (found[0, :, 3] > 0).nonzero()[0].tolist() == list(range(495, 505))
+    assert (found[0, :, 3] > 0).nonzero()[0].tolist() == list(range(396, 404))
+
+
+@pytest.mark.parametrize("spike", [0, 4_321, 9_999])
+def test_a_distribution_that_jumped_at_one_of_ten_thousand_steps_is_drawn_in_full(spike: int) -> None:
+    shares = np.zeros((6, 10_000))
+    shares[1] = 1.0
+    shares[:, spike] = [0, 0, 0, 0, 1, 0]
+    edges = sample_edges(np.arange(10_000))
+    for columns in (400, 800):
+        found = pixels(heat_picture(shares, edges, (edges[0], edges[-1]), COLOURS, 1.0, columns))
+        assert found.shape[1] == columns
+        row = found[len(shares) - 1 - 4]
+        assert (row[:, 3] > 0).nonzero()[0].tolist() == [spike * columns // 10_000]
+        assert row[row[:, 3] > 0].tolist() == [[0, 0, 0, 255]]  # the strongest colour, not a tenth of it
 
 
 def test_one_value_that_stands_out_at_few_steps_does_not_pale_the_others() -> None:

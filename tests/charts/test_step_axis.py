@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from explorer.charts.step_axis import averaged, pixel_columns, sample_edges
+from explorer.charts.step_axis import largest, pixel_columns, sample_edges
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=60, unique=True))
@@ -40,10 +40,12 @@ def test_columns_outside_of_all_samples_show_nothing() -> None:
     assert shown.tolist() == [1, 2, 3, 4]  # 5 to 25 of 5-step columns
 
 
-def test_the_mean_over_a_column_is_the_mean_of_its_samples() -> None:
+def test_a_column_is_the_largest_of_its_samples() -> None:
     matrix = np.random.default_rng(1).random((4, 50)).astype(np.float32)
-    first, last = np.array([0, 3, 3, 40]), np.array([3, 3, 20, 50])
-    found = averaged(matrix, first, last)
-    np.testing.assert_allclose(found[:, 0], matrix[:, :3].mean(axis=1), rtol=1e-5)
+    first, last = np.array([0, 3, 3, 40, 20]), np.array([3, 3, 20, 50, 21])
+    found = largest(matrix, first, last)
+    assert np.array_equal(found[:, 0], matrix[:, :3].max(axis=1))
     assert (found[:, 1] == 0).all()
-    np.testing.assert_allclose(found[:, 3], matrix[:, 40:].mean(axis=1), rtol=1e-5)
+    assert np.array_equal(found[:, 2], matrix[:, 3:20].max(axis=1))
+    assert np.array_equal(found[:, 3], matrix[:, 40:].max(axis=1))
+    assert np.array_equal(found[:, 4], matrix[:, 20])

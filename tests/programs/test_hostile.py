@@ -52,3 +52,31 @@ def test_a_lying_cond_is_refused(document, node):
     program = parse_program(document(node("a", "cond", True, branch, branch, ["@x"])))
     with pytest.raises(ProgramError, match="other inputs than it gives"):
         Interpreter(program, {}).run([torch.ones(1, 2)], {})
+
+
+@pytest.mark.parametrize("op", ["batch_norm", "instance_norm", "native_batch_norm"])
+@pytest.mark.parametrize("named", [False, True], ids=["by place", "by name"])
+def test_a_norm_that_trains_leaves_the_weights_of_the_next_question_alone(document, op, named):
+    """These write into their running statistics, although PyTorch says of them that they write nothing."""
+    image = [{"name": "x", "path": "args[0]", "dtype": "float32", "shape": ["s0", 3, 4]}]
+    weights = {name: {"name": name, "role": "buffer", "dtype": "float32", "shape": [3]} for name in ("mean", "var")}
+    last = [0.5, 1e-5] if op == "native_batch_norm" else [0.5, 1e-5, False]
+    entry = {"name": "a", "op": f"aten.{op}.default", "args": [{"node": "x"}, None, None, {"node": "mean"}]}
+    entry["args"] += [{"node": "var"}, True, *last]
+    if named:
+        names = ["running_mean", "running_var", "use_input_stats" if op == "instance_norm" else "training"]
+        names += ["momentum", "eps", "cudnn_enabled"][: len(last)]
+        entry["kwargs"] = dict(zip(names, entry["args"][3:], strict=True))
+        entry["args"] = entry["args"][:3]
+    nodes = [entry]
+    if op == "native_batch_norm":
+        nodes.append({"name": "b", "op": "operator.getitem", "args": [{"node": "a"}, 0]})
+    bound = {"mean": torch.zeros(3), "var": torch.ones(3)}
+    x = torch.randn(8, 3, 4)
+    interpreter = Interpreter(parse_program(document(*nodes, inputs=image, weights=weights)), {})
+    first = interpreter.run([x], bound).outputs[""]
+    assert torch.equal(bound["mean"], torch.zeros(3))
+    assert torch.equal(bound["var"], torch.ones(3))
+    assert torch.equal(interpreter.run([x], bound).outputs[""], first)
+    if op != "instance_norm":
+        assert torch.equal(first, torch.nn.functional.batch_norm(x, None, None, training=True))

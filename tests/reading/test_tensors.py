@@ -209,9 +209,32 @@ def test_memory_is_bounded_and_what_was_let_go_is_read_again(run, record, truth,
     assert store._num_bytes <= 20_000
 
 
-def test_a_whole_kind_is_read_in_parts_that_fit_into_memory(store, run, record, truth, make_row, monkeypatch):
-    monkeypatch.setattr("explorer.reading.run_tensors._BATCH_ROWS", 25)
-    record(rows_of(make_row, range(10), [f"t{n}" for n in range(7)]))
+def test_what_a_run_adds_is_put_behind_what_was_handed_out(store, run, record, truth, make_row):
+    record(rows_of(make_row, range(20), kinds=("param",)))
+    before = store.histograms(run.path, "a", "param")
+    record(rows_of(make_row, range(20, 22), kinds=("param",)))
+    after = store.histograms(run.path, "a", "param")
+    assert np.shares_memory(before.counts, after.counts)
+    assert before.step.tolist() == list(range(20))
+    check_histograms(after, truth.newest("a", "param"))
+
+
+def test_rows_that_others_replace_stay_as_they_were_for_who_holds_them(store, run, record, truth, make_row):
+    record(rows_of(make_row, range(5), kinds=("param",)), 2, finish=True)
+    before = store.histograms(run.path, "a", "param")
+    held = {name: getattr(before, name).copy() for name in ("step", "offsets", "bins", "counts", "mean")}
+    record(rows_of(make_row, range(3, 8), kinds=("param",)), 1, finish=True)  # found late, and counts less
+    after = store.histograms(run.path, "a", "param")
+    assert after.step.tolist() == list(range(8))
+    for name, values in held.items():
+        assert np.array_equal(getattr(before, name), values)
+    newest = after.take(range(5))
+    assert np.array_equal(newest.counts, before.counts)
+    assert np.array_equal(newest.mean, before.mean)
+
+
+def test_each_file_is_read_once_whatever_is_asked_of_it(store, run, record, truth, make_row):
+    record(rows_of(make_row, range(40), [f"t{n}" for n in range(17)]))  # in row groups that no tensor fills
     check_all(store, run, truth)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from explorer.errors import DamagedFile, UsageError
 from explorer.storage import ends, layout, tensors
-from explorer.storage.bins import WHOLE_NUMBERS
+from explorer.storage.bins import WHOLE_NUMBERS, concatenate
 from explorer.storage.disk import Disk
 from explorer.storage.tensor_histograms import HISTOGRAM_COLUMNS, histograms_of
 from explorer.storage.tensor_rows import COLUMNS, SCHEMA
@@ -230,7 +230,7 @@ def test_histograms_are_what_pandas_finds_in_the_rows(filled, names, kind):
     path, frame = filled
     expected = frame[(frame["kind"] == kind) & (frame["name"].isin(names) if names else True)]
     with open_tensor_segment(path) as segment:
-        found = segment.read_histograms(kind, names)
+        found = concatenate(list(segment.read_histograms(kind, names)))
     assert len(found) == len(expected)
     for column in ("step", "m", "n", "zeros", "nans", "infs", "mean", "std", "min", "max"):
         assert np.array_equal(getattr(found, column), expected[column])
@@ -253,14 +253,14 @@ def test_histograms_of_every_size_are_read_alike_by_us_and_by_parquet(segments, 
     path = paths(tmp_path)[0]
     for names in (None, ["t0"], ["t1"], ["t2"]):
         with open_tensor_segment(path) as segment:
-            ours = segment.read_histograms("param", names)
+            ours = concatenate(list(segment.read_histograms("param", names)))
             theirs = histograms_of(segment.read(HISTOGRAM_COLUMNS, names, ["param"]))
         for field in ("offsets", "bins", "counts", "m", "step", "mean", "n"):
             assert np.array_equal(getattr(ours, field), getattr(theirs, field))
     kept = [row for row in rows if row.name == "t1"]
     with open_tensor_segment(path) as segment:
         monkeypatch.setattr(segment, "_read_ranges", None)  # nothing of this needs Parquet's reader
-        found = segment.read_histograms("param", ["t1"])
+        found = concatenate(list(segment.read_histograms("param", ["t1"])))
     assert np.array_equal(found.bins, np.concatenate([row.bins for row in kept]))
     assert np.array_equal(found.counts, np.concatenate([row.counts for row in kept]))
 
@@ -278,7 +278,7 @@ def test_rows_without_bins_are_left_to_parquets_reader(segments, tmp_path, make_
     segments.add(rows)
     segments.finish()
     with open_tensor_segment(paths(tmp_path)[0]) as segment:
-        found = segment.read_histograms("param")
+        found = concatenate(list(segment.read_histograms("param")))
     assert found.m.tolist() == [WHOLE_NUMBERS if row.m is None else row.m for row in rows]
     assert np.diff(found.offsets).tolist() == [0 if row.bins is None else len(row.bins) for row in rows]
 

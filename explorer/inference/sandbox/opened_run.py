@@ -7,17 +7,19 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from explorer.errors import FileError, ProgramError, SnapshotNotFound
+from explorer.errors import FileError, ProgramError, SnapshotNotFound, UsageError
 from explorer.inference.edits.apply import Subject
 from explorer.inference.edits.weight_edits import Weights
 from explorer.inference.factory import Factory
 from explorer.inference.hooked_model import HookedModel
 from explorer.inference.plain_model import Array, PlainModel, own_plain_model, read_plain_model
 from explorer.inference.sandbox.weight_store import WeightStore
+from explorer.inference.tokenizing import load_tokenizer
 from explorer.inference.weights import bind, limit_file
 from explorer.inference.weights_file import WeightsFile
 from explorer.programs.interpreter import Interpreter
@@ -59,6 +61,13 @@ class OpenedRun:
     def run(self) -> Run:
         """The run, for what is known of its neighbours."""
         return open_run(self._folder)
+
+    @cached_property
+    def tokenizer(self) -> Any:  # noqa: ANN401
+        """The recorded tokenizer, a `tokenizers.Tokenizer`. Raises UsageError: there is none, or it cannot be read."""
+        if self.model.tokenizer is None:
+            raise UsageError("no tokenizer was recorded with this model")
+        return load_tokenizer(self.model.tokenizer.tobytes())
 
     @property
     def num_bytes(self) -> int:

@@ -19,7 +19,7 @@ from explorer.inference.edits.recipe import Recipe, parse_recipe
 from explorer.inference.generation import generate
 from explorer.inference.sandbox.answers import Answer, Request, Ticker, plain
 from explorer.inference.sandbox.models import Models, tensors, text
-from explorer.inference.sandbox.run_requests import check, describe, fit
+from explorer.inference.sandbox.run_requests import check, describe, fit, tokenise
 from explorer.inference.timing import measure
 from explorer.inference.units import unit_activity
 
@@ -202,6 +202,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "check": check,
     "describe": describe,
     "fit": fit,
+    "tokenise": tokenise,
     "sweep": sweep,
     "scrub": scrub_steps,
     "generate": continue_text,

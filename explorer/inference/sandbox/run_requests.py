@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Final
 
+from explorer.errors import UsageError
 from explorer.inference.edits.apply import apply
 from explorer.inference.plain_model import HALF_TOLERANCE, TOLERANCE, largest_difference
 from explorer.inference.sandbox.answers import Answer, Request, Ticker, plain
 from explorer.inference.sandbox.models import Models, text, weights_file
+from explorer.inference.tokenizing import text_of, tokens_of
 from explorer.inference.weights import compare_weights, limit_file
 from explorer.programs.fingerprint import fingerprint
 
@@ -61,3 +63,17 @@ def describe(models: Models, request: Request, tick: Ticker) -> Answer:
     recorded = bool(model.outputs) or model.labels is not None
     inputs = {} if recorded else dict(model.inputs)
     return {"document": json.dumps(model.document), "inputs": inputs, "recorded": recorded}
+
+
+def tokenise(models: Models, request: Request, tick: Ticker) -> Answer:
+    """With the recorded tokenizer: the tokens of `text`, or the text of `tokens` (whole numbers)."""
+    tokenizer = models.opened(request).tokenizer
+    tokens = request.get("tokens")
+    if tokens is None and isinstance(request.get("text"), str):
+        answer: Answer = {"tokens": tokens_of(tokenizer, request["text"])}
+    elif isinstance(tokens, list) and all(type(token) is int and 0 <= token < 2**31 for token in tokens):
+        answer = {"text": text_of(tokenizer, tokens)}
+    else:
+        raise UsageError("a request should have a text, or tokens that are whole numbers from 0")
+    tick(1, 1)
+    return answer

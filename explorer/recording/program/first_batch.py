@@ -29,7 +29,7 @@ class FirstBatch:
     Args:
         model: as it is called: plain, compiled or wrapped.
         steps: an optimizer will say when it has stepped; without one any forward is the first.
-        capture: does it; with what the model was called with, see `held.hold`.
+        capture: does it; given the model, what it was called with (see `held.hold`), and the step, where that is known.
         listen: has `at_log` called with the next row.
         skip: told why it cannot be.
 
@@ -42,7 +42,7 @@ class FirstBatch:
         model: nn.Module,
         *,
         steps: bool,
-        capture: Callable[[nn.Module, list[Inputs]], None],
+        capture: Callable[[nn.Module, list[Inputs], int | None], None],
         listen: Callable[[], None],
         skip: Callable[[str], None],
     ) -> None:
@@ -59,22 +59,22 @@ class FirstBatch:
         ]
 
     def remove(self) -> None:
-        """Take the hooks off and keep nothing. Does nothing the second time."""
+        """Take the hooks off and keep nothing, neither the model nor who watches it. Does nothing the second time."""
         while self._handles:
             self._handles.pop().remove()
-        self._held = None
+        self._held, self._model, self.paused = None, nn.Module(), _do_nothing
 
     @property
     def is_waiting(self) -> bool:
         """Whether a batch is kept for a moment that is still to come."""
         return self._held is not None
 
-    def after_step(self) -> None:
-        """The optimizers have stepped."""
+    def after_step(self, step: int | None) -> None:
+        """The optimizers have stepped: that was the step of this number."""
         if self._held is None:
             return
         if self._is_quiet():
-            self._do()
+            self._do(step)
         else:
             self._listen()
 
@@ -83,19 +83,20 @@ class FirstBatch:
         if self._held is None:
             return
         if self._is_quiet():
-            self._do()
-            self.paused()
+            paused = self.paused
+            self._do(None)
+            paused()
         elif self._num_logs < MAX_LOGS:
             self._num_logs += 1
             self._listen()
         else:
             self._give_up("there was no moment for it outside of backward passes, autocast and functions that trace")
 
-    def _do(self) -> None:
-        held = self._held
+    def _do(self, step: int | None) -> None:
+        held, model = self._held, self._model
         self.remove()
         if held is not None:
-            self._capture(self._model, held)
+            self._capture(model, held, step)
 
     def _before(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         if threading.get_ident() != self._thread:

@@ -46,7 +46,7 @@ class ProgramPlug(Plug):
             return
         self._is_asked = True
         self.leave_first_batch()
-        self._capture(model, [(args, kwargs)], about, "asked")
+        self._capture(model, [(args, kwargs)], about, "asked", self.last_step())
 
     def follow(self, model: nn.Module, *, steps: bool) -> FirstBatch | None:
         """Capture this model with the first batch that it sees; None where that is not wanted any more.
@@ -64,8 +64,8 @@ class ProgramPlug(Plug):
             what = f"the model was not captured with its first batch: {reason}. Call program(model, a few examples)"
             self.notices.warn("first batch", what)
 
-        def capture(found: nn.Module, choices: list[Inputs]) -> None:
-            self._capture(found, choices, About(), "first batch")
+        def capture(found: nn.Module, choices: list[Inputs], step: int | None) -> None:
+            self._capture(found, choices, About(), "first batch", self.last_step() if step is None else step)
 
         self._first_batch = FirstBatch(model, steps=steps, capture=capture, listen=self.listen, skip=skip)
         return self._first_batch
@@ -89,7 +89,9 @@ class ProgramPlug(Plug):
         if self._first_batch is not None:
             self._first_batch.remove()
 
-    def _capture(self, model: nn.Module, choices: Sequence[Inputs], about: About, asked: Asked) -> None:
+    def _capture(
+        self, model: nn.Module, choices: Sequence[Inputs], about: About, asked: Asked, step: int | None
+    ) -> None:
         """Capture with the first of these inputs that does."""
         from explorer.recording.program.capture import capture
         from explorer.recording.program.task import ProgramTask
@@ -97,7 +99,7 @@ class ProgramPlug(Plug):
         if not self.quiet:
             how = " with its first batch (watch(program=False) leaves that out)" if asked == "first batch" else ""
             say(f"capturing the model{how}, so that it can be run again later; the training waits, once")
-        step, began_s = self.last_step(), time.perf_counter()
+        began_s = time.perf_counter()
         self._thread = threading.get_ident()
         self.listen()  # so that rows of a forward are seen, and left out
         try:
@@ -143,6 +145,7 @@ class ProgramMethods:
         class_names: object = None,
         vocabulary: object = None,
         feature_names: object = None,
+        tokenizer: object = None,
         kind: Literal["image", "tokens", "table"] | None = None,
         **named_inputs: Any,  # noqa: ANN401
     ) -> None:
@@ -163,6 +166,9 @@ class ProgramMethods:
             class_names: by the index of the model's classes.
             vocabulary: texts by token id, or a mapping of texts to ids.
             feature_names: by column of a table.
+            tokenizer: of a model of texts, so that its page takes typed text: the path of a `tokenizer.json` or of a
+                folder that holds one, a `tokenizers.Tokenizer` or a fast tokenizer of transformers. Its file, at most
+                32 MiB, is recorded; without `vocabulary` that comes from it.
             kind: what the inputs are; by default found out by whoever shows them.
             **named_inputs: what the model is called with by name.
 
@@ -177,7 +183,7 @@ class ProgramMethods:
             raise UsageError(f"program() expects a torch.nn.Module; found {type(model).__name__}")
         if not example_inputs and not named_inputs:
             raise UsageError("program() needs what the model is called with: program(model, batch)")
-        about = check_about(kind, class_names, vocabulary, feature_names, labels)
+        about = check_about(kind, class_names, vocabulary, feature_names, labels, tokenizer)
         if self._program_plug is not None:
             self._program_plug.capture(model, example_inputs, named_inputs, about)
 

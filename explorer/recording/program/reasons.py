@@ -13,12 +13,12 @@ _MEANINGS: Final[Sequence[tuple[str, str]]] = (
     (
         r"data-dependent|GuardOnDataDependent|PendingUnbacked|bool\(\)|Dynamic control flow|Eq\(u\d|is_nonzero|"
         r"non-static|unbacked|u\d+ (?:>|<|=)",
-        "the model decides in Python by values of a tensor (an `if`, a loop, `.item()`, sizes that depend on values); "
-        "use `torch.where` or `torch.cond` instead to have every path captured",
+        "the model decides in Python by values of a tensor (an if, a loop, .item(), sizes that depend on values); "
+        "use torch.where or torch.cond instead to have every path captured",
     ),
     (
         r"\.numpy\(\)|numpy|float\(\) on a|__float__|__int__|DataPtr|data pointer|storage of FakeTensor",
-        "values leave PyTorch within the forward (`.numpy()`, `float()`, a library of C code); compute with tensors "
+        "values leave PyTorch within the forward (.numpy(), float(), a library of C code); compute with tensors "
         "instead",
     ),
     (
@@ -51,7 +51,7 @@ _MEANINGS: Final[Sequence[tuple[str, str]]] = (
     ),
     (
         r"bytes of constants",
-        "it makes large tensors anew in each forward; make them once and keep them with `register_buffer`",
+        "it makes large tensors anew in each forward; make them once and keep them with register_buffer",
     ),
     (
         r"shapes? cannot be multiplied|size mismatch|expected input|Expected .* input|must match the size|"

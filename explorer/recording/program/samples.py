@@ -12,6 +12,7 @@ from torch import Tensor
 
 from explorer.errors import UsageError
 from explorer.recording.program.capture import on_cpu
+from explorer.recording.program.tokenizer import check_tokenizer
 from explorer.storage.snapshot_files import ITEM_BYTES
 from explorer.storage.snapshots import SnapshotTensor
 
@@ -30,6 +31,7 @@ class About:
         vocabulary: by token id.
         feature_names: by column.
         labels: what is right, one for each example; None when not given.
+        tokenizer: a `tokenizer.json`; None when not given.
     """
 
     kind: str | None = None
@@ -37,6 +39,7 @@ class About:
     vocabulary: list[str] | None = None
     feature_names: list[str] | None = None
     labels: Tensor | None = None
+    tokenizer: bytes | None = None
 
     def described(self) -> dict[str, Any]:
         """What is known, by name, without the labels."""
@@ -44,16 +47,27 @@ class About:
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
-def check_about(kind: object, class_names: object, vocabulary: object, feature_names: object, labels: object) -> About:
-    """What the user said, checked. Raises UsageError."""
+def check_about(
+    kind: object,
+    class_names: object,
+    vocabulary: object,
+    feature_names: object,
+    labels: object,
+    tokenizer: object = None,
+) -> About:
+    """What the user said, checked; a tokenizer brings its vocabulary along. Raises UsageError."""
     if kind is not None and kind not in KINDS:
         raise UsageError(f"kind should be one of {', '.join(KINDS)} or None; found {kind!r}")
+    found = check_tokenizer(tokenizer)
+    if vocabulary is None and found is not None:
+        vocabulary = found.vocabulary
     return About(
         kind=None if kind is None else str(kind),
         class_names=_texts("class_names", class_names),
         vocabulary=_texts("vocabulary", vocabulary),
         feature_names=_texts("feature_names", feature_names),
         labels=_labels(labels),
+        tokenizer=None if found is None else found.content,
     )
 
 
@@ -87,7 +101,7 @@ class Samples:
     """Tensors on their way into a file.
 
     Attributes:
-        tensors: (role, name, tensor); roles are `input`, `output`, `label`, `constant`.
+        tensors: (role, name, tensor); roles are `input`, `output`, `label`, `tokenizer`, `constant`.
         left_out: names of those that are too large, or of a dtype that snapshots do not hold.
     """
 
@@ -116,14 +130,14 @@ def dtype_name(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def samples_of(
-    inputs: Sequence[Any], paths: Sequence[str], outputs: Mapping[str, Any], labels: Tensor | None
-) -> Samples:
-    """The samples of a capture: inputs by path, outputs by path, labels."""
+def samples_of(inputs: Sequence[Any], paths: Sequence[str], outputs: Mapping[str, Any], about: About) -> Samples:
+    """The samples of a capture: inputs by path, outputs by path, labels, the bytes of the tokenizer."""
     found = Samples()
     for path, value in zip(paths, inputs, strict=True):
         found.add("input", path, value)
     for path, value in outputs.items():
         found.add("output", path, value)
-    found.add("label", "", labels)
+    found.add("label", "", about.labels)
+    if about.tokenizer is not None:
+        found.add("tokenizer", "", torch.frombuffer(bytearray(about.tokenizer), dtype=torch.uint8))
     return found

@@ -82,7 +82,7 @@ class ProgramTask:
         if constants.tensors:
             self._write_tensors(self._paths.program_constants(*where), step, constants, {})
         paths = [entry["path"] for entry in document["inputs"]]
-        samples = samples_of(capture.inputs, paths, capture.outputs, found.about.labels)
+        samples = samples_of(capture.inputs, paths, capture.outputs, found.about)
         more = {**found.about.described(), "left_out": samples.left_out}
         self._write_tensors(self._paths.samples(*where), step, samples, {"samples": more})
         size = write_program(self._paths.program(*where), document, disk=self._disk)

@@ -130,8 +130,8 @@ class Snapshots:
         return Snapshots, (self._model, self._policy, self._options, None, no_step)
 
     def close(self) -> None:
-        """Take no more; what was taken is still written. The recorder's `close` does this too."""
-        self._snapshotter = None
+        """Take no more, and let go of the model; what was taken is still written. So does the recorder's `close`."""
+        self._snapshotter, self._model, self._options = None, nn.Module(), Options()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

@@ -117,7 +117,8 @@ class SnapshotMethods:
                 value better than ever before in this attempt: at the next step, or when the run ends as finished.
             keep_last: delete all but the last so many.
             max_bytes: delete the oldest in between until all snapshots of this rank fit.
-            after: take them by itself after the steps of this optimizer, counted as `log` counts; otherwise call
+            after: take them by itself after the steps of this optimizer, counted as `log` counts (one too few after a
+                GradScaler has left out a step, where rows are logged after the step); otherwise call
                 `step(step)` of what this returns once for each optimizer step, after `log`.
             optimizer: save its state too.
             dtype: see `snapshot`.

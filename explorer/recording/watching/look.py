@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from explorer.recording.notices import Notices
+from explorer.recording.values import is_spread
 from explorer.recording.watching.activations import Activations
 from explorer.recording.watching.bench import Bench, HostBench, Later
 from explorer.recording.watching.changes import Changes
@@ -41,7 +42,10 @@ class Benches:
         return bench
 
     def ship(self, draft: Draft) -> None:
-        """Send off what accelerators have worked out."""
+        """Send off what accelerators have worked out; nothing is added any more to what the writer works out."""
+        for bench in self._benches.values():
+            if isinstance(bench, HostBench):
+                bench.close()
         devices = [bench for bench in self._benches.values() if isinstance(bench, DeviceBench)]
         draft.shipments = [bench.ship() for bench in devices if not bench.is_empty]
 
@@ -196,6 +200,9 @@ class Look:
         for kind in ("grad", "update"):
             if kind in self._options.kinds and not self._optimizers:
                 self._book.skip(ROOT_NAME, kind, "no optimizer was given to watch()")
+        if any(is_spread(place.parameter) for place in self.members.parameters):
+            what = "parameters are spread over several processes: statistics are those of this process's part of each"
+            self._notices.warn("watch spread", what)
         everyone = {id(place.parameter) for place in self.members.parameters}
         for index, optimizer in enumerate(self._optimizers):
             if not any(id(p) in everyone for group in optimizer.param_groups for p in group["params"]):

@@ -35,7 +35,7 @@ class WatchPlug(Plug):
         offset_at: wall minus monotonic clock at a moment of the latter, as in the journals of this attempt.
         put: records a row of metrics from the writer thread.
         first_step: the number of the first optimizer step: one more than the last of earlier attempts, or 0.
-        watches: those that were begun.
+        watches: those that were begun and have not ended.
     """
 
     offset_at: Callable[[int], int]
@@ -63,6 +63,10 @@ class WatchPlug(Plug):
 
             self._labels = Labels(self.task(), self.notices, self.overhead)
         return self._labels
+
+    def forget(self, watch: Watch) -> None:
+        """It has ended: its model is not held any longer."""
+        self.watches = [other for other in self.watches if other is not watch]
 
     def next_step(self) -> int:
         """The step that is under way, as far as can be told."""
@@ -103,7 +107,8 @@ class WatchMethods:
         final, unscaled and clipped (those of a step with a closure when it ends). An update is the parameter after the
         step minus the parameter before. Outputs of modules are those of all training forwards of that step together.
         With several optimizers one step is a round, which ends when one of them steps again. Without an optimizer
-        training forwards are counted instead, and there are no gradients and updates.
+        training forwards are counted instead, and there are no gradients and updates. Of parameters that are spread
+        over processes (DTensor) each process records its own part, which is said.
 
         Also recorded, as metrics of those steps: `watch/grad_norm`, `watch/grad_norm_before_clipping`, `watch/clipped`
         (of further optimizers: `watch/optimizer_1/...`), `watch/step_s`, `watch/data_wait_s` (from the end of a step
@@ -125,7 +130,8 @@ class WatchMethods:
             scaler: the GradScaler, if there is one, so that the norm before clipping is that of the true gradient.
             step: returns the number of the step that is under way, such as `lambda: step`. By default steps are counted
                 from 0, or on from the last step of the attempt before; a count that is behind the last logged step is
-                raised to it. A training that resumes from an earlier checkpoint has to pass it: where it goes back to,
+                raised to it (which is one too few after a GradScaler has left out a step, where rows are logged after
+                the step). A training that resumes from an earlier checkpoint has to pass it: where it goes back to,
                 only the training knows, and without it looks are numbered on from the last recorded step.
             prefix: put before all names; needed when several models are watched.
             max_copy_bytes: copies of parameters, for their updates, take at most so much. Beyond it, and without the
@@ -164,6 +170,7 @@ class WatchMethods:
         watch = Watch(
             model, optimizers, options, names, task=task, notices=plug.notices, overhead=plug.overhead,
             first_step=plug.first_step, last_logged=plug.last_step, first=first, first_batch=first_batch,
+            forget=plug.forget,
         )  # fmt: skip
         plug.watches.append(watch)
         return watch

@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +25,14 @@ _UPPER = 1 if sys.byteorder == "little" else 0
 _TORCH_PIECE = 1 << 15  # a torch operation on more elements starts threads
 _NUM_KEYS = 1 << 16
 _SIGN = 1 << 15
+UNDERFLOW = 2.0**-25
+"""Below this float16 rounds to zero."""
 UNDERFLOW_KEY = 102 << 7
-"""The key of 2**-25, below which float16 rounds to zero."""
+"""The key of that."""
 _UNDERFLOWS = np.array([UNDERFLOW_KEY, _SIGN, _SIGN + UNDERFLOW_KEY])
 _LARGEST = float(np.finfo(np.float32).max)
 
+Key = TypeVar("Key", np.uint16, np.uint32)
 Keys = npt.NDArray[np.uint16]
 Counts = npt.NDArray[np.int64]
 Source = Callable[[int, int], Numbers]
@@ -149,7 +152,11 @@ class Workspace:
             first = later(start, end)
             if len(self._difference) < len(first) or self._difference.dtype != first.dtype:
                 self._difference = np.empty(max(len(first), PIECE), first.dtype)
-            return np.subtract(first, earlier(start, end), out=self._difference[: len(first)])
+            found = self._difference[: len(first)]
+            if first.flags.c_contiguous:
+                return np.subtract(first, earlier(start, end), out=found)
+            np.copyto(found, first)  # a sample lies apart: copied first, it is subtracted from at full speed
+            return np.subtract(found, earlier(start, end), out=found)
 
         return subtract
 
@@ -194,7 +201,7 @@ class Workspace:
 def measure_few(values: Numbers) -> Measured:
     """Of at most some thousand values: in float64, straight from the definitions."""
     n = len(values)
-    keys, counts = _count_few(_upper_halves(as_singles(values)))
+    keys, counts = count_few(_upper_halves(as_singles(values)))
     finite = values.astype(np.float64)
     zeros = n - int(np.count_nonzero(finite))
     nans = infs = 0
@@ -213,7 +220,7 @@ def measure_few(values: Numbers) -> Measured:
             zeros=zeros,
             nans=nans,
             infs=infs,
-            underflow=int(np.count_nonzero(np.abs(finite) < 2.0**-25)) - zeros,
+            underflow=int(np.count_nonzero(np.abs(finite) < UNDERFLOW)) - zeros,
             moments=Moments(len(finite), mean, float(np.add.reduce(np.multiply(centred, centred, out=centred)))),
             low=float(np.minimum.reduce(finite)),
             high=float(np.maximum.reduce(finite)),
@@ -222,7 +229,7 @@ def measure_few(values: Numbers) -> Measured:
         )
 
 
-def _count_few(keys: Keys) -> tuple[Keys, Counts]:
+def count_few(keys: npt.NDArray[Key]) -> tuple[npt.NDArray[Key], Counts]:
     """The keys that occur, ascending, and how often. Sorts `keys` itself; half the time of numpy's `unique`."""
     keys.sort()
     first = np.ones(len(keys) + 1, bool)

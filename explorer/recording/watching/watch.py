@@ -44,8 +44,9 @@ class Watch:
         last_logged: Callable[[], int | None],
         first: FirstSnapshot | None,
         first_batch: FirstBatch | None,
+        forget: Callable[[Watch], None],
     ) -> None:
-        self._model, self._names = model, names
+        self._model, self._names, self._forget = model, names, forget
         self._task, self._notices, self._overhead = task, notices, overhead
         self._metrics = f"watch/{options.prefix}/" if options.prefix else "watch/"
         self._rounds = Rounds(max(1, len(optimizers)), options.schedule, first_step, options.step, last_logged)
@@ -93,6 +94,7 @@ class Watch:
             self._first_batch.remove()
         self._draft = None
         self._task.book.end_watch(self._names)
+        self._forget(self)
 
     def _follow(self, index: int, optimizer: Optimizer) -> None:
         """Hooks of one optimizer; copies and pickles of it leave them out. The one behind the step comes and goes.
@@ -182,7 +184,7 @@ class Watch:
         if rounds.next_is_due:
             self._timed(self._look.put_on)
         if self._first_batch is not None:
-            self._first_batch.after_step()
+            self._first_batch.after_step(rounds.step)
         self._forward_s, self._own_s = None, 0.0
         self._ended_s = time.perf_counter()
 

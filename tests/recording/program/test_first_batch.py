@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from explorer import Recorder, RecorderWarning, UsageError, open_run
+from explorer import Recorder, RecorderWarning, UsageError, load_model, open_run
 from explorer.reading.programs import read_recorded_program
 from explorer.recording.program.capture import capture
 from explorer.recording.program.first_batch import MAX_LOGS
@@ -74,6 +74,31 @@ def test_the_first_examples_of_the_first_batch_are_captured_with_and_recorded(tm
     assert {raw.role for raw in read_recorded_program(rec.path).samples} == {"input", "output"}
     assert read_recorded_program(rec.path).about == {"left_out": []}
     assert summary(rec)["asked"] == "first batch"
+
+
+def test_the_program_reproduces_its_outputs_with_the_snapshot_of_that_step(tmp_path):
+    model = mlp()
+    optimizer = sgd(model)
+    with start(tmp_path) as rec:
+        rec.watch(model, optimizer, step=lambda: number)
+        snapshots = rec.snapshots(model, every=1)
+        for number in range(7, 9):
+            step(model, optimizer, torch.randn(20, 4))
+            snapshots.step(number)
+    assert open_run(rec.path).program.step == 7
+    assert load_model(rec.path, step=7, device="cpu").check().differences == {"": 0.0}
+    assert load_model(rec.path, step=8, device="cpu").check().reproduces is None
+
+
+def test_in_inference_mode_a_batch_is_kept_too(tmp_path):
+    model, batch = mlp(), torch.randn(3, 4)
+    with start(tmp_path) as rec:
+        rec.watch(model)
+        with torch.inference_mode():
+            model(batch)
+            rec.log({"val": 1.0})
+    assert (sample(rec.path, "input", "args[0]") == batch.numpy()).all()
+    assert open_run(rec.path).program.route == "export"
 
 
 def test_the_pause_is_announced_with_its_length_and_how_to_switch_it_off(tmp_path, capfd):

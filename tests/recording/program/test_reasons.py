@@ -37,8 +37,8 @@ def fails(layer, x):
 
 
 TOLD = {
-    "if": (lambda layer, x: layer(x) if x.sum() > 0 else -layer(x), "tape", "use `torch.where` or `torch.cond`"),
-    "loop": (repeats, "tape", "use `torch.where` or `torch.cond`"),
+    "if": (lambda layer, x: layer(x) if x.sum() > 0 else -layer(x), "tape", "use torch.where or torch.cond"),
+    "loop": (repeats, "tape", "use torch.where or torch.cond"),
     "numpy": (lambda layer, x: layer(x / float(x.max().numpy())), "strict", "compute with tensors"),
     "sizes": (lambda layer, x: layer(x[:, :3]), None, r"rec\.program\(model, \*inputs"),
     "random": (lambda layer, x: layer(x) * random.random(), None, "draws random ones"),

@@ -130,6 +130,7 @@ def test_a_disk_that_fails_for_ever_is_said_and_its_snapshots_are_counted(record
         rec.log({"loss": 1.0}, step=step)
     rec.close()
     assert any(os.strerror(code) in message for message in rec._notices.messages)
+    assert "snapshots: what waited when the run ended could not be written and is lost" in summary_of(rec)["warnings"]
     assert summary_of(rec)["snapshots"]["lost"] == 3
     assert len(rows_of(rec.path)) == 3
 

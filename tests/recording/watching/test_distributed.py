@@ -7,7 +7,12 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import fully_shard
 
+from explorer import Every, RecorderWarning
 from explorer.storage import layout
 from explorer.storage.tensors import open_tensor_segment
 
@@ -61,3 +66,20 @@ def test_ranks_record_averaged_gradients_under_plain_names(tmp_path, rows_of):
         assert row["watch/grad_norm_before_clipping"] == pytest.approx(row["truth"], rel=1e-5)
         assert row["watch/grad_norm"] == pytest.approx(row["truth"], rel=1e-5)
         assert row["watch/clipped"] == 0.0
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_that_statistics_are_of_a_part_is_said_where_parameters_are_spread(record, summary_of, rows_of_kind):
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 1))
+        fully_shard(model)
+        optimizer, recorder = torch.optim.SGD(model.parameters(), lr=0.1), record()
+        with pytest.warns(RecorderWarning, match="statistics are those of this process's part of each"):
+            recorder.watch(model, optimizer, schedule=Every(1))
+        model(torch.ones(2, 8)).sum().backward()
+        optimizer.step()
+        recorder.close()
+    finally:
+        dist.destroy_process_group()
+    assert len(rows_of_kind(recorder, "param")) == 4

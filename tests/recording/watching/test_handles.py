@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 import weakref
 from pathlib import Path
 
@@ -202,15 +203,15 @@ def test_a_full_disk_is_waited_out(record, mlp, train, rows_of_kind, monkeypatch
     model, recorder = mlp(), record()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     recorder.watch(model, optimizer, schedule=Every(1))
-    flush, failures = TensorSegments.flush, []
+    write, failures = TensorSegments._write, []
 
-    def fail_once(self):
+    def fail_once(self, batch, *, sealed):
         if not failures:
             failures.append(1)
             raise OSError(28, "No space left on device")
-        flush(self)
+        write(self, batch, sealed=sealed)
 
-    monkeypatch.setattr(TensorSegments, "flush", fail_once)
+    monkeypatch.setattr(TensorSegments, "_write", fail_once)
 
     def record_all():
         train(model, optimizer, 3)
@@ -275,3 +276,25 @@ def test_a_trainer_that_holds_its_handles_is_copied_and_pickled(watched, train, 
     train(model, optimizer, 1)
     recorder.close()
     assert {step for step, _ in rows_of_kind(recorder, "param")} == {0, 1, 2, 3}
+
+
+def test_models_that_come_one_after_the_other_are_let_go_while_the_recording_goes_on(record):
+    recorder, gone = record(), []
+    for fold in range(3):
+        model = nn.Linear(4, 4)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        handle = recorder.watch(model, optimizer, schedule=Every(1), step=lambda fold=fold: fold)
+        automatic = recorder.snapshots(model, every=1, optimizer=optimizer)
+        model(torch.ones(1, 4)).sum().backward()
+        optimizer.step()
+        assert automatic.step(fold)
+        handle.remove()
+        automatic.close()
+        gone.append(weakref.ref(model))
+    del model, optimizer, handle, automatic
+    task = next(task for task in recorder._writer.tasks if task.name == "watch")
+    until = time.monotonic() + 20
+    while task._waiting and time.monotonic() < until:
+        time.sleep(0.01)
+    gc.collect()
+    assert [each() for each in gone] == [None] * 3
