@@ -75,15 +75,18 @@ def delete(infos: Sequence[RunInfo]) -> None:
         _offer_undo(f"Moved {_named(done)} to the trash.", done)
 
 
-def notice() -> None:
-    """Draw what was just done with a button to undo it, and what failed with its reason."""
-    for text in st.session_state.get(_FAILURES, []):
+def failures() -> None:
+    """Draw what just failed, with its reason."""
+    for text in st.session_state.pop(_FAILURES, []):
         st.error(text, icon=":material/error:")
-    st.session_state.pop(_FAILURES, None)
+
+
+def notice() -> None:
+    """Draw what was just done with a button to undo it; it fits beside a title, so that nothing below it moves."""
     found: _Notice | None = st.session_state.get(_NOTICE)
     if found is None:
         return
-    with st.container(horizontal=True, vertical_alignment="center", border=True, key="runs_notice_bar"):
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right"):
         st.markdown(f":material/check: {found.message}", width="content")
         st.button("Undo", key="runs_undo", icon=":material/undo:", on_click=_undo)
         st.button("Dismiss", key="runs_dismiss", type="tertiary", on_click=_dismiss)

@@ -308,6 +308,17 @@ def test_the_recorder_tells_what_it_cost_and_what_it_lost(open_app: OpenApp, mak
     assert "3 rows could not be written" in texts(app)
 
 
+@pytest.mark.parametrize(("samples", "told"), [(1, "Only 1 call was timed"), (2, "Only 2 calls were timed")])
+def test_a_cost_that_rests_on_few_calls_says_so(
+    open_app: OpenApp, make_run: MakeRun, root: Path, samples: int, told: str
+) -> None:
+    record = root / make_run() / "summary" / "0001-00000.json"
+    edit_record(record, overhead={"caller_us_per_call": 114.0, "samples": samples})
+    assert told in texts(open_app("run", tab="Recorder"))
+    edit_record(record, overhead={"caller_us_per_call": 2.0, "samples": 500})
+    assert "timed, in so short" not in texts(open_app("run", tab="Recorder"))
+
+
 @pytest.mark.parametrize("tab", TABS)
 def test_hostile_names_are_shown_letter_by_letter(open_app: OpenApp, make_run: MakeRun, root: Path, tab: str) -> None:
     evil = HOSTILE + "\ud800"  # and half a character, as JSON can hold it and UTF-8 cannot

@@ -103,6 +103,28 @@ def test_a_click_on_a_header_sorts_and_the_csv_holds_the_rows_as_shown(
         assert list(rows[0])[:3] == ["config.lr", "name", "last.train/loss"]
 
 
+def test_the_table_stays_where_it_is_under_notices_and_its_toolbar_leaves_the_buttons_free(
+    chromium: Any, start: Any, opened: Any, root: Path
+) -> None:
+    for name in ("first", "second", "third"):
+        record(root, name)
+    with opened(chromium, start(root).url) as tab:
+        tab.open("")
+        x, y = corner(tab)
+        check_row(tab, 1)
+        tab.act(lambda: tab.page.get_by_role("button", name="Delete", exact=True).click())
+        tab.page.get_by_role("button", name="Undo", exact=True).wait_for()
+        assert corner(tab) == (x, y)
+        tab.page.mouse.move(x + 100, y + 50)
+        tab.page.wait_for_timeout(500)
+        toolbar = tab.page.get_by_test_id("stElementToolbar").bounding_box()
+        trash = tab.page.get_by_role("button", name="Trash", exact=True).bounding_box()
+        assert trash["y"] + trash["height"] <= toolbar["y"]
+        tab.act(lambda: tab.page.get_by_placeholder("Search names").press_sequentially("fir"))
+        tab.settle()
+        assert cells(tab, "Run") == ["first"]  # without Enter
+
+
 def test_a_running_training_moves_its_row_and_keeps_selection_and_table(
     chromium: Any, start: Any, opened: Any, root: Path
 ) -> None:
