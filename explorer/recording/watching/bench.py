@@ -10,9 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from explorer.recording.watching.checksum import RunningChecksum
 from explorer.recording.watching.few import Few, Products, Together, measure_together, multiply_together
-from explorer.recording.watching.moments import Numbers, dot, sum_of_squares
+from explorer.recording.watching.moments import dot, sum_of_squares
 from explorer.recording.watching.quantities import SMALL, Measured, Workspace
 from explorer.recording.watching.units import Criterion, UnitCounts, as_batch, count_units
 
@@ -59,7 +58,7 @@ class HostBench:
         self._work = Workspace()
         self._copies: dict[str, Tensor] = {}
         self._few: Together[Few, Measured] = Together(measure_together)
-        self._few_pairs: Together[tuple[Numbers, Numbers], Products] = Together(multiply_together)
+        self._few_pairs: Together[tuple[Tensor, Tensor], Products] = Together(multiply_together)
 
     def close(self) -> None:
         """A look is over: its results may be asked for by another thread from now on."""
@@ -70,19 +69,20 @@ class HostBench:
         """See `Bench`."""
         if values.numel() > SMALL:
             return _known(self._work.measure(values, checksum=checksum))
-        return self._few.add(Few(self._taken(values), RunningChecksum(values.clone()) if checksum else None))
+        return self._few.add(Few(values.clone(), checksum))
 
     def measure_difference(self, after: Tensor, before: Tensor) -> Later[Measured]:
         """See `Bench`."""
         if after.numel() > SMALL:
             return _known(self._work.measure_difference(after, before))
         with np.errstate(all="ignore"):
-            return self._few.add(Few(self._work.difference(after, before)(0, after.numel()).copy(), None))
+            difference = self._work.difference(after, before)(0, after.numel()).copy()
+        return self._few.add(Few(torch.from_numpy(difference), checksum=False))
 
     def inner_products(self, a: Tensor, b: Tensor) -> Later[tuple[float, float, float]]:
         """See `Bench`."""
         if a.numel() <= SMALL:
-            products = self._few_pairs.add((self._taken(a), self._taken(b)))
+            products = self._few_pairs.add((a.clone(), b.clone()))
             return lambda: products()[:3]
         with np.errstate(all="ignore"):
             one, two = (self._work.source(x)(0, x.numel()).astype(np.float64) for x in (a, b))
@@ -92,7 +92,7 @@ class HostBench:
     def change(self, after: Tensor, before: Tensor) -> Later[tuple[float, float]]:
         """See `Bench`."""
         if after.numel() <= SMALL:
-            products = self._few_pairs.add((self._taken(after), self._taken(before)))
+            products = self._few_pairs.add((after.clone(), before.clone()))
             return lambda: (products().difference, products().bb)
         difference, earlier = self._work.difference(after, before), self._work.source(before)
         changed = kept = 0.0
@@ -133,7 +133,7 @@ class HostBench:
 
     def bring(self, values: Tensor) -> Later[npt.NDArray[Any]]:
         """See `Bench`."""
-        return _known(self._taken(values))
+        return _known(self._work.source(values)(0, values.numel()).copy())
 
     def copy(self, values: Tensor, name: str) -> Tensor:
         """See `Bench`. The memory is kept for the next look: fresh pages cost seven times the copy itself."""
@@ -146,10 +146,6 @@ class HostBench:
             for start in range(0, values.numel(), _PIECE // 2):  # a larger copy would start threads
                 kept[start : start + _PIECE // 2].copy_(values[start : start + _PIECE // 2])
         return kept
-
-    def _taken(self, values: Tensor) -> Numbers:
-        """A copy that nobody changes."""
-        return self._work.source(values)(0, values.numel()).copy()
 
 
 _PIECE = 1 << 16

@@ -13,6 +13,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from explorer.recording.watching.checksum import RunningChecksum
 from explorer.recording.watching.moments import Moments, Numbers
@@ -66,10 +68,10 @@ class Together(Generic[Item, Found]):
 
 
 class Few(NamedTuple):
-    """A small tensor: its values, and the checksum of its bits where it is wanted. Nobody changes either any more."""
+    """A small flat tensor in main memory that nobody changes any more; whether the checksum of its bits is wanted."""
 
-    values: Numbers
-    checksum: RunningChecksum | None
+    values: Tensor
+    checksum: bool
 
 
 class Products(NamedTuple):
@@ -84,23 +86,30 @@ class Products(NamedTuple):
 def measure_together(items: Sequence[Few]) -> list[Measured]:
     """As `measure_few` of each, with its checksum."""
     found: list[Measured] = []
-    for part in _parts([len(item.values) for item in items]):
-        found += _measure([item.values for item in items[part]])
+    for part in _parts([item.values.numel() for item in items]):
+        found += _measure([_numbers(item.values) for item in items[part]])
     return [
-        one if item.checksum is None else replace(one, checksum=item.checksum.finish())
+        replace(one, checksum=RunningChecksum(item.values).finish()) if item.checksum else one
         for one, item in zip(found, items, strict=True)
     ]
 
 
-def multiply_together(pairs: Sequence[tuple[Numbers, Numbers]]) -> list[Products]:
-    """Of each pair of vectors of equal length; in float64."""
+def multiply_together(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Products]:
+    """Of each pair of flat tensors of equal length; in float64."""
     found: list[Products] = []
-    for part in _parts([len(a) for a, _ in pairs]):
-        n = np.array([len(a) for a, _ in pairs[part]])
-        a, b = (np.concatenate([pair[side] for pair in pairs[part]]).astype(np.float64) for side in (0, 1))
+    for part in _parts([a.numel() for a, _ in pairs]):
+        n = np.array([a.numel() for a, _ in pairs[part]])
+        a, b = (np.concatenate([_numbers(pair[side]) for pair in pairs[part]]).astype(np.float64) for side in (0, 1))
         with np.errstate(all="ignore"):
             columns = [_sums(product, n).tolist() for product in (a * b, a * a, b * b, np.square(a - b))]
         found += map(Products, *columns)
+    return found
+
+
+def _numbers(values: Tensor) -> Numbers:
+    if values.dtype not in (torch.float32, torch.float64):
+        values = values.to(torch.float32)  # exact
+    found: Numbers = values.numpy()
     return found
 
 

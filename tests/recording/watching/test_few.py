@@ -30,25 +30,26 @@ def odd_tensors():
 
 def test_tensors_are_measured_together_as_each_by_itself():
     tensors = odd_tensors() * 3  # more than are worked out at once
-    for found, values in zip(measure_together([Few(each, None) for each in tensors]), tensors, strict=True):
+    few = [Few(torch.from_numpy(values), checksum=False) for values in tensors]
+    for found, values in zip(measure_together(few), tensors, strict=True):
         assert_same(found, measure_few(values))
 
 
 def test_there_may_be_nothing_to_measure():
     assert measure_together([]) == [] == multiply_together([])
-    assert measure_together([Few(np.empty(0, np.float32), None)] * 2)[1].n == 0
+    assert measure_together([Few(torch.empty(0), checksum=True)] * 2)[1].n == 0
 
 
 def test_pairs_are_multiplied_together_as_numpy_multiplies_each():
     rng = np.random.default_rng(1)
-    pairs = [tuple(rng.normal(size=(2, n)).astype(np.float32)) for n in (3, 0, SMALL, 1, 0)]
-    for found, (a, b) in zip(multiply_together(pairs), [np.float64(pair) for pair in pairs], strict=True):
+    pairs = [tuple(torch.from_numpy(rng.normal(size=(2, n)))) for n in (3, 0, SMALL, 1, 0)]
+    for found, (a, b) in zip(multiply_together(pairs), [(a.numpy(), b.numpy()) for a, b in pairs], strict=True):
         np.testing.assert_allclose(found, [a @ b, a @ a, b @ b, (a - b) @ (a - b)], rtol=1e-12)
 
 
 def test_products_of_values_that_are_not_finite_are_not_finite_and_leave_the_others_alone():
-    bad = np.array([np.nan, 1], np.float32), np.array([np.inf, 1], np.float32)
-    good = np.ones(2, np.float32), np.zeros(2, np.float32)
+    bad = torch.tensor([np.nan, 1]), torch.tensor([np.inf, 1])
+    good = torch.ones(2), torch.zeros(2)
     first, second = multiply_together([bad, good])
     assert [math.isnan(value) for value in first] == [True, True, False, True]
     assert math.isinf(first.bb)
