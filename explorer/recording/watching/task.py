@@ -72,13 +72,14 @@ class WatchTask:
         self._take_in(wait=False)
         if time.monotonic() >= self._flush_due:
             began = time.monotonic()
-            self._save()
+            self._segments.flush()
+            self._save_record()
             self._flush_due = time.monotonic() + max(FLUSH_S, FLUSH_SHARE * (time.monotonic() - began))
 
     def finish(self) -> None:
         """See `tasks.Task`."""
         self._take_in(wait=True)
-        self._save()
+        self._save_record()
         self._segments.finish()
 
     def describe(self) -> dict[str, Any]:
@@ -127,8 +128,7 @@ class WatchTask:
                 )
                 self._notices.warn(f"labels {row.name}", what)
 
-    def _save(self) -> None:
-        self._segments.flush()
+    def _save_record(self) -> None:
         version = self.book.version
         if version != self._saved_version:
             self._disk.make_dir(self._record_path.parent)

@@ -202,15 +202,19 @@ def test_a_full_disk_is_waited_out(record, mlp, train, rows_of_kind, monkeypatch
     model, recorder = mlp(), record()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     recorder.watch(model, optimizer, schedule=Every(1))
-    flush, failures = TensorSegments.flush, []
+    failures = []
 
-    def fail_once(self):
-        if not failures:
-            failures.append(1)
-            raise OSError(28, "No space left on device")
-        flush(self)
+    def failing_once(write):
+        def fail_once(self):
+            if not failures:
+                failures.append(1)
+                raise OSError(28, "No space left on device")
+            write(self)
 
-    monkeypatch.setattr(TensorSegments, "flush", fail_once)
+        return fail_once
+
+    for name in ("flush", "finish"):  # a short run may end before the first flush
+        monkeypatch.setattr(TensorSegments, name, failing_once(getattr(TensorSegments, name)))
 
     def record_all():
         train(model, optimizer, 3)
