@@ -202,4 +202,10 @@ def encode_tensors(table: pa.Table, meta: dict[str, Any]) -> bytes:
 
 
 def _taken(table: pa.Table, rows: Ints) -> pa.Table:
-    return table.take(pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows)]))
+    """Those rows, in that order. `Table.take` would import `pyarrow.compute`: 30 ms of CPU in the training process."""
+    places = pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows)])
+    try:
+        from pyarrow._compute import call_function
+    except ImportError:  # not a public name: a later pyarrow may have it elsewhere
+        return table.take(places)
+    return call_function("take", [table, places])
