@@ -149,9 +149,9 @@ def test_a_way_to_run_a_strangers_code_is_not_used(sink):
     assert sink not in SOURCES
 
 
-def test_drawing_and_picking_are_the_only_components_and_fetch_nothing():
+def test_drawing_picking_and_scrolling_are_the_only_components_and_fetch_nothing():
     users = [path for path in modules() if "st.components" in path.read_text(encoding="utf-8")]
-    assert [path.name for path in users] == ["inference_pad.py", "inference_picker.py"]
+    assert [path.name for path in users] == ["inference_pad.py", "inference_picker.py", "scroll.py"]
     text = "".join(path.read_text(encoding="utf-8") for path in users)
     assert not [word for word in ("http", "fetch(", "import(", "eval(", "innerHTML", "src=") if word in text]
 
