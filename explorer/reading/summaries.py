@@ -61,7 +61,13 @@ def _split(path: str, data: bytes) -> Record | None:
     at = data.rfind(_METRICS)
     # The sequence is no part of a text, where its quotes would have backslashes; inside another object, what is before
     # it does not decode; and nothing but the end may follow.
-    if at < 0 or data[-2:] != b"}}" or (data.find(b"}", at) < len(data) - 2 and data.find(b"},", at) >= 0):
+    if (
+        at < 0
+        or data[-2:] != b"}}"
+        or b"\\u" in data  # perhaps half a character, as `read_json` replaces it
+        or b"\xed" in data
+        or (data.find(b"}", at) < len(data) - 2 and data.find(b"},", at) >= 0)
+    ):
         return None
     try:
         text = str(data[:at] + b"}", "utf-8")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from explorer.storage.opening import open_regular
 
 MAX_RECORD_BYTES = 32 * 2**20
 Record = dict[str, Any]
+# A text that may hold half a character: its escape (whole characters come in two of these), or bytes that are no UTF-8.
+_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -50,6 +53,8 @@ def write_json(path: Path, value: object, *, disk: Disk, sync: bool = False, ind
 def read_json(path: str | Path, *, max_bytes: int = MAX_RECORD_BYTES) -> Record:
     """Read a JSON object.
 
+    Half a character (a lone surrogate, which no recorder writes and no table of names can hold) becomes "?".
+
     Raises:
         FileNotFoundError: there is no such file.
         DamagedFile: it is a link or no regular file, too large, no UTF-8, no JSON, or no object.
@@ -59,7 +64,10 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_RECORD_BYTES) -> Record:
         if found.st_size > max_bytes:
             raise DamagedFile(path, f"has {found.st_size:,} bytes; at most {max_bytes:,} are read")
         try:
-            value = json.loads(file.read(max_bytes + 1), parse_constant=_refuse_constant)
+            data = file.read(max_bytes + 1)
+            value = json.loads(data, parse_constant=_refuse_constant)
+            if _HALF_CHARACTER.search(data):
+                value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
         except OSError as error:
             raise DamagedFile(path, f"cannot be read ({error.strerror})") from error
         except (ValueError, RecursionError) as error:

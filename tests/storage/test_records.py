@@ -112,3 +112,14 @@ def test_a_record_that_names_no_version_is_damaged(path, version):
     path.write_text(json.dumps({"format": version}))
     with pytest.raises(DamagedFile, match="format version"):
         records.read_record(path)
+
+
+@pytest.mark.parametrize("text", [b'{"a\\ud800": ["\\uDFFF"]}', b'{"a\xed\xa0\x80": ["\xed\xbf\xbf"]}'])
+def test_half_a_character_is_replaced_wherever_it_stands(tmp_path, text):
+    path = tmp_path / "half.json"
+    path.write_bytes(text)
+    found = records.read_json(path)
+    ((name, (value,)),) = found.items()
+    assert (name.rstrip("?"), value.strip("?")) == ("a", "")
+    path.write_bytes(b'{"a": "\\ud83d\\ude00"}')
+    assert records.read_json(path) == {"a": "\N{GRINNING FACE}"}
