@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from explorer.recording.watching.checksum import RunningChecksum
+from explorer.recording.watching.checksum import checksums_of_few
 from explorer.recording.watching.moments import Moments, Numbers
 from explorer.recording.watching.quantities import UNDERFLOW, Measured, as_singles, count_few, measure_few
 
@@ -88,10 +88,10 @@ def measure_together(items: Sequence[Few]) -> list[Measured]:
     found: list[Measured] = []
     for part in _parts([item.values.numel() for item in items]):
         found += _measure([_numbers(item.values) for item in items[part]])
-    return [
-        replace(one, checksum=RunningChecksum(item.values).finish()) if item.checksum else one
-        for one, item in zip(found, items, strict=True)
-    ]
+    asked = [index for index, item in enumerate(items) if item.checksum]
+    for index, checksum in zip(asked, checksums_of_few([items[index].values for index in asked]), strict=True):
+        found[index] = replace(found[index], checksum=checksum)
+    return found
 
 
 def multiply_together(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Products]:

@@ -83,18 +83,19 @@ class RowSums:
             spread = square - mean * mean
             smallest = _SMALLEST_SQUARE[self._sums.itemsize]
             exact = (square > smallest) & (square < math.inf) & (spread > 0.05 * square)
-            firsts = np.arange(0, self._num, PIECE // _ROW)
-            of_piece = np.logical_and.reduceat(exact, firsts) if self._num else exact
-            if not of_piece.all():
+            bad: list[int] = []
+            if not exact.all():
+                of_piece = np.logical_and.reduceat(exact, np.arange(0, self._num, PIECE // _ROW))
                 kept = np.repeat(of_piece, PIECE // _ROW)[: self._num]
                 mean, spread = mean[kept], spread[kept]
+                bad = np.flatnonzero(~of_piece).tolist()
             found = Moments()
             if len(mean):
                 middle = float(np.add.reduce(mean)) / len(mean)
                 m2 = float(np.add.reduce(spread + np.square(mean - middle)))
                 found = Moments(len(mean) * _ROW, middle, _ROW * m2)
         whole = self._num * _ROW
-        for piece in np.flatnonzero(~of_piece).tolist():
+        for piece in bad:
             found = found.plus(_of_piece(again(piece * PIECE, min((piece + 1) * PIECE, whole))))
         return found.plus(_of_piece(again(whole, self._n))) if whole < self._n else found
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from explorer.recording.watching.bench import HostBench
+from explorer.recording.watching.checksum import RunningChecksum, checksums_of_few
 from explorer.recording.watching.few import Few, Together, measure_together, multiply_together
 from explorer.recording.watching.quantities import SMALL, measure_few
 
@@ -83,3 +84,15 @@ def test_work_is_done_once_for_all_that_was_added_before_it_was_asked_for():
     fourth = together.add(4)
     assert (fourth(), third()) == (8, 6)
     assert calls == [[1, 2], [4], [3]]
+
+
+def test_checksums_are_those_of_each_by_itself():
+    generator = torch.Generator().manual_seed(0)
+    tensors = [
+        torch.randn(n, generator=generator).to(dtype)
+        for n in (0, 1, 2, 3, 5, 100, SMALL)
+        for dtype in (torch.float32, torch.float64, torch.bfloat16)
+    ]
+    assert checksums_of_few(tensors) == [RunningChecksum(values).finish() for values in tensors]
+    assert checksums_of_few([]) == []
+    assert len(set(checksums_of_few(tensors))) == len(tensors) - 2  # those of nothing are alike
