@@ -126,6 +126,7 @@ class Shape:
         )
         if not good:
             raise ValueError("not a shape")
+        "".join(names).encode()  # raises UnicodeEncodeError, a ValueError, for half a character
         return cls(number, names, kinds)
 
 

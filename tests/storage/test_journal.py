@@ -60,6 +60,7 @@ def test_a_definition_gives_back_its_shape(names):
         {"names": ["a"], "kinds": "dd"},
         {"names": ["a", "a"], "kinds": "dd"},
         {"names": [1], "kinds": "d"},
+        {"names": ["\ud800"], "kinds": "d"},
         {"names": "a", "kinds": "d"},
         {"names": [], "kinds": ""},
         {"kinds": "d"},
