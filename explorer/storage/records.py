@@ -20,6 +20,7 @@ MAX_RECORD_BYTES = 32 * 2**20
 Record = dict[str, Any]
 # A text that may hold half a character: its escape (whole characters come in two of these), or bytes that are no UTF-8.
 _HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -53,7 +54,7 @@ def write_json(path: Path, value: object, *, disk: Disk, sync: bool = False, ind
 def read_json(path: str | Path, *, max_bytes: int = MAX_RECORD_BYTES) -> Record:
     """Read a JSON object.
 
-    Half a character (a lone surrogate, which no recorder writes and no table of names can hold) becomes "?".
+    Half a character (a lone surrogate, which no recorder writes and no table of names can hold) becomes U+FFFD.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -67,7 +68,7 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_RECORD_BYTES) -> Record:
             data = file.read(max_bytes + 1)
             value = json.loads(data, parse_constant=_refuse_constant)
             if _HALF_CHARACTER.search(data):
-                value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+                value = json.loads(_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", json.dumps(value, ensure_ascii=False)))
         except OSError as error:
             raise DamagedFile(path, f"cannot be read ({error.strerror})") from error
         except (ValueError, RecursionError) as error:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from explorer.app.caching import listing
 from explorer.app.compare_choices import Choices, explain
 from explorer.app.compare_metrics import compare, write_csv
 from explorer.app.names import esc
@@ -109,6 +110,7 @@ def test_a_smallest_value_of_a_resumed_run_is_said_to_be_of_all_attempts(
     again = json.loads((root / resumed / "summary" / "0001-00000.json").read_text())
     again["metrics"]["loss"][3:7] = [3.0, 1, 4.0, 0]
     (root / resumed / "summary" / "0002-00000.json").write_text(json.dumps(again))
+    listing(str(root)).forget()
     app = open_app("compare", stat="min")
     assert metric_rows(app).loc["loss", ("b", "value")] == 1.0
     assert "Min: over all values of all attempts, also of steps that an attempt after them recorded anew." in texts(app)

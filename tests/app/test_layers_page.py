@@ -13,15 +13,14 @@ from tests.app.metrics_page import captions, charts, spec_of, table
 from tests.app.model_runs import (
     SHAPES,
     STEPS,
-    assert_drawn,
     stored,
-    texts,
     weights,
     write_everything,
     write_probe,
     write_statistics,
     write_weights,
 )
+from tests.app.page_texts import assert_drawn, said
 
 OpenApp = Callable[..., AppTest]
 MakeRun = Callable[..., str]
@@ -74,7 +73,7 @@ def test_a_tab_without_anything_recorded_says_what_to_call(
     make_run()
     app = open_app("layers", tab=tab)
     assert_drawn(app)
-    assert call in texts(app)
+    assert call in said(app)
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -120,7 +119,7 @@ def test_ticking_a_row_draws_its_layer_and_goes_into_the_link(open_app: OpenApp,
 def test_no_ticked_row_says_so(open_app: OpenApp, run: str) -> None:
     app = open_app("layers", layers="none")
     assert_drawn(app)
-    assert "Tick layers" in texts(app)
+    assert "Tick layers" in said(app)
 
 
 @pytest.mark.parametrize("hostile", ["../../etc/passwd", "x" * 5_000, "a\tb,\x00", "1e999", "-1"])
@@ -149,7 +148,7 @@ def test_two_runs_are_compared_layer_by_layer_and_what_does_not_match_is_named(
     write_everything(root / other, seed=1, shapes=shapes)
     app = open_app("layers", tab="Compare", mode="runs", run=run)
     assert_drawn(app)
-    told = texts(app)
+    told = said(app)
     assert "only in inside: conv.bias, body.scale, head.weight" in told
     assert "only in other: top.weight" in told
     assert "body.weight: shapes differ: 12 x 16 and 12 x 20" in told
@@ -181,7 +180,7 @@ def test_a_mapping_made_by_hand_goes_into_the_link(open_app: OpenApp, make_run: 
 
 def test_the_update_ratio_names_layers_outside_the_band(open_app: OpenApp, run: str) -> None:
     app = open_app("layers", tab="Update ratio")
-    assert "Outside the band at step 30" in texts(app)
+    assert "Outside the band at step 30" in said(app)
     lines = table(charts(app)[0], "lines")
     assert set(lines["layer"]) == {"conv.weight", "body.weight", "head.weight"}
     with_biases = open_app("layers", tab="Update ratio", biases="true")
@@ -243,7 +242,7 @@ def test_a_spectrum_is_told_against_the_first_snapshot(open_app: OpenApp, run: s
     frame = app.dataframe[0].value.set_index("measure")
     expected = np.linalg.svd(weights(30)["body.weight"].astype(float), compute_uv=False)[0]
     assert float(frame.loc["spectral norm", "this"]) == pytest.approx(expected, rel=1e-3)
-    assert "fewer than 30 eigenvalues" in texts(app)
+    assert "fewer than 30 eigenvalues" in said(app)
     every = open_app("layers", tab="Spectra", tensor="body.weight", every="true")
     assert len(charts(every)) > 3
 
@@ -251,7 +250,7 @@ def test_a_spectrum_is_told_against_the_first_snapshot(open_app: OpenApp, run: s
 def test_a_path_is_told_beside_that_of_a_random_walk(open_app: OpenApp, run: str) -> None:
     app = open_app("layers", tab="Path")
     assert_drawn(app)
-    assert "A random walk of 4 snapshots, which learns nothing, would give" in texts(app)
+    assert "A random walk of 4 snapshots, which learns nothing, would give" in said(app)
     assert list(table(charts(app)[0], "path")["label"]) == ["step 0", "", "", "step 30"]
 
 
@@ -263,7 +262,7 @@ def test_a_path_through_values_that_are_not_finite_is_explained(
         write_weights(root / run_id, step, [stored("w", np.full((2, 2), np.nan, np.float32))])
     app = open_app("layers", tab="Path")
     assert_drawn(app)
-    assert "finite" in texts(app)
+    assert "finite" in said(app)
 
 
 def test_cka_compares_layers_steps_and_runs(open_app: OpenApp, make_run: MakeRun, root: Path, run: str) -> None:
@@ -288,7 +287,7 @@ def test_probes_of_other_batches_are_not_compared(open_app: OpenApp, make_run: M
     app = open_app("layers", tab="CKA", between="runs", run=run)
     assert_drawn(app)
     assert not charts(app)
-    assert "different batches" in texts(app)
+    assert "different batches" in said(app)
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -310,7 +309,7 @@ def test_damaged_statistics_are_named(open_app: OpenApp, run: str, root: Path) -
     path.write_bytes(path.read_bytes()[:-100])
     app = open_app("layers")
     assert_drawn(app)
-    assert path.name in texts(app)
+    assert path.name in said(app)
     assert not [code for code in app.code if "rec.watch" in code.value]  # it was recorded
 
 

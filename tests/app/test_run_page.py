@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from explorer.app.caching import listing
 from explorer.app.names import esc, matching, unique_labels
 from explorer.storage.layout import list_segments
 from tests.app.page_texts import assert_nothing_failed, texts
@@ -316,6 +317,7 @@ def test_a_cost_that_rests_on_few_calls_says_so(
     edit_record(record, overhead={"caller_us_per_call": 114.0, "samples": samples})
     assert told in texts(open_app("run", tab="Recorder"))
     edit_record(record, overhead={"caller_us_per_call": 2.0, "samples": 500})
+    listing(str(root)).forget()
     assert "timed, in so short" not in texts(open_app("run", tab="Recorder"))
 
 

@@ -55,7 +55,11 @@ def test_new_points_appear_without_a_flicker_and_the_zoom_stays(
         lines = tab.tables(0)["lines"]
         assert len(lines) > before + 50
         assert lines.x.tolist() == list(range(len(lines)))
-        assert tab.window(0)[1] == tab.window(1)[1] == lines.x.max()
+        for _ in range(20):  # each chart asks by itself, and a row may come between
+            ends = (tab.window(0)[1], tab.window(1)[1], tab.tables(0)["lines"].x.max())
+            if len(set(ends)) == 1:
+                break
+        assert ends[0] == ends[1] == ends[2]
         assert tab.num_removed() == 0
 
         tab.wheel(0, 3)
