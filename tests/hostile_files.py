@@ -85,7 +85,7 @@ def dictionary_bomb(path: Path, _: Path) -> None:
 
 def many_columns(path: Path, _: Path) -> None:
     """B6: far more columns than we write."""
-    pq.write_table(pa.table({f"c{place}": [1] for place in range(5_000)}), path)
+    pq.write_table(pa.table({f"c{place}": [1] for place in range(50_000)}), path)
 
 
 def footer_of_4_gb(path: Path, _: Path) -> None:
@@ -124,7 +124,7 @@ def lying_numbers(path: Path, _: Path) -> None:
 def nested(path: Path, _: Path) -> None:
     """B12: lists in lists."""
     kind: pa.DataType = pa.int64()
-    for _depth in range(60):
+    for _depth in range(200):
         kind = pa.list_(kind)
     pq.write_table(pa.table({"x": pa.array([None], kind)}), path)
 
