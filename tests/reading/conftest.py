@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from explorer.reading.scalars import SeriesStore
 from explorer.storage.disk import Disk
 from explorer.storage.journal import Header, Shape, checksums
 from explorer.storage.layout import SegmentName
@@ -182,3 +183,9 @@ def make_run(root):
 @pytest.fixture
 def this_host():
     return socket.gethostname()
+
+
+@pytest.fixture
+def store():
+    """Series of runs, looked at anew at each question."""
+    return SeriesStore(fresh_s=0)

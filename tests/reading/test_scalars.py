@@ -4,20 +4,8 @@ import numpy as np
 import pytest
 
 from explorer.reading.runs import open_run
-from explorer.reading.scalars import SeriesStore
 from explorer.storage.layout import SegmentName
-
-
-@pytest.fixture
-def store():
-    return SeriesStore(fresh_s=0)
-
-
-def same(series, expected):
-    step, value, wall_us = expected
-    assert series.step.tolist() == step.tolist()
-    assert np.array_equal(series.value, value, equal_nan=True)
-    assert series.wall_us.tolist() == wall_us.tolist()
+from tests.reading.series import same
 
 
 def test_a_series_is_what_pandas_reads_from_the_segments(run, store):

@@ -7,18 +7,6 @@ from explorer.reading.scalars import SeriesStore
 from explorer.storage.layout import SegmentName
 
 
-@pytest.fixture
-def store():
-    return SeriesStore(fresh_s=0)
-
-
-def same(series, expected):
-    step, value, wall_us = expected
-    assert series.step.tolist() == step.tolist()
-    assert np.array_equal(series.value, value, equal_nan=True)
-    assert series.wall_us.tolist() == wall_us.tolist()
-
-
 def test_a_damaged_segment_costs_its_own_rows_and_is_named(run, store, flip_byte):
     for segment in (1, 2, 3):
         path = run.segment(segment, step=[segment], loss=[float(segment)])

@@ -13,18 +13,6 @@ from explorer.reading.scalars import SeriesStore
 from explorer.storage.layout import SegmentName
 
 
-@pytest.fixture
-def store():
-    return SeriesStore(fresh_s=0)
-
-
-def same(series, expected):
-    step, value, wall_us = expected
-    assert series.step.tolist() == step.tolist()
-    assert np.array_equal(series.value, value, equal_nan=True)
-    assert series.wall_us.tolist() == wall_us.tolist()
-
-
 def test_nothing_new_gives_the_same_object(run, store):
     run.segment(1, step=[0], loss=[1.0])
     assert store.series(run.path, "loss") is store.series(run.path, "loss")

@@ -232,18 +232,18 @@ def test_what_was_asked_for_before_wins_and_what_is_asked_for_later_replaces_it(
         assert summary(rec)["asked"] == "asked"
 
 
-def test_one_model_is_captured_once(tmp_path):
-    first, second = mlp(), nn.Linear(2, 2)
+def test_the_first_watched_model_alone_is_captured_and_once(tmp_path):
+    models = {"a": nn.Linear(4, 3), "b": nn.Linear(2, 2), "c": nn.Linear(3, 3)}
+    optimizers = {prefix: sgd(model) for prefix, model in models.items()}
     with start(tmp_path) as rec:
-        for prefix, model in (("a", first), ("b", second)):
-            rec.watch(model, sgd(model), prefix=prefix, kinds="param")
-        step(second, sgd(second), torch.randn(3, 2))
-        optimizer = sgd(first)
-        rec.watch(nn.Linear(3, 3), prefix="c", kinds="param")
-        first(torch.randn(3, 4)).sum().backward()
-        optimizer.step()
-        rec.log({"loss": 1.0})
-    assert num_hooks(first) == num_hooks(second) == 0
+        for prefix in ("a", "b"):
+            rec.watch(models[prefix], optimizers[prefix], prefix=prefix, kinds="param")
+        step(models["b"], optimizers["b"], torch.randn(5, 2))
+        step(models["a"], optimizers["a"], torch.randn(5, 4))
+        rec.watch(models["c"], optimizers["c"], prefix="c", kinds="param")
+        step(models["c"], optimizers["c"], torch.randn(5, 3))
+    assert not any(map(num_hooks, models.values()))
+    assert [given.shape[-1] for given in open_run(rec.path).program.inputs] == [4]
 
 
 def test_a_model_that_cannot_be_captured_ends_no_training(tmp_path):
