@@ -19,14 +19,17 @@ _KINDS: Final = ("replace_token", "insert_token", "delete_token")
 
 def vocabulary_of(scene: Scene) -> tuple[str, ...]:
     """The recorded vocabulary, for the first input of whole numbers: others (masks, positions) have none."""
-    first = next((path for path in scene.paths if scene.model.inputs[path].dtype.kind in "iu"), None)
-    return scene.model.vocabulary if scene.path == first else ()
+    return scene.model.vocabulary if _shows_tokens(scene) else ()
 
 
 def is_read_as_text(scene: Scene) -> bool:
     """Whether a tokenizer was recorded for the input that is shown, the first of whole numbers."""
+    return scene.model.tokenizer is not None and _shows_tokens(scene)
+
+
+def _shows_tokens(scene: Scene) -> bool:
     first = next((path for path in scene.paths if scene.model.inputs[path].dtype.kind in "iu"), None)
-    return scene.model.tokenizer is not None and scene.path == first
+    return scene.path == first
 
 
 def edited_tokens(recorded: Sequence[int], recipe: Recipe, path: str = "") -> list[int]:

@@ -166,7 +166,6 @@ def make_run_id(name: str) -> str:
 
 
 @lru_cache(maxsize=1_024)  # the same few names stand in the folders of all runs
-@lru_cache(maxsize=1_024)  # the same few names in every run
 def parse_process_file(filename: str) -> tuple[int, int] | None:
     """(attempt, rank) of a name in `attempts/` or `summary/`, or None for a name that is not ours."""
     found = _PROCESS_FILE.fullmatch(filename)
