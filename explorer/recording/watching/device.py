@@ -50,6 +50,10 @@ class DeviceBench:
         shipment.send()
         return shipment
 
+    def hold(self, values: Tensor) -> Tensor:
+        """See `Bench`. Everything is enqueued at once, before what the training does next."""
+        return values
+
     def measure(self, values: Tensor, *, checksum: bool = False) -> Later[Measured]:
         """See `Bench`."""
         if checksum:
@@ -128,6 +132,10 @@ class DeviceBench:
         """See `Bench`."""
         shipment, place = self._shipment, self._shipment.put("floats", values.to(self._wide))
         return lambda: shipment.floats[place]
+
+    def gather(self, values: Tensor) -> Tensor:
+        """See `Bench`."""
+        return values.contiguous()
 
     def copy(self, values: Tensor, name: str) -> Tensor:
         """See `Bench`. The device's allocator keeps the memory itself."""

@@ -137,11 +137,12 @@ class Workspace:
 
     def measure(self, values: Tensor, *, checksum: bool = False) -> Measured:
         """Everything of a flat tensor; see `Measured`."""
-        return self._measure(self.source(values), values.numel(), RunningChecksum(values) if checksum else None)
+        with np.errstate(all="ignore"):
+            return self._measure(self.source(values), values.numel(), RunningChecksum(values) if checksum else None)
 
     def measure_difference(self, after: Tensor, before: Tensor) -> Measured:
         """The same of `after - before`, two flat tensors of one type."""
-        with np.errstate(invalid="ignore", over="ignore"):  # where both are infinite
+        with np.errstate(all="ignore"):
             return self._measure(self.difference(after, before), after.numel(), None)
 
     def difference(self, after: Tensor, before: Tensor) -> Source:
@@ -167,18 +168,17 @@ class Workspace:
         sums, extremes, counter = None, _Extremes(), self._counter
         zeros = 0
         counter.clear(n)
-        with np.errstate(all="ignore"):
-            for start in range(0, n, PIECE):
-                end = min(start + PIECE, n)
-                values = source(start, end)
-                if sums is None:
-                    sums = RowSums(n, values.dtype)
-                sums.add(start, values)
-                extremes.look(values)
-                if counter.add(as_singles(values)):
-                    zeros += len(values) - int(np.count_nonzero(values))
-                if checksum is not None:
-                    checksum.advance(end)
+        for start in range(0, n, PIECE):
+            end = min(start + PIECE, n)
+            values = source(start, end)
+            if sums is None:
+                sums = RowSums(n, values.dtype)
+            sums.add(start, values)
+            extremes.look(values)
+            if counter.add(as_singles(values)):
+                zeros += len(values) - int(np.count_nonzero(values))
+            if checksum is not None:
+                checksum.advance(end)
         assert sums is not None, "n > SMALL"
         keys, counts = counter.found()
         positive, first_negative, negative = np.searchsorted(keys, _UNDERFLOWS).tolist()
