@@ -7,7 +7,6 @@ apart when they have arrived.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +57,7 @@ class DeviceBench:
         """See `Bench`."""
         if checksum:
             found, bits = self.measure(values), self._checksum(values)
-            return lambda: replace(found(), checksum=bits())
+            return lambda: found()._replace(checksum=bits())
         shipment = self._shipment
         if values.numel() <= RAW_VALUES:
             raw = shipment.put("floats", values.to(self._wide))
