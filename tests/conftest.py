@@ -1,7 +1,5 @@
 """What tests of several layers need."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -48,7 +46,7 @@ def tensor_row(step=0, name="layers.0.weight", kind="param", values=None, **chan
         std=float(h.std[0]), min=float(h.min[0]), max=float(h.max[0]), norm=float(np.linalg.norm(finite)),
         m=int(h.m[0]), bins=h.bins, counts=h.counts,
     )  # fmt: skip
-    return replace(row, **changes)
+    return row._replace(**changes)
 
 
 @pytest.fixture

@@ -91,7 +91,10 @@ def _finest_shift(bins: Int16s) -> int:
     """The fewest mantissa bits to drop, up to 4, so that at most `MAX_BINS` of these ascending bins are told apart."""
     size = np.abs(bins)
     # Neighbours of one sign become one bin when they differ in dropped bits alone; others when nothing else is left.
-    lowest = np.where((bins[1:] < 0) == (bins[:-1] < 0), size[1:] ^ size[:-1], size[1:] | size[:-1])
+    lowest = size[1:] ^ size[:-1]
+    middle = int(np.searchsorted(bins, 0))
+    if 0 < middle < len(bins):
+        lowest[middle - 1] = size[middle] | size[middle - 1]
     for shift in range(MAX_M - MIN_M):
         if np.count_nonzero(lowest >= 1 << shift) < MAX_BINS:
             return shift

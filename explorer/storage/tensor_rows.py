@@ -6,9 +6,7 @@ Tables are built without `pa.array` and `pa.table`, which import pandas (0.3 s o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +19,7 @@ from explorer.storage.columns import validity
 KINDS: Final = ("param", "grad", "update", "activation", "labels")
 
 
-@dataclass(frozen=True)
-class TensorRow:
+class TensorRow(NamedTuple):
     """One tensor at one step; one field a column, in the order of the columns. None is null.
 
     Attributes:
@@ -74,7 +71,7 @@ class TensorRow:
 
 _INT, _FLOAT = pa.int64(), pa.float64()
 _TYPES: Final[dict[str, pa.DataType]] = {
-    **dict.fromkeys((field.name for field in fields(TensorRow)), _INT),
+    **dict.fromkeys(TensorRow._fields, _INT),
     **dict.fromkeys(("mean", "std", "min", "max", "norm", "update_norm", "update_ratio"), _FLOAT),
     **dict.fromkeys(("cosine_init", "cosine_previous"), _FLOAT),
     "wall_time": pa.timestamp("us"),
@@ -88,7 +85,6 @@ SCHEMA: Final = pa.schema(list(_TYPES.items()))
 COLUMNS: Final[tuple[str, ...]] = tuple(SCHEMA.names)
 _NUMPY: Final[dict[pa.DataType, type[np.generic]]] = {_INT: np.int64, _FLOAT: np.float64, pa.int8(): np.int8}
 _NUM_REQUIRED: Final = COLUMNS.index("norm") + 1
-_FIELDS: Final = attrgetter(*COLUMNS)
 
 
 def table_of(rows: Sequence[TensorRow]) -> pa.Table:
@@ -98,7 +94,7 @@ def table_of(rows: Sequence[TensorRow]) -> pa.Table:
         UsageError: a row has a number that its column cannot hold, or bins and counts of different lengths.
     """
     try:
-        columns = [list(column) for column in zip(*map(_FIELDS, rows), strict=True)] or [[] for _ in COLUMNS]
+        columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in COLUMNS]
         for name, values in zip(COLUMNS[:_NUM_REQUIRED], columns, strict=False):
             if None in values:
                 raise TypeError(f"{name} is None")

@@ -1,7 +1,6 @@
 """The table of tensors as its tests look at it."""
 
 import math
-from dataclasses import asdict
 
 import numpy as np
 
@@ -15,7 +14,7 @@ def paths(run_dir):
 
 def plain(row):
     """A row of ours, or of pyarrow, as comparable values."""
-    values = asdict(row) if isinstance(row, TensorRow) else dict(row)
+    values = row._asdict() if isinstance(row, TensorRow) else dict(row)
     for name in ("bins", "counts"):
         values[name] = None if values[name] is None else [int(value) for value in values[name]]
     values["wall_time"] = int(np.datetime64(values["wall_time"], "us").astype(np.int64))

@@ -5,7 +5,6 @@ import math
 import random
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +74,7 @@ def test_rows_are_sorted_by_kind_name_and_step_and_equal_ones_keep_their_order(s
 
 def many(make_row, num_steps):
     one = make_row(0)
-    return [replace(one, step=step, name=f"layers.{n}.weight", kind=kind, norm=float(step * n))
+    return [one._replace(step=step, name=f"layers.{n}.weight", kind=kind, norm=float(step * n))
             for step in range(num_steps) for n in range(NUM_SHAPES) for kind in ("param", "grad")]  # fmt: skip
 
 

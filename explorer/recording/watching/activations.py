@@ -80,7 +80,7 @@ class Activations:
         try:
             flat = flatten(tensor)
             bench = self._bench_of(flat.values)
-            row.parts.append(bench.measure(flat.values))
+            row.parts.append(bench.measure(bench.hold(flat.values)))
             axis = self._layouts.axis(place.module, tensor.shape)
             if axis is not None and tensor.numel():
                 row.units.append(bench.count_units(tensor.detach(), axis, criterion_of(place.module)))

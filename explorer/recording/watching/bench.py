@@ -21,7 +21,14 @@ Later = Callable[[], T]
 
 
 class Bench(Protocol):
-    """Works on flat tensors of one device; see `flatten`. Nothing here waits for the device."""
+    """Works on flat tensors of one device; see `flatten`. Nothing here waits for the device.
+
+    What is measured may be worked out later where it is small. Whatever the training could change until then is given
+    as `hold` returns it; what `copy` or `take_sample` gave is safe as it is.
+    """
+
+    def hold(self, values: Tensor) -> Tensor:
+        """The values as they are now, for one look: a copy where they would be worked out later."""
 
     def measure(self, values: Tensor, *, checksum: bool = False) -> Later[Measured]:
         """Counters, moments and keys of all values, and the checksum of their bits if that is asked for."""
@@ -47,16 +54,20 @@ class Bench(Protocol):
     def bring(self, values: Tensor) -> Later[npt.NDArray[Any]]:
         """A few values as they are now, as numpy's."""
 
+    def gather(self, values: Tensor) -> Tensor:
+        """The same values side by side; overwritten by the next call, or by who changes `values`."""
+
     def copy(self, values: Tensor, name: str) -> Tensor:
         """The values as they are now, to be compared with soon; overwritten by the next copy under this name."""
 
 
 class HostBench:
-    """Main memory: everything is worked out at once, in the calling thread; small tensors are copied, see `few`."""
+    """Main memory: everything is worked out at once, in the calling thread, but small tensors, see `few`."""
 
     def __init__(self) -> None:
         self._work = Workspace()
         self._copies: dict[str, Tensor] = {}
+        self._gathered: dict[torch.dtype, Tensor] = {}
         self._few: Together[Few, Measured] = Together(measure_together)
         self._few_pairs: Together[tuple[Tensor, Tensor], Products] = Together(multiply_together)
 
@@ -65,11 +76,15 @@ class HostBench:
         self._few.close()
         self._few_pairs.close()
 
+    def hold(self, values: Tensor) -> Tensor:
+        """See `Bench`."""
+        return values.clone() if values.numel() <= SMALL else values
+
     def measure(self, values: Tensor, *, checksum: bool = False) -> Later[Measured]:
         """See `Bench`."""
         if values.numel() > SMALL:
             return _known(self._work.measure(values, checksum=checksum))
-        return self._few.add(Few(values.clone(), checksum))
+        return self._few.add(Few(values, checksum))
 
     def measure_difference(self, after: Tensor, before: Tensor) -> Later[Measured]:
         """See `Bench`."""
@@ -82,23 +97,23 @@ class HostBench:
     def inner_products(self, a: Tensor, b: Tensor) -> Later[tuple[float, float, float]]:
         """See `Bench`."""
         if a.numel() <= SMALL:
-            products = self._few_pairs.add((a.clone(), b.clone()))
+            products = self._few_pairs.add((a, b))
             return lambda: products()[:3]
+        one, two = (self._work.source(x)(0, x.numel()).astype(np.float64) for x in (a, b))
         with np.errstate(all="ignore"):
-            one, two = (self._work.source(x)(0, x.numel()).astype(np.float64) for x in (a, b))
-            found = dot(one, two), dot(one, one), dot(two, two)
-        return _known(found)
+            return _known((dot(one, two), dot(one, one), dot(two, two)))
 
     def change(self, after: Tensor, before: Tensor) -> Later[tuple[float, float]]:
         """See `Bench`."""
-        if after.numel() <= SMALL:
-            products = self._few_pairs.add((after.clone(), before.clone()))
+        n = after.numel()
+        if n <= SMALL:
+            products = self._few_pairs.add((after, before))
             return lambda: (products().difference, products().bb)
         difference, earlier = self._work.difference(after, before), self._work.source(before)
         changed = kept = 0.0
         with np.errstate(all="ignore"):
-            for start in range(0, len(after), _PIECE):
-                end = min(start + _PIECE, len(after))
+            for start in range(0, n, _PIECE):
+                end = min(start + _PIECE, n)
                 changed += sum_of_squares(difference(start, end))
                 kept += sum_of_squares(earlier(start, end))
         return _known((changed, kept))
@@ -106,10 +121,11 @@ class HostBench:
     def squares(self, tensors: Sequence[Tensor]) -> Later[float]:
         """See `Bench`."""
         total = 0.0
-        for values in tensors:
-            source = self._work.source(values)
-            for start in range(0, values.numel(), _PIECE):
-                total += sum_of_squares(source(start, min(start + _PIECE, values.numel())))
+        with np.errstate(all="ignore"):
+            for values in tensors:
+                source, n = self._work.source(values), values.numel()
+                for start in range(0, n, _PIECE):
+                    total += sum_of_squares(source(start, min(start + _PIECE, n)))
         return _known(total)
 
     def count_units(self, output: Tensor, axis: int, criterion: Criterion) -> Later[UnitCounts]:
@@ -135,20 +151,37 @@ class HostBench:
         """See `Bench`."""
         return _known(self._work.source(values)(0, values.numel()).copy())
 
+    def gather(self, values: Tensor) -> Tensor:
+        """See `Bench`."""
+        if values.is_contiguous():
+            return values
+        n, gathered = len(values), self._gathered.get(values.dtype)
+        if gathered is None or len(gathered) < n:
+            gathered = self._gathered[values.dtype] = torch.empty(n, dtype=values.dtype, device="cpu")
+        _copy(values, gathered[:n])
+        return gathered[:n]
+
     def copy(self, values: Tensor, name: str) -> Tensor:
-        """See `Bench`. The memory is kept for the next look: fresh pages cost seven times the copy itself."""
+        """See `Bench`. Memory of large ones is kept for the next look: fresh pages cost seven times the copy itself."""
+        if values.numel() <= SMALL:
+            return values.clone()
         kept = self._copies.get(name)
         if kept is None or kept.shape != values.shape or kept.dtype != values.dtype:
             kept = self._copies[name] = values.clone()
-        elif values.dtype in (torch.float32, torch.float64):
-            np.copyto(kept.numpy(), values.numpy())  # a fifth faster than torch where values lie apart
         else:
-            for start in range(0, values.numel(), _PIECE // 2):  # a larger copy would start threads
-                kept[start : start + _PIECE // 2].copy_(values[start : start + _PIECE // 2])
+            _copy(values, kept)
         return kept
 
 
 _PIECE = 1 << 16
+
+
+def _copy(values: Tensor, to: Tensor) -> None:
+    if values.dtype in (torch.float32, torch.float64):
+        np.copyto(to.numpy(), values.numpy())  # a fifth faster than torch where values lie apart
+    else:
+        for start in range(0, len(values), _PIECE // 2):  # a larger copy would start threads
+            to[start : start + _PIECE // 2].copy_(values[start : start + _PIECE // 2])
 
 
 def _known(value: T) -> Later[T]:

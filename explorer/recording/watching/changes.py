@@ -11,7 +11,9 @@ from torch import Tensor
 from explorer.recording.watching.bench import Bench
 from explorer.recording.watching.drafts import RowDraft
 from explorer.recording.watching.naming import ParameterPlace
-from explorer.recording.watching.samples import CHANGE_VALUES, view_sample
+from explorer.recording.watching.samples import SAMPLE_VALUES, view_sample
+
+WHOLE_VALUES = 65_536
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Before:
 class Changes:
     """Keeps values from before the step until after it.
 
-    With the kind `update` whole copies are kept, up to `max_bytes` of them; otherwise, and beyond that, 65,536 values
-    of each parameter stand for all (the ratio is then off by some 0.3 %, see `samples`).
+    Whole copies are kept of up to 65,536 values, which are as quickly copied as a sample is gathered, and with the kind
+    `update` of more, up to `max_bytes` in all. A sample stands for all others, see `samples`.
     """
 
     def __init__(self, *, whole: bool, max_bytes: int, skip: Callable[[str, str, str], None]) -> None:
@@ -49,21 +51,26 @@ class Changes:
         room = self._max_bytes if self._whole else 0
         for place, values, bench in parameters:
             size = values.numel() * values.element_size()
-            if values.numel() <= CHANGE_VALUES or size <= room:
+            if values.numel() <= WHOLE_VALUES or size <= room:
                 room -= size
                 kept = bench.copy(values, place.name)
             else:
-                kept = bench.copy(view_sample(values, CHANGE_VALUES), place.name)
+                kept = bench.copy(view_sample(values, SAMPLE_VALUES), place.name)
                 if self._whole:
                     reason = (
                         f"copies of the parameters would take more than max_copy_bytes={self._max_bytes:,}: "
-                        "its update ratio is estimated from 65,536 of its values"
+                        f"its update ratio is estimated from {SAMPLE_VALUES:,} of its values"
                     )
                     self._skip(place.name, "update", reason)
             self._kept[place.name] = Before(kept, values.numel())
 
-    def compare(self, place: ParameterPlace, values: Tensor, bench: Bench, row: RowDraft | None) -> RowDraft | None:
-        """Put the size of the change on the parameter's row; the row of the change itself where all of it is known."""
+    def compare(
+        self, place: ParameterPlace, values: Tensor, sample: Tensor, bench: Bench, row: RowDraft | None
+    ) -> RowDraft | None:
+        """Put the size of the change on the parameter's row; the row of the change itself where all of it is known.
+
+        `sample` is of `values`, and all of them where they are few.
+        """
         before = self._kept.pop(place.name, None)
         if before is None or before.n != values.numel() or before.values.dtype != values.dtype:
             return None  # resized or converted within the step
@@ -75,8 +82,7 @@ class Changes:
                 kept = bench.squares([before.values])
                 row.more.append(lambda: _fields(changed().all_squares, kept(), 1.0))
         elif row is not None:
-            after = values if before.is_whole else view_sample(values, CHANGE_VALUES)
-            found = bench.change(after, before.values)
+            found = bench.change(values if before.is_whole else sample, before.values)
             row.more.append(lambda: _fields(*found(), before.n / max(1, len(before.values))))
         return update
 

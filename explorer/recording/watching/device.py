@@ -7,7 +7,6 @@ apart when they have arrived.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,11 +49,15 @@ class DeviceBench:
         shipment.send()
         return shipment
 
+    def hold(self, values: Tensor) -> Tensor:
+        """See `Bench`. Everything is enqueued at once, before what the training does next."""
+        return values
+
     def measure(self, values: Tensor, *, checksum: bool = False) -> Later[Measured]:
         """See `Bench`."""
         if checksum:
             found, bits = self.measure(values), self._checksum(values)
-            return lambda: replace(found(), checksum=bits())
+            return lambda: found()._replace(checksum=bits())
         shipment = self._shipment
         if values.numel() <= RAW_VALUES:
             raw = shipment.put("floats", values.to(self._wide))
@@ -128,6 +131,10 @@ class DeviceBench:
         """See `Bench`."""
         shipment, place = self._shipment, self._shipment.put("floats", values.to(self._wide))
         return lambda: shipment.floats[place]
+
+    def gather(self, values: Tensor) -> Tensor:
+        """See `Bench`."""
+        return values.contiguous()
 
     def copy(self, values: Tensor, name: str) -> Tensor:
         """See `Bench`. The device's allocator keeps the memory itself."""

@@ -6,9 +6,9 @@ of a look are therefore laid one after the other, and each call is made once for
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -18,7 +18,16 @@ from torch import Tensor
 
 from explorer.recording.watching.checksum import checksums_of_few
 from explorer.recording.watching.moments import Moments, Numbers
-from explorer.recording.watching.quantities import UNDERFLOW, Measured, as_singles, count_few, measure_few
+from explorer.recording.watching.quantities import (
+    UNDERFLOW,
+    Counts,
+    Keys,
+    Measured,
+    as_singles,
+    find_runs,
+    measure_few,
+    upper_halves,
+)
 
 _TOGETHER = 1 << 15
 """Values that are worked out at once: they stay in the processor's second cache."""
@@ -90,7 +99,7 @@ def measure_together(items: Sequence[Few]) -> list[Measured]:
         found += _measure([_numbers(item.values) for item in items[part]])
     asked = [index for index, item in enumerate(items) if item.checksum]
     for index, checksum in zip(asked, checksums_of_few([items[index].values for index in asked]), strict=True):
-        found[index] = replace(found[index], checksum=checksum)
+        found[index] = found[index]._replace(checksum=checksum)
     return found
 
 
@@ -116,7 +125,7 @@ def _numbers(values: Tensor) -> Numbers:
 def _parts(sizes: list[int]) -> Iterator[slice]:
     """Neighbours that have some `_TOGETHER` values together."""
     start = before = 0
-    for index, total in enumerate(accumulate(sizes)):
+    for index, total in enumerate(itertools.accumulate(sizes)):
         if total - before >= _TOGETHER or index + 1 == len(sizes):
             yield slice(start, index + 1)
             start, before = index + 1, total
@@ -144,13 +153,8 @@ def _measure_some(tensors: list[Numbers]) -> list[Measured | None]:
     """Of tensors with values; None of those that have some that are not finite."""
     n = np.array([len(values) for values in tensors])
     starts = np.cumsum(n) - n
-    singles = np.concatenate([as_singles(values) for values in tensors])
     wide = np.concatenate(tensors).astype(np.float64)
-    # The tensor's number above the upper half of each value: sorted, they are in the order of both.
-    marks = np.arange(len(n) + 1, dtype=np.uint32) << np.uint32(16)
-    keys, counts = count_few(np.repeat(marks[:-1], n) | (singles.view(np.uint32) >> np.uint32(16)))
-    edges = np.searchsorted(keys, marks).tolist()
-    halves = keys.astype(np.uint16)
+    keys, counts, edges = _count([as_singles(values) for values in tensors], starts)
     with np.errstate(all="ignore"):
         total = np.add.reduceat(wide, starts)
         mean = total / n
@@ -169,7 +173,7 @@ def _measure_some(tensors: list[Numbers]) -> list[Measured | None]:
             moments=Moments(num, middle, spread),
             low=least,
             high=most,
-            keys=halves[edges[index] : edges[index + 1]],
+            keys=keys[edges[index] : edges[index + 1]],
             counts=counts[edges[index] : edges[index + 1]],
         )
         if is_finite
@@ -178,3 +182,13 @@ def _measure_some(tensors: list[Numbers]) -> list[Measured | None]:
             zip(*columns, strict=True)
         )
     ]
+
+
+def _count(tensors: list[npt.NDArray[np.float32]], starts: Ints) -> tuple[Keys, Counts, list[int]]:
+    """The keys of each tensor, ascending, one after the other; how often each occurs; where those of each begin."""
+    keys = upper_halves(np.concatenate(tensors))
+    bounds = [*starts.tolist(), len(keys)]
+    for start, end in itertools.pairwise(bounds):
+        keys[start:end].sort()
+    edges = find_runs(keys, starts)
+    return keys[edges[:-1]], edges[1:] - edges[:-1], np.searchsorted(edges, bounds).tolist()

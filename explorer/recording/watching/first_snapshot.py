@@ -12,7 +12,7 @@ import torch
 from explorer.errors import ExplorerError
 from explorer.recording.watching.bench import Later
 from explorer.recording.watching.record import ModelBook
-from explorer.recording.watching.samples import COSINE_VALUES, cosine, view_sample
+from explorer.recording.watching.samples import SAMPLE_VALUES, cosine, view_sample
 from explorer.storage.layout import SnapshotPath, list_snapshot_files
 from explorer.storage.snapshot_files import SnapshotFile, StoredTensor, open_snapshot_file
 
@@ -73,4 +73,4 @@ def _sample(file: SnapshotFile, name: str, entry: StoredTensor) -> Sample | None
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         return None
     values = torch.from_numpy(file.read_bytes(name)).view(dtype)
-    return entry.shape, view_sample(values, COSINE_VALUES).to(torch.float64, copy=True).numpy()
+    return entry.shape, view_sample(values, SAMPLE_VALUES).to(torch.float64, copy=True).numpy()

@@ -17,7 +17,7 @@ from explorer.recording.watching.bench import Bench, Later
 from explorer.recording.watching.drafts import RowDraft
 from explorer.recording.watching.flatten import Flat, NotMeasurable, flatten
 from explorer.recording.watching.naming import ParameterPlace
-from explorer.recording.watching.samples import COSINE_VALUES, cosine, take_sample
+from explorer.recording.watching.samples import SAMPLE_VALUES, cosine, take_sample
 
 CLIPPED = 1 - 1e-4
 """Clipping changes the norm by more than this; rounding by less."""
@@ -70,7 +70,7 @@ class Gradients:
         except (NotMeasurable, RuntimeError, TypeError, NotImplementedError):
             return  # said when it is looked at as a whole
         if not flat.implicit_zeros:
-            self._samples[place.name] = (count, take_sample(flat.values, COSINE_VALUES))
+            self._samples[place.name] = (count, take_sample(flat.values, SAMPLE_VALUES))
 
     def look(
         self, index: int, count: int, places: Iterable[ParameterPlace], skip: Callable[[str, str, str], None]
@@ -101,11 +101,11 @@ class Gradients:
 
     def _row(self, name: str, count: int, flat: Flat) -> tuple[RowDraft, Later[float]]:
         bench = self._bench_of(flat.values)
-        found = bench.measure(flat.values)
+        found = bench.measure(bench.hold(flat.values))
         row = RowDraft(name, "grad", [lambda: found().with_zeros(flat.implicit_zeros)])
         previous = self._samples.pop(name, None)
         if not flat.implicit_zeros:
-            sample = take_sample(flat.values, COSINE_VALUES)
+            sample = take_sample(flat.values, SAMPLE_VALUES)
             self._samples[name] = (count, sample)
             same = previous is not None and (previous[1].shape, previous[1].device) == (sample.shape, sample.device)
             if previous is not None and same and previous[0] == count - 1:

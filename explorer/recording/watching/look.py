@@ -24,7 +24,7 @@ from explorer.recording.watching.members import IN_COMPILED_REGION, Members, fin
 from explorer.recording.watching.naming import ROOT_NAME, ParameterPlace
 from explorer.recording.watching.options import Options
 from explorer.recording.watching.record import ModelBook
-from explorer.recording.watching.samples import COSINE_VALUES, cosine, take_sample, view_sample
+from explorer.recording.watching.samples import SAMPLE_VALUES, cosine, take_sample, view_sample
 
 
 class Benches:
@@ -142,10 +142,12 @@ class Look:
     def _look_at_parameters(self, places: Iterable[ParameterPlace], draft: Draft) -> None:
         """Values, and what the step did to them."""
         for place, flat, bench in self._flat(places):
-            row = None
+            row, values = None, bench.hold(flat.values)
             if "param" in self._options.kinds:
-                row = RowDraft(place.name, "param", [bench.measure(flat.values, checksum=True)])
-                initial, now = self._initial.get(place.name), view_sample(flat.values, COSINE_VALUES)
+                row = RowDraft(place.name, "param", [bench.measure(values, checksum=True)])
+            now = bench.gather(view_sample(values, SAMPLE_VALUES))
+            if row is not None:
+                initial = self._initial.get(place.name)
                 if initial is not None and initial.device != now.device:  # the model was moved since
                     initial = self._initial[place.name] = initial.to(now.device, non_blocking=True)
                 if initial is not None and initial.shape == now.shape:
@@ -155,7 +157,7 @@ class Look:
                         partial(self._first.cosine, place.name, tuple(place.parameter.shape), bench.bring(now))
                     )
                 draft.rows.append(row)
-            update = self._changes.compare(place, flat.values, bench, row)
+            update = self._changes.compare(place, values, now, bench, row)
             if update is not None:
                 draft.rows.append(update)
 
@@ -193,7 +195,7 @@ class Look:
         if "param" in options.kinds and self._first is None:  # whose initial values another attempt has seen
             new = (p for places in [*members.of_optimizer, members.of_none] for p in places)
             for place, flat, _ in self._flat(p for p in new if p.name not in self._initial):
-                self._initial[place.name] = take_sample(flat.values, COSINE_VALUES)
+                self._initial[place.name] = take_sample(flat.values, SAMPLE_VALUES)
         return members
 
     def _say_what_is_missing(self) -> None:

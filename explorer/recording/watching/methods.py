@@ -135,7 +135,7 @@ class WatchMethods:
                 only the training knows, and without it looks are numbered on from the last recorded step.
             prefix: put before all names; needed when several models are watched.
             max_copy_bytes: copies of parameters, for their updates, take at most so much. Beyond it, and without the
-                kind `update`, the update ratio comes from 65,536 values of each parameter.
+                kind `update`, the update ratio of a parameter of more than 65,536 values comes from 16,384 of them.
             program: capture what the model computes with the first batch, unless `program` was called before. Of
                 several watched models it is the first one. Without an optimizer the first batch is that of any forward,
                 and the moment is the first `log` after it.

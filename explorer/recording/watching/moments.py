@@ -1,4 +1,7 @@
-"""Mean, spread and extremes of values that are seen piece by piece."""
+"""Mean and spread of values that are seen piece by piece.
+
+What values that are not finite do to numpy is expected here: callers switch its warnings off, once for all they do.
+"""
 
 from __future__ import annotations
 
@@ -77,23 +80,22 @@ class RowSums:
         Where that would lose digits (the spread is small beside the mean, squares over- or underflow, some value is not
         finite) the piece is gone through `again(start, end)` with the mean taken off, or in float64.
         """
-        with np.errstate(all="ignore"):
-            mean = np.add.reduce(self._sums.reshape(self._num, _ROW // _STRIP), axis=1, dtype=np.float64) / _ROW
-            square = self._squares.ravel() / np.float64(_ROW)
-            spread = square - mean * mean
-            smallest = _SMALLEST_SQUARE[self._sums.itemsize]
-            exact = (square > smallest) & (square < math.inf) & (spread > 0.05 * square)
-            bad: list[int] = []
-            if not exact.all():
-                of_piece = np.logical_and.reduceat(exact, np.arange(0, self._num, PIECE // _ROW))
-                kept = np.repeat(of_piece, PIECE // _ROW)[: self._num]
-                mean, spread = mean[kept], spread[kept]
-                bad = np.flatnonzero(~of_piece).tolist()
-            found = Moments()
-            if len(mean):
-                middle = float(np.add.reduce(mean)) / len(mean)
-                m2 = float(np.add.reduce(spread + np.square(mean - middle)))
-                found = Moments(len(mean) * _ROW, middle, _ROW * m2)
+        mean = np.add.reduce(self._sums.reshape(self._num, _ROW // _STRIP), axis=1, dtype=np.float64) / _ROW
+        square = self._squares.ravel() / np.float64(_ROW)
+        spread = square - mean * mean
+        smallest = _SMALLEST_SQUARE[self._sums.itemsize]
+        exact = (square > smallest) & (square < math.inf) & (spread > 0.05 * square)
+        bad: list[int] = []
+        if not exact.all():
+            of_piece = np.logical_and.reduceat(exact, np.arange(0, self._num, PIECE // _ROW))
+            kept = np.repeat(of_piece, PIECE // _ROW)[: self._num]
+            mean, spread = mean[kept], spread[kept]
+            bad = np.flatnonzero(~of_piece).tolist()
+        found = Moments()
+        if len(mean):
+            middle = float(np.add.reduce(mean)) / len(mean)
+            m2 = float(np.add.reduce(spread + np.square(mean - middle)))
+            found = Moments(len(mean) * _ROW, middle, _ROW * m2)
         whole = self._num * _ROW
         for piece in bad:
             found = found.plus(_of_piece(again(piece * PIECE, min((piece + 1) * PIECE, whole))))
@@ -102,12 +104,13 @@ class RowSums:
 
 def dot(a: Numbers, b: Numbers) -> float:
     """The inner product of two contiguous vectors, in rows of 8,192 whose products are added up in float64."""
-    if len(a) < _ROW:
+    n = len(a)
+    if n <= _ROW:
         return float(np.dot(a, b))
-    whole = len(a) // _ROW * _ROW
-    found = float(np.dot(a[whole:], b[whole:]))
+    whole = n // _ROW * _ROW
     rows = np.matmul(a[:whole].reshape(-1, 1, _ROW), b[:whole].reshape(-1, _ROW, 1))
-    return found + float(sum(rows.ravel().tolist()))
+    found = float(sum(rows.ravel().tolist()))
+    return found + float(np.dot(a[whole:], b[whole:])) if whole < n else found
 
 
 def total(values: Numbers) -> float:
@@ -127,18 +130,17 @@ def _ones(dtype: str) -> Numbers:
 
 def _of_piece(values: Numbers) -> Moments:
     n = len(values)
-    with np.errstate(all="ignore"):
-        mean = total(values) / n
-        square = dot(values, values) / n
-        if not _SMALLEST_SQUARE[values.itemsize] < square < math.inf:  # NaN too
-            return _carefully(values) if values.any() else Moments(n)
-        if square - mean * mean > 0.05 * square:
-            return Moments(n, mean, n * (square - mean * mean))
-        centred = values - values.dtype.type(mean)
-        rest = total(centred) / n
-        square = dot(centred, centred) / n
-        # Values that are all but equal differ by less than their mean can be told from in float32.
-        return Moments(n, float(values.dtype.type(mean)) + rest, n * max(square - rest * rest, 0.0))
+    mean = total(values) / n
+    square = dot(values, values) / n
+    if not _SMALLEST_SQUARE[values.itemsize] < square < math.inf:  # NaN too
+        return _carefully(values) if values.any() else Moments(n)
+    if square - mean * mean > 0.05 * square:
+        return Moments(n, mean, n * (square - mean * mean))
+    centred = values - values.dtype.type(mean)
+    rest = total(centred) / n
+    square = dot(centred, centred) / n
+    # Values that are all but equal differ by less than their mean can be told from in float32.
+    return Moments(n, float(values.dtype.type(mean)) + rest, n * max(square - rest * rest, 0.0))
 
 
 def _carefully(values: Numbers) -> Moments:
@@ -153,10 +155,9 @@ def _carefully(values: Numbers) -> Moments:
 
 def sum_of_squares(values: Numbers) -> float:
     """In float64 over pieces; NaN or infinite where a value is, and only there."""
-    with np.errstate(all="ignore"):
-        if len(values) <= PIECE:
-            return _squares_of_piece(values)
-        return sum(_squares_of_piece(values[start : start + PIECE]) for start in range(0, len(values), PIECE))
+    if len(values) <= PIECE:
+        return _squares_of_piece(values)
+    return sum(_squares_of_piece(values[start : start + PIECE]) for start in range(0, len(values), PIECE))
 
 
 def _squares_of_piece(values: Numbers) -> float:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,14 +31,12 @@ UNDERFLOW_KEY = 102 << 7
 _UNDERFLOWS = np.array([UNDERFLOW_KEY, _SIGN, _SIGN + UNDERFLOW_KEY])
 _LARGEST = float(np.finfo(np.float32).max)
 
-Key = TypeVar("Key", np.uint16, np.uint32)
 Keys = npt.NDArray[np.uint16]
 Counts = npt.NDArray[np.int64]
 Source = Callable[[int, int], Numbers]
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """What is known of the values of one tensor.
 
     Attributes:
@@ -79,8 +76,7 @@ class Measured:
         table = np.zeros(_NUM_KEYS, np.int64)
         table[self.keys] = self.counts
         table[0] += count
-        return replace(
-            self,
+        return self._replace(
             n=self.n + count,
             zeros=self.zeros + count,
             moments=self.moments.plus(Moments(count)),
@@ -137,11 +133,12 @@ class Workspace:
 
     def measure(self, values: Tensor, *, checksum: bool = False) -> Measured:
         """Everything of a flat tensor; see `Measured`."""
-        return self._measure(self.source(values), values.numel(), RunningChecksum(values) if checksum else None)
+        with np.errstate(all="ignore"):
+            return self._measure(self.source(values), values.numel(), RunningChecksum(values) if checksum else None)
 
     def measure_difference(self, after: Tensor, before: Tensor) -> Measured:
         """The same of `after - before`, two flat tensors of one type."""
-        with np.errstate(invalid="ignore", over="ignore"):  # where both are infinite
+        with np.errstate(all="ignore"):
             return self._measure(self.difference(after, before), after.numel(), None)
 
     def difference(self, after: Tensor, before: Tensor) -> Source:
@@ -163,22 +160,21 @@ class Workspace:
     def _measure(self, source: Source, n: int, checksum: RunningChecksum | None) -> Measured:
         if n <= SMALL:
             few = measure_few(source(0, n))
-            return few if checksum is None else replace(few, checksum=checksum.finish())
+            return few if checksum is None else few._replace(checksum=checksum.finish())
         sums, extremes, counter = None, _Extremes(), self._counter
         zeros = 0
         counter.clear(n)
-        with np.errstate(all="ignore"):
-            for start in range(0, n, PIECE):
-                end = min(start + PIECE, n)
-                values = source(start, end)
-                if sums is None:
-                    sums = RowSums(n, values.dtype)
-                sums.add(start, values)
-                extremes.look(values)
-                if counter.add(as_singles(values)):
-                    zeros += len(values) - int(np.count_nonzero(values))
-                if checksum is not None:
-                    checksum.advance(end)
+        for start in range(0, n, PIECE):
+            end = min(start + PIECE, n)
+            values = source(start, end)
+            if sums is None:
+                sums = RowSums(n, values.dtype)
+            sums.add(start, values)
+            extremes.look(values)
+            if counter.add(as_singles(values)):
+                zeros += len(values) - int(np.count_nonzero(values))
+            if checksum is not None:
+                checksum.advance(end)
         assert sums is not None, "n > SMALL"
         keys, counts = counter.found()
         positive, first_negative, negative = np.searchsorted(keys, _UNDERFLOWS).tolist()
@@ -201,7 +197,7 @@ class Workspace:
 def measure_few(values: Numbers) -> Measured:
     """Of at most some thousand values: in float64, straight from the definitions."""
     n = len(values)
-    keys, counts = count_few(_upper_halves(as_singles(values)))
+    keys, counts = count_few(upper_halves(as_singles(values)))
     finite = values.astype(np.float64)
     zeros = n - int(np.count_nonzero(finite))
     nans = infs = 0
@@ -229,13 +225,25 @@ def measure_few(values: Numbers) -> Measured:
         )
 
 
-def count_few(keys: npt.NDArray[Key]) -> tuple[npt.NDArray[Key], Counts]:
+def count_few(keys: Keys) -> tuple[Keys, Counts]:
     """The keys that occur, ascending, and how often. Sorts `keys` itself; half the time of numpy's `unique`."""
     keys.sort()
+    edges = find_runs(keys)
+    return keys[edges[:-1]], edges[1:] - edges[:-1]
+
+
+def find_runs(keys: Keys, starts: Counts | None = None) -> Counts:
+    """Where each run of equal keys begins (one at each of `starts` too) and the last one ends: int64[runs + 1]."""
     first = np.ones(len(keys) + 1, bool)
     np.not_equal(keys[1:], keys[:-1], out=first[1:-1])
-    edges = np.flatnonzero(first)
-    return keys[edges[:-1]], edges[1:] - edges[:-1]
+    if starts is not None:
+        first[starts] = True
+    return np.flatnonzero(first)
+
+
+def upper_halves(singles: npt.NDArray[np.float32]) -> Keys:
+    """The keys of these values, in their order."""
+    return (np.ascontiguousarray(singles).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
 
 
 def as_singles(values: Numbers) -> npt.NDArray[np.float32]:
@@ -304,10 +312,6 @@ class _Extremes:
                 return
             low, high = float(np.minimum.reduce(finite)), float(np.maximum.reduce(finite))
         self.low, self.high = (low if not self.low <= low else self.low), (high if not self.high >= high else self.high)
-
-
-def _upper_halves(singles: npt.NDArray[np.float32]) -> Keys:
-    return (np.ascontiguousarray(singles).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
 
 
 def _occupied(table: Counts) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-COSINE_VALUES = 16_384
-CHANGE_VALUES = 65_536
+SAMPLE_VALUES = 16_384
+"""A norm that is worked out from these is off by some 0.6 % (one standard deviation, of normal values)."""
 _PIECE = 1 << 15  # in main memory, torch starts threads to copy more
 
 

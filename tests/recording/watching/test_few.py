@@ -8,6 +8,7 @@ from explorer.recording.watching.bench import HostBench
 from explorer.recording.watching.checksum import RunningChecksum, checksums_of_few
 from explorer.recording.watching.few import Few, Together, measure_together, multiply_together
 from explorer.recording.watching.quantities import SMALL, measure_few
+from explorer.recording.watching.samples import stride_for, view_sample
 
 
 def assert_same(found, expected):
@@ -58,10 +59,12 @@ def test_products_of_values_that_are_not_finite_are_not_finite_and_leave_the_oth
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-def test_a_bench_gives_values_as_they_were_when_it_was_asked(dtype):
+def test_a_bench_gives_values_as_they_were_when_they_were_held(dtype):
     bench, values = HostBench(), torch.tensor([1.0, -2.0, 0.0], dtype=dtype)
-    measured, change = bench.measure(values, checksum=True), bench.change(values, values.clone() + 1)
-    products = bench.inner_products(values, values)
+    held, before = bench.hold(values), bench.copy(values + 1, "of this name")
+    measured, change = bench.measure(held, checksum=True), bench.change(held, before)
+    products = bench.inner_products(held, held)
+    bench.copy(values, "of this name")
     expected = HostBench().measure(values.clone(), checksum=True)()
     values.fill_(7.0)
     bench.close()
@@ -71,6 +74,16 @@ def test_a_bench_gives_values_as_they_were_when_it_was_asked(dtype):
     assert change() == (3, 6)
     assert products() == (5, 5, 5)
     assert other().low == 7
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("size", [0, 1, 16_384, 40_000, 1_000_003])
+def test_a_sample_is_laid_side_by_side(size, dtype):
+    bench, values = HostBench(), torch.arange(size).to(dtype)
+    bench.gather(values[::3])
+    sample = view_sample(values, 16_384)
+    assert bench.gather(sample).is_contiguous()
+    assert torch.equal(bench.gather(sample), values[:: stride_for(size, 16_384)])
 
 
 def test_work_is_done_once_for_all_that_was_added_before_it_was_asked_for():

@@ -334,6 +334,20 @@ def test_only_chosen_kinds_and_names_are_recorded(record, train, mlp, rows_of_ki
     assert not rows_of_kind(recorder, "activation")
 
 
+def test_the_ratio_of_up_to_65536_values_is_exact_without_the_kind_update(record, rows_of_kind):
+    torch.manual_seed(0)
+    model = nn.Linear(256, 256)
+    recorder, optimizer = record(), torch.optim.Adam(model.parameters(), lr=1e-3)
+    recorder.watch(model, optimizer, kinds=("param",))
+    model(torch.randn(8, 256)).square().mean().backward()
+    old = model.weight.detach().double()
+    optimizer.step()
+    recorder.close()
+    row = rows_of_kind(recorder, "param")[0, "weight"]
+    assert row["update_norm"] == pytest.approx((model.weight.double() - old).norm().item(), rel=1e-5)
+    assert row["update_ratio"] == pytest.approx(row["update_norm"] / old.norm().item(), rel=1e-6)
+
+
 def test_without_whole_copies_the_ratio_comes_from_a_sample(record, rows_of_kind, record_of_model):
     torch.manual_seed(0)
     truth = {}
