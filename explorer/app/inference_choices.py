@@ -59,7 +59,7 @@ def choose() -> Scene | None:
     columns = st.columns([3, 4, 3, 2], vertical_alignment="bottom")
     with columns[0]:
         info = _run(with_program)
-    inference_session.prepare(asked_device())
+    inference_session.prepare(asked_device(), str(info.path), _asked_step())
     run = open_run(info)
     version = _version(info)
     stamp = f"{zlib.crc32(repr(version).encode()):08x}"

@@ -93,11 +93,17 @@ def _sandbox(device: str, factory: str, folder: str, time_limit_s: float, memory
     )
 
 
-def prepare(device: str) -> None:
-    """Start the process while the page is still being drawn: PyTorch takes a second to import."""
+def prepare(device: str, path: str, step: int | None) -> None:
+    """Start the process while the page is still being drawn: PyTorch takes a second to import.
+
+    Args:
+        device: where models will run.
+        path: of the run's folder.
+        step: whose weights will probably be asked for first, and are read meanwhile; None is the last.
+    """
     box = sandbox(device)
     if box.pid is None:
-        threading.Thread(target=_start, args=(box,), daemon=True).start()
+        threading.Thread(target=_start, args=(box, {"run": path, "step": step}), daemon=True).start()
 
 
 def run_again() -> None:
@@ -211,10 +217,10 @@ def _num_bytes(found: object) -> int:
     return found.nbytes if isinstance(found, np.ndarray) else 0
 
 
-def _start(box: Sandbox) -> None:
+def _start(box: Sandbox, opening: Mapping[str, Any]) -> None:
     # Why it does not start is told by the first question, which tries again.
     with suppress(SandboxError):
-        box.start()
+        box.start(opening)
 
 
 def _opening(scene: Scene) -> dict[str, Any]:

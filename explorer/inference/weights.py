@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from explorer.errors import DamagedFile, OutOfMemory, ProgramError, UsageError
 from explorer.inference.safetensors_file import SafetensorsFile
 from explorer.inference.tensors import dtype_of, tensor_from
+from explorer.inference.weight_names import needed_weights, present_name, tied_names
 from explorer.programs.interpreter import is_out_of_memory
 from explorer.reading.snapshots import Snapshot
-from explorer.storage.program import Program, Weight
+from explorer.storage.program import Program
 
 _PREFIXES: Final = ("module.", "_orig_mod.")
 _CONTAINERS: Final = ("state_dict", "model_state_dict", "model", "module", "weights")
@@ -57,6 +60,7 @@ class _Found:
     shape: tuple[int, ...]
 
 
+_Held = Mapping[str, npt.NDArray[np.uint8]]
 _Read = Callable[[Sequence[str]], Iterable[Tensor]]
 """Gives the tensors of these names of the source, in this order; one at a time where it can."""
 
@@ -68,6 +72,7 @@ def bind(
     device: torch.device | str = "cpu",
     upcast: bool = False,
     prefix: str = "",
+    held: _Held | None = None,
 ) -> dict[str, Tensor]:
     """Weights for a program, by name, on a device. Tied names are one tensor. What else is there is left alone.
 
@@ -80,23 +85,24 @@ def bind(
             capture, so that a program captured in bfloat16 runs in bfloat16.
         prefix: left out of each name in the file that begins with it, such as "model."; those of wrappers (`module.`,
             `_orig_mod.`) always are.
+        held: bytes of the snapshot's tensors by name that were read already, and are the weights' from now on.
 
     Raises:
         ProgramError: weights are missing, or have another shape or kind of dtype; the message names them.
         DamagedFile: the file is none of ours, cut, or holds more than weights.
         FileNotFoundError: there is no such file.
     """
-    there, read = _find(source)
+    there, read = _find(source, held or {})
     found = _without(there, prefix)
     fit = _fit(program, found)
     if not fit.is_complete:
         raise ProgramError(_complaint(fit))
     device = torch.device(device)
-    tied = _tied(program)
+    tied = tied_names(program)
     # Only what is needed is read, and of tied tensors, which a snapshot may hold under every name, one.
-    names = {weight.name: str(_present(weight.name, found, tied)) for weight in _needed(program)}
+    names = {weight.name: str(present_name(weight.name, found, tied)) for weight in needed_weights(program)}
     dtypes: dict[str, torch.dtype | None] = {}
-    for weight in _needed(program):
+    for weight in needed_weights(program):
         dtypes.setdefault(names[weight.name], dtype_of(weight.dtype))
     made: dict[str, Tensor] = {}
     for (name, dtype), tensor in zip(dtypes.items(), read([found[name].name for name in dtypes]), strict=True):
@@ -112,7 +118,7 @@ def compare_weights(program: Program, source: Source, *, prefix: str = "") -> Fi
 
     Where they do not fit, `Fit.prefix` names a prefix without which all of them would.
     """
-    found = _without(_find(source)[0], prefix)
+    found = _without(_find(source, {})[0], prefix)
     fit = _fit(program, found)
     if fit.is_complete or prefix:
         return fit
@@ -141,10 +147,10 @@ def limit_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> None:
 
 
 def _fit(program: Program, found: Mapping[str, _Found]) -> Fit:
-    tied = _tied(program)
+    tied = tied_names(program)
     missing, mismatched, cast, used = [], {}, {}, set()
-    for weight in _needed(program):
-        name = _present(weight.name, found, tied)
+    for weight in needed_weights(program):
+        name = present_name(weight.name, found, tied)
         if name is None:
             missing.append(weight.name)
             continue
@@ -176,23 +182,10 @@ def _some(names: tuple[str, ...]) -> str:
     return ", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")
 
 
-def _needed(program: Program) -> list[Weight]:
-    return [weight for weight in program.weights.values() if weight.role != "constant"]
-
-
-def _tied(program: Program) -> dict[str, tuple[str, ...]]:
-    return {name: names for names in program.ties for name in names}
-
-
-def _present(name: str, found: Mapping[str, _Found], tied: Mapping[str, tuple[str, ...]]) -> str | None:
-    """The name under which a tensor is there: the first of those that are tied to it, so that all get the same one."""
-    return next((each for each in tied.get(name, (name,)) if each in found), None)
-
-
-def _find(source: Source) -> tuple[dict[str, _Found], _Read]:
+def _find(source: Source, held: _Held) -> tuple[dict[str, _Found], _Read]:
     """What a source holds, by plain name, and the way to its values."""
     if isinstance(source, Snapshot):
-        return _in_snapshot(source)
+        return _in_snapshot(source, held)
     if isinstance(source, Mapping):
         return _in_tensors(source)
     path = Path(source)
@@ -205,7 +198,7 @@ def _find(source: Source) -> tuple[dict[str, _Found], _Read]:
     return _in_tensors(_load_checkpoint(path))
 
 
-def _in_snapshot(snapshot: Snapshot) -> tuple[dict[str, _Found], _Read]:
+def _in_snapshot(snapshot: Snapshot, held: _Held) -> tuple[dict[str, _Found], _Read]:
     if snapshot.reference is not None and not snapshot.entries:
         raise UsageError(
             f"the values of step {snapshot.step:,} are in a file of yours, outside the run: give its path "
@@ -214,8 +207,9 @@ def _in_snapshot(snapshot: Snapshot) -> tuple[dict[str, _Found], _Read]:
 
     def read(names: Sequence[str]) -> Iterator[Tensor]:
         # All at once: each file is opened once, and memory for all of them is cheaper than for each.
-        for name, data in snapshot.read_many_bytes(names).items():
-            yield tensor_from(data, snapshot.entries[name].dtype, snapshot.entries[name].shape)
+        data = held if all(name in held for name in names) else snapshot.read_many_bytes(names)
+        for name in names:
+            yield tensor_from(data[name], snapshot.entries[name].dtype, snapshot.entries[name].shape)
 
     found = {
         name: _Found(name, entry.dtype, entry.shape)

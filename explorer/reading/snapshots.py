@@ -122,10 +122,25 @@ class Snapshot:
 
         Raises as `read`; MemoryError: they do not fit into memory.
         """
+        room = self.make_room(names)
+        self.read_into(room)
+        return room
+
+    def make_room(self, names: Iterable[str]) -> dict[str, npt.NDArray[np.uint8]]:
+        """Memory for the bytes of tensors, uint8[num_bytes] each, with nothing in it yet; see `read_into`.
+
+        Raises:
+            TensorNotFound: the snapshot has no tensor of that name.
+            MemoryError: they do not fit into memory.
+        """
         listed = list(names)
         self._check_there(listed)
         sizes = [self.entries[name].num_bytes for name in listed]
-        return self._read(listed, dict(zip(listed, empty_arrays(sizes), strict=True)))
+        return dict(zip(listed, empty_arrays(sizes), strict=True))
+
+    def read_into(self, room: Mapping[str, npt.NDArray[np.uint8]]) -> None:
+        """Read the tensors that there is room for. Raises as `read`; the room then holds what must not be used."""
+        self._read(list(room), room)
 
     def _check_there(self, names: Iterable[str]) -> None:
         for name in names:

@@ -6,6 +6,7 @@ so that nothing can mix with the answers.
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import threading
@@ -13,6 +14,7 @@ import time
 from typing import Any, BinaryIO, Final
 
 from explorer.errors import ExplorerError, OutOfMemory, ProgramError, SandboxError, UsageError
+from explorer.inference.sandbox.early_reading import EarlyReading
 from explorer.inference.sandbox.wire import MAX_ANSWER_BYTES, Message, receive, send
 
 _TOLD_EVERY_S: Final = 0.1
@@ -31,19 +33,25 @@ def main() -> None:
     first = receive(requests)
     if first is None or first.kind != "start":
         raise SystemExit("the sandbox expects its limits first")
+    memory_bytes = first.value.get("memory_bytes")
+    early = EarlyReading(first.value.get("opening") or {}, memory_bytes)
+    # What is imported stays: to look for what of it could go takes a fifth of a second.
+    gc.disable()
     from explorer.inference.factory import Factory
     from explorer.inference.sandbox.models import Models
     from explorer.inference.sandbox.requests import HANDLERS
     from explorer.inference.sandbox.serving import answered, next_request
 
-    limit_memory(first.value.get("memory_bytes"))
+    gc.freeze()
+    gc.enable()
+    limit_memory(memory_bytes, early.num_bytes)
     send(answers, Message("ready", {"pid": os.getpid()}))
     waiting: queue.SimpleQueue[Message] = queue.SimpleQueue()
     cancelled: set[int] = set()
     threading.Thread(target=_listen, args=(requests, waiting, cancelled), daemon=True).start()
     given = first.value.get("factory")
     factory = None if given is None else Factory(given["name"], given["folder"])
-    models = Models(str(first.value.get("device")), first.value.get("memory_bytes"), factory)
+    models = Models(str(first.value.get("device")), memory_bytes, factory, early)
     while True:
         message = next_request(waiting, models)
         number = message.value["number"]
@@ -96,8 +104,11 @@ def _listen(requests: BinaryIO, waiting: queue.SimpleQueue[Message], cancelled: 
         os._exit(0)
 
 
-def limit_memory(extra_bytes: int | None) -> None:
-    """Let this process take so much address space beyond what it has now; None sets no limit."""
+def limit_memory(extra_bytes: int | None, taken_bytes: int = 0) -> None:
+    """Let this process take so much address space beyond what it has now; None sets no limit.
+
+    `taken_bytes` of what it has now count as taken from that.
+    """
     try:
         import resource
     except ImportError:  # Windows
@@ -105,7 +116,7 @@ def limit_memory(extra_bytes: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no file of the model's size behind
     if extra_bytes is None:
         return
-    limit = _address_space_bytes() + extra_bytes
+    limit = _address_space_bytes() + extra_bytes - taken_bytes
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)

@@ -18,6 +18,7 @@ from explorer.inference.devices import pick_device
 from explorer.inference.edits.apply import Edited, Subject
 from explorer.inference.edits.weight_edits import Weights
 from explorer.inference.factory import Factory
+from explorer.inference.sandbox.early_reading import EarlyReading, weight_bytes
 from explorer.inference.sandbox.opened_run import OpenedRun
 from explorer.inference.sandbox.weight_store import WeightStore
 from explorer.inference.weights_file import WeightsFile
@@ -28,7 +29,6 @@ MAX_RUNS: Final = 4
 MAX_SENT: Final = 2
 MAX_OPEN: Final = 256
 MAX_SNAPSHOTS: Final = 8
-WEIGHT_BYTES: Final = 2 * 2**30
 OUTPUT_BYTES: Final = 256 * 2**20
 AHEAD_BYTES: Final = 128 * 2**20
 """Nobody should wait for long for weights that were read on suspicion."""
@@ -66,16 +66,23 @@ class Models:
         device: where they run, as PyTorch names it.
         memory_bytes: what this process may take; a quarter of it is for weights of steps that were read before.
         factory: the user's own code, as the command line named it.
+        early: weights that are read already, perhaps those that are asked for first.
 
     Attributes:
         note: what the user should know of where they run; "" when it is where it should be.
     """
 
-    def __init__(self, device: str = "cpu", memory_bytes: int | None = None, factory: Factory | None = None) -> None:
+    def __init__(
+        self,
+        device: str = "cpu",
+        memory_bytes: int | None = None,
+        factory: Factory | None = None,
+        early: EarlyReading | None = None,
+    ) -> None:
         self.note = ""
-        self._factory = factory
+        self._factory, self._early = factory, early
         self._asked = device
-        self._store = WeightStore(WEIGHT_BYTES if memory_bytes is None else min(WEIGHT_BYTES, memory_bytes // 4))
+        self._store = WeightStore(weight_bytes(memory_bytes))
         self._runs: OrderedDict[tuple[str, str, bool], OpenedRun] = OrderedDict()
         self._openings: OrderedDict[str, Opening] = OrderedDict()
         self._sent: OrderedDict[str, Subject] = OrderedDict()
@@ -141,7 +148,8 @@ class Models:
         which = self._openings[key][0]
         if which not in self._runs:
             folder, _, own = which
-            self._runs[which] = OpenedRun(folder, self._store, self._factory if own else None)
+            early, self._early = self._early, None
+            self._runs[which] = OpenedRun(folder, self._store, self._factory if own else None, early)
             while len(self._runs) > MAX_RUNS:
                 self._runs.popitem(last=False)
         self._runs.move_to_end(which)

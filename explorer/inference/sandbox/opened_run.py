@@ -18,6 +18,7 @@ from explorer.inference.edits.weight_edits import Weights
 from explorer.inference.factory import Factory
 from explorer.inference.hooked_model import HookedModel
 from explorer.inference.plain_model import Array, PlainModel, own_plain_model, read_plain_model
+from explorer.inference.sandbox.early_reading import EarlyReading
 from explorer.inference.sandbox.weight_store import WeightStore
 from explorer.inference.tokenizing import load_tokenizer
 from explorer.inference.weights import bind, limit_file
@@ -36,14 +37,21 @@ class OpenedRun:
         folder: the run's.
         store: keeps the weights of all runs of this process.
         factory: the user's own code, which then makes the model; None: the captured program runs.
+        early: weights that are read already, perhaps those that are asked for first.
 
     Raises:
         ProgramError: the run has no program, or this PyTorch cannot run it.
         FileError: what belongs to the program is damaged.
     """
 
-    def __init__(self, folder: str, store: WeightStore, factory: Factory | None = None) -> None:
-        self._folder, self._store = folder, store
+    def __init__(
+        self,
+        folder: str,
+        store: WeightStore,
+        factory: Factory | None = None,
+        early: EarlyReading | None = None,
+    ) -> None:
+        self._folder, self._store, self._early = folder, store, early
         self.model: PlainModel
         self.interpreter: Interpreter | HookedModel
         if factory is not None:
@@ -89,11 +97,14 @@ class OpenedRun:
             if not steps:
                 raise SnapshotNotFound(f"run {of.info.run_id} has no snapshots to take weights from")
             step = steps[0 if first else -1]
-        snapshot = of.snapshot(step)
+        early = None if self._early is None else self._early.take(str(of.path), step)
+        self._early = None
+        snapshot, held = (of.snapshot(step), None) if early is None else early
         key = (self._folder, str(of.path), step, snapshot.attempt, str(device))
-        return self._store.get(key, lambda: bind(self.program, snapshot, device=device))
+        return self._store.get(key, lambda: bind(self.program, snapshot, device=device, held=held))
 
     def _of_file(self, file: WeightsFile, device: torch.device) -> Weights:
+        self._early = None  # nobody asked for those
         limit_file(Path(file.path))
         key = (self._folder, *file.identity, str(device))
         return self._store.get(key, lambda: bind(self.program, file.path, device=device, prefix=file.prefix))

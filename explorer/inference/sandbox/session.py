@@ -140,11 +140,14 @@ class Sandbox:
         """
         with self._lock:
             self._check(is_wanted)
-            child = self._started()
-            self._check(is_wanted)
-            key = value.get("key")
-            if isinstance(key, str) and key in self._makers and key not in child.keys:
+            key, child = value.get("key"), self._running_child()
+            # What is to be sent of the model before the request; None where there is nothing.
+            made: dict[str, Any] | None = None
+            if isinstance(key, str) and key in self._makers and (child is None or key not in child.keys):
                 made = {**self._makers[key](), "key": key}
+            child = child or self._started(made)
+            self._check(is_wanted)
+            if made is not None:
                 kind_of_load = "open" if "run" in made else "load"
                 child.keys = set(self._ask(child, kind_of_load, made, None)["keys"])
                 child.snapshots = {held: known for held, known in child.snapshots.items() if held in child.keys - {key}}
@@ -177,10 +180,15 @@ class Sandbox:
         if not is_wanted():
             raise RunCancelled("the run was cancelled")
 
-    def start(self) -> None:
-        """Start the child now, so that the first request need not wait for PyTorch's import. Raises SandboxError."""
+    def start(self, opening: Mapping[str, Any] | None = None) -> None:
+        """Start the child now, so that the first request need not wait for PyTorch's import. Raises SandboxError.
+
+        Args:
+            opening: the recorded run (`run`, `step`) that will probably be asked about first: the child reads the
+                weights meanwhile.
+        """
         with self._lock:
-            self._started()
+            self._started(opening)
 
     def cancel(self) -> None:
         """Stop the request that is running, if any, from another thread; its child is killed if it does not listen."""
@@ -215,9 +223,13 @@ class Sandbox:
         child = self._child
         return None if child is None or child.process.poll() is not None else child.process.pid
 
-    def _started(self) -> _Child:
-        if self._child is not None and self._child.process.poll() is None:
-            return self._child
+    def _running_child(self) -> _Child | None:
+        return self._child if self._child is not None and self._child.process.poll() is None else None
+
+    def _started(self, opening: Mapping[str, Any] | None = None) -> _Child:
+        child = self._running_child()
+        if child is not None:
+            return child
         self._end("it had ended")
         errors = cast("IO[bytes]", tempfile.TemporaryFile())  # noqa: SIM115 - it lives as long as the child
         folders = [folder for folder in sys.path if os.path.isabs(folder)]
@@ -235,6 +247,7 @@ class Sandbox:
             "memory_bytes": self.memory_bytes if self.device == "cpu" else None,
             "device": self.device,
             "factory": self.factory and asdict(self.factory),
+            "opening": opening if opening is not None and "run" in opening else None,
         }
         self._exchange(child, Message("start", limits), None, _START_S)
         child.is_ready = True

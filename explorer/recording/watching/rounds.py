@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from explorer.recording.watching.schedule import Schedule
+
+_FIRST_STEPS: Final = 1_000
+_EVERY_STEPS: Final = 1_000
+_STEPS_EACH: Final = 100
+_NEVER: Final = -(2**63)
 
 
 class Rounds:
@@ -23,8 +29,19 @@ class Rounds:
         step: of this round; None before the first.
         is_looked_at: whether the schedule wants this round.
         next: number of the next round, as far as can be told.
+        sees_validations: whether forwards are watched after this round even if nothing is looked at, for validations.
         counts: how often each optimizer has begun a step.
+        passes: counts a step of a single optimizer that nothing depends on: neither it nor the next is looked at, nor
+            does `sees_validations` change with the next. False when it is not known to be such a step; then nothing is
+            counted, and `rests` is to be asked. `step` and `counts` follow with the next `begin`.
     """
+
+    # What is read in every step lies together.
+    __slots__ = (
+        *("next", "_last_logged", "_stop", "_num_passed", "passes", "_asked", "_given"),
+        *("step", "is_looked_at", "sees_validations", "counts", "_all", "_schedule", "_first", "_due", "_limit"),
+        *("_stepped", "_previous", "_owed"),
+    )
 
     def __init__(
         self,
@@ -38,33 +55,42 @@ class Rounds:
         self.is_looked_at = False
         self.counts = [0] * num_optimizers
         self._all = frozenset(range(num_optimizers))
-        self._is_several = num_optimizers > 1
         self._num_passed = 0
         self._schedule, self._given, self._last_logged = schedule, given, last_logged
-        self.next = self._due = first
+        self.next = self._first = self._due = first
+        self.sees_validations, self._stop, self._limit = True, _NEVER, first
         self._asked: int | None = None  # the number of this round, when it is known already
         self._stepped: set[int] = set()
         self._previous: set[int] = set()
         self._owed: set[int] = set()
+        passes = num_optimizers == 1 and given is None
+        self.passes: Callable[[], bool] = self._passes_by_count if passes else _never
 
-    def passes(self) -> bool:
-        """Count a step of a single optimizer that has nothing to do with a look: neither it nor the next is one.
+    def _passes_by_count(self) -> bool:
+        """See `passes`. Called in every step, with cold caches: each object that it touches costs, and each branch."""
+        step, last = self.next, self._last_logged()
+        if last is not None and last > step:
+            step = last
+        step += 1
+        if step < self._stop:
+            self.next = step
+            self._num_passed += 1
+            return True
+        self._asked = step - 1
+        return False
 
-        False when it is not such a step, and nothing is counted. It is called in every step, with cold caches, so it
-        touches little: `step` and `counts` follow with the next `begin`.
+    def rests(self) -> bool:
+        """Count a step that did not pass if nothing depends on it all the same; those that follow pass by themselves.
+
+        The first such step behind one that was looked at is of this kind, and all where the training numbers them.
         """
-        if self._is_several:
+        if len(self.counts) > 1:
             return False
-        if self._given is None:
-            step, last = self.next, self._last_logged()
-            if last is not None and last > step:
-                step = last
-        else:
-            step = int(self._given())
-        if step + 1 >= self._due or step + 1 < self.next:
-            self._asked = step
+        if self._asked is None:
+            self._asked = self._number()
+        if not self.next <= self._asked + 1 < self._limit:
             return False
-        self.next = step + 1
+        self.next, self._asked, self._stop = self._asked + 1, None, self._limit
         self._num_passed += 1
         return True
 
@@ -90,6 +116,8 @@ class Rounds:
         if self.is_looked_at:
             self._due = self._schedule.next_after(step)
             self._owed = set(self._all)
+        self.sees_validations, change = _sees_validations(self.next, self._first)
+        self._stop, self._limit = _NEVER, min(self._due, change)
 
     def _number(self) -> int:
         if self._given is not None:
@@ -106,3 +134,21 @@ class Rounds:
     def is_over(self) -> bool:
         """Whether everyone has stepped who did in the last round: what follows belongs to the next one."""
         return self._stepped >= (self._previous or self._all)
+
+
+def _never() -> bool:
+    return False
+
+
+def _sees_validations(step: int, first: int) -> tuple[bool, int]:
+    """Whether validations are watched for in a step, and the step at which that changes: early, then now and then.
+
+    A hook on the model costs each forward of a training several microseconds; a validation comes again and again.
+    """
+    place = step - first
+    if place < _FIRST_STEPS:
+        return True, first + _FIRST_STEPS
+    start = place // _EVERY_STEPS * _EVERY_STEPS
+    if place < start + _STEPS_EACH:
+        return True, first + start + _STEPS_EACH
+    return False, first + start + _EVERY_STEPS

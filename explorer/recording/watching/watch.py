@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from explorer.recording.notices import Notices
 from explorer.recording.overhead import Overhead
@@ -27,7 +28,8 @@ from explorer.recording.watching.task import WatchTask
 class Watch:
     """A model that is being watched. `remove()` ends it; so does the end of the recording.
 
-    A step that is not looked at costs one hook of the optimizer and one of the model, which tells a validation.
+    A step that is not looked at costs one hook of the optimizer. One of the model, which tells a validation, is there
+    around the steps that are, and now and then: see `Rounds.sees_validations`.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class Watch:
         self._counts_forwards = not optimizers
         self._forward_hook = ForwardHook(self._before_forward, self._failed)
         self._take_off: list[Callable[[], None]] = []
-        self._handles: list[Any] = [model.register_forward_pre_hook(self._forward_hook)]
+        self._forward_handle: RemovableHandle | None = None
+        self._watch_forwards(True)
+        self._handles: list[Any] = []
         if self._counts_forwards:
             self._handles.append(model.register_forward_hook(Hook(self._after_forward, self._failed)))
         for index, optimizer in enumerate(optimizers):
@@ -89,6 +93,7 @@ class Watch:
             self._handles.pop().remove()
         while self._take_off:
             self._take_off.pop()()
+        self._watch_forwards(False)
         self._look.take_off()
         if self._first_batch is not None:
             self._first_batch.remove()
@@ -99,20 +104,24 @@ class Watch:
     def _follow(self, index: int, optimizer: Optimizer) -> None:
         """Hooks of one optimizer; copies and pickles of it leave them out. The one behind the step comes and goes.
 
-        Most calls of the other end in `passes`, which is a comparison of numbers.
+        Most calls of the other end in `passes`, which is a comparison of numbers. It runs with cold caches, where each
+        variable that it closes over costs, so what is done in other steps is in a function of its own.
         """
         is_compiling, passes = torch.compiler.is_dynamo_compiling, self._rounds.passes
         behind: Any = None
 
         def before(_: Optimizer, arguments: Any, more: Any) -> None:  # noqa: ANN401
+            if not is_compiling() and not passes():
+                attend(arguments, more)
+
+        def attend(arguments: Any, more: Any) -> None:  # noqa: ANN401
             nonlocal behind
-            if is_compiling():
-                return
             try:
-                if passes():
+                if self._rounds.rests():
                     if behind is not None:
                         behind, gone = None, behind
                         gone.remove()
+                        self._rest()
                     return
                 if behind is None:
                     behind = optimizer.register_step_post_hook(after)
@@ -181,12 +190,18 @@ class Watch:
         if rounds.is_looked_at:
             self._timed(self._send_times, stepped_s)
         self._forward_hook.is_wanted = rounds.next_is_due
+        self._watch_forwards(rounds.is_looked_at or rounds.next_is_due or rounds.sees_validations)
         if rounds.next_is_due:
             self._timed(self._look.put_on)
         if self._first_batch is not None:
             self._first_batch.after_step(rounds.step)
         self._forward_s, self._own_s = None, 0.0
         self._ended_s = time.perf_counter()
+
+    def _rest(self) -> None:
+        """This step and the next one are not looked at, and the one before was, or was the last before this one."""
+        self._ended_s = None
+        self._watch_forwards(self._rounds.sees_validations)
 
     def _look_after(self, index: int, draft: Draft) -> None:
         self._look.end(index, self._rounds.counts[index], draft)
@@ -208,6 +223,14 @@ class Watch:
         self._ended_s = None
 
     # Forwards of the model.
+
+    def _watch_forwards(self, is_wanted: bool) -> None:
+        """Have the hook before the model's forwards, or have it no more."""
+        if is_wanted and self._forward_handle is None:
+            self._forward_handle = self._model.register_forward_pre_hook(self._forward_hook)
+        elif not is_wanted and self._forward_handle is not None:
+            self._forward_handle.remove()
+            self._forward_handle = None
 
     def _before_forward(self, *_: object) -> None:
         if not torch.is_grad_enabled():

@@ -298,3 +298,92 @@ def test_models_that_come_one_after_the_other_are_let_go_while_the_recording_goe
         time.sleep(0.01)
     gc.collect()
     assert [each() for each in gone] == [None] * 3
+
+
+@pytest.fixture
+def _short_stretches(monkeypatch):
+    """Validations are watched for in the first 10 steps and in 2 of each 10 that follow."""
+    monkeypatch.setattr("explorer.recording.watching.rounds._FIRST_STEPS", 10)
+    monkeypatch.setattr("explorer.recording.watching.rounds._EVERY_STEPS", 10)
+    monkeypatch.setattr("explorer.recording.watching.rounds._STEPS_EACH", 2)
+
+
+@pytest.mark.usefixtures("_short_stretches")
+@pytest.mark.parametrize("num_optimizers", [1, 2])
+def test_the_model_has_a_hook_around_looks_early_and_now_and_then(record, mlp, num_optimizers):
+    model, recorder = mlp(), record()
+    parameters = list(model.parameters())
+    optimizers = [torch.optim.SGD(parameters[part::num_optimizers], lr=0.1) for part in range(num_optimizers)]
+    handle = recorder.watch(model, optimizers, schedule=Every(16), kinds="param", program=False)
+    has_hook = []
+    for _ in range(34):
+        has_hook.append(bool(model._forward_pre_hooks))
+        model(torch.randn(4, 8)).sum().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    with_hook = {step for step, has in enumerate(has_hook) if has}
+    # A look needs the step before and the one after, which a validation comes before.
+    assert with_hook >= {*range(11), 11, 16, 17, 20, 21, 30, 31, 32, 33}
+    assert not with_hook & {13, 14, 15, 18, 19, *range(23, 30)}
+    handle.remove()
+    assert not model._forward_pre_hooks
+
+
+@pytest.mark.usefixtures("_short_stretches")
+def test_validations_beside_looks_are_seen_when_the_hook_comes_and_goes(record, mlp, train, record_of_model):
+    model, recorder = mlp(), record()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder.watch(model, optimizer, schedule=Every(16), kinds="param")
+    looked_at = []
+
+    def validate(step):
+        looked_at.append(bool(model._forward_pre_hooks))
+        model.eval()
+        with torch.no_grad():
+            model(torch.randn(4, 8))
+        model.train()
+
+    for step in range(50):
+        train(model, optimizer, 1)
+        if step % 16 == 0:  # right after a look
+            validate(step)
+    recorder.close()
+    assert looked_at == [True] * 4
+    assert record_of_model(recorder)["modes"]["eval"]["3"] == [0, 4]
+
+
+@pytest.mark.usefixtures("_short_stretches")
+@pytest.mark.parametrize("how", ["wrapped before", "wrapped after", "in place"])
+def test_a_compiled_model_is_not_compiled_again_when_the_hook_comes_and_goes(record, how):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 1))
+    compiled, watched = model, model
+    if how == "in place":
+        model.compile(backend="eager")
+    elif how == "wrapped before":
+        compiled = watched = torch.compile(model, backend="eager")
+    recorder, optimizer = record(), torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder.watch(watched, optimizer, schedule=Every(16), kinds=("param", "grad"), program=False)
+    if how == "wrapped after":
+        compiled = torch.compile(model, backend="eager")
+    num_hooks = set()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for _ in range(34):
+            num_hooks.add(len(watched._forward_pre_hooks))
+            optimizer.zero_grad()
+            compiled(torch.randn(4, 8)).sum().backward()
+            optimizer.step()
+    assert num_hooks == {0, 1}
+
+
+def test_the_time_of_a_step_after_one_that_was_not_followed_is_not_told(record, mlp, train, metrics_of):
+    model, recorder = mlp(), record()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder.watch(model, optimizer, schedule=Every(100), kinds="param")
+    train(model, optimizer, 5)
+    recorder.log({"loss": 1.0}, step=200)  # the count jumps to a step that is looked at
+    train(model, optimizer, 2)
+    recorder.close()
+    metrics = metrics_of(recorder)
+    assert 200 in metrics
+    assert not any(name.endswith(("step_s", "data_wait_s")) for name in metrics[200])

@@ -55,7 +55,7 @@ def rounds(num=1, schedule=None, first=0, given=None, last=None):
 def looked_at(rounds, order):
     found = []
     for index in order:
-        if not rounds.passes() and rounds.begin(index):
+        if not rounds.passes() and not rounds.rests() and rounds.begin(index):
             found.append((rounds.step, index))
     return found
 
@@ -87,3 +87,41 @@ def test_the_trainings_own_number_wins_and_may_go_back():
     given = iter([10, 20, 30, 4, 5, 6])
     found = rounds(schedule=Every(10), given=lambda: next(given))
     assert looked_at(found, [0] * 6) == [(10, 0), (20, 0), (30, 0), (4, 0)]
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["counted", "numbered by the training"])
+def test_steps_that_pass_are_counted_like_those_that_do_not(given):
+    numbers = iter(range(100))
+    found = rounds(schedule=Every(7), given=(lambda: next(numbers)) if given else None)
+    ways, counts = [], []
+    for _ in range(15):
+        if found.passes():
+            ways.append("passes")
+        elif found.rests():
+            ways.append("rests")
+        else:
+            ways.append("looked at" if found.begin() else "begins")
+            counts.append((found.step, found.counts[0]))
+    passes = "rests" if given else "passes"
+    assert ways == (["looked at", "rests", *[passes] * 4, "begins"] * 3)[:15]
+    assert counts == [(0, 1), (6, 7), (7, 8), (13, 14), (14, 15)]
+
+
+def test_several_optimizers_never_pass():
+    found = rounds(2, Every(100))
+    for step in range(20):
+        assert not found.passes()
+        assert not found.rests()
+        assert found.begin(step % 2) == (step < 2)
+
+
+def test_validations_are_watched_for_early_and_then_in_a_tenth_of_all_steps():
+    found, seen, wakes = rounds(schedule=Every(10**6), first=5), [], []
+    for step in range(5, 4_005):
+        seen.append(found.sees_validations)
+        if not found.passes() and not found.rests():
+            found.begin()
+            wakes.append(step)
+    assert [sum(seen[start : start + 1_000]) for start in (0, 1_000, 2_000, 3_000)] == [1_000, 100, 100, 100]
+    assert wakes == [5, 1_004, 1_104, 2_004, 2_104, 3_004, 3_104, 4_004]
+    assert found.counts == [4_000]
