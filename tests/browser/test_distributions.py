@@ -150,13 +150,26 @@ def test_a_click_on_a_cell_opens_both_distributions(tab: Any) -> None:
     assert (found["tensor"], found["at"]) == (cell["layer"], cell["step"].replace(",", ""))
     assert tab.page.get_by_role("heading", name=f"{cell['layer']} at step {cell['step']}").is_visible()
     assert set(newest(tab, "bars")["bars"].when) == {"now", "then"}
-    chosen = newest(tab, "chosen")["chosen"].iloc[0]
-    assert chosen.layer == cell["layer"]
+    tables = newest(tab, "chosen")
+    chosen = tables["chosen"].iloc[0]
+    assert tables["rows"].layer[chosen.row] == cell["layer"]
     assert chosen.x < int(found["at"]) < chosen.x2
     assert tab.num_removed() == 0
     link = tab.page.url
     tab.open(link.removeprefix(f"{tab.url}/"))
     assert tab.page.get_by_role("heading", name=f"{cell['layer']} at step {cell['step']}").is_visible()
+
+
+def test_layers_that_are_sorted_anew_stand_beside_their_own_rows(tab: Any) -> None:
+    tab.open("drift")
+    assert told(tab, point(tab, 0, 0.6, 0.07))["layer"] == "layer0.weight"
+    tab.act(lambda: tab.page.get_by_text("Changed most").click())
+    first = newest(tab, "rows")["rows"].layer[0]
+    assert first == "layer5.weight"
+    at = point(tab, 0, 0.6, 0.07)
+    assert told(tab, at)["layer"] == first
+    tab.act(lambda: tab.page.mouse.click(*at))
+    assert query(tab)["tensor"] == first
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
