@@ -119,7 +119,7 @@ class LayerStatistics:
     def series(self, name: str, statistic: str) -> TensorSeries | None:
         """Return a statistic of a tensor without the steps at which it was not recorded; None when it never was.
 
-        A value that was recorded as NaN stays: only a missing one is left out.
+        A value that was recorded as NaN stays: only a missing one is left out, and what a tensor without elements has.
         """
         what = STATISTICS[statistic]
         rows = self.slices.get((name, what.kind))
@@ -132,8 +132,10 @@ class LayerStatistics:
                 value = value / self.columns[what.per][rows]
         if what.one_minus:
             value = 1.0 - value
-        there = self.columns[_HAS + what.column][rows] > 0 if _HAS + what.column in self.columns else None
-        if there is None:
+        there = self.columns["n"][rows] > 0
+        if _HAS + what.column in self.columns:
+            there &= self.columns[_HAS + what.column][rows] > 0
+        if there.all():
             return TensorSeries(self.step[rows], value)
         return TensorSeries(self.step[rows][there], value[there]) if there.any() else None
 

@@ -100,6 +100,7 @@ def picked_names(layers: Layers, kind: str) -> list[str]:
     if text is not None:
         return [name for name in links.split(text) if name in known][:MAX_LAYERS]
     shown = [layer for layer in layers.rows if layer.group == kind]
+    shown = [layer for layer in shown if layer.num_values] or shown
     weights = [layer.name for layer in shown if len(layer.shape) > 1]
     return (weights or [layer.name for layer in shown])[:4]
 
