@@ -63,7 +63,7 @@ def _lines(grid: Grid, layers: Layers, code: str) -> None:
     first, last = (float(grid.steps[0]), float(grid.steps[-1])) if grid.steps.size else (0.0, 1.0)
     tables = {
         "lines": lines_table([plain(name, 80) for name in grid.names], places, xs, ys),
-        "view": view_table((first, last if last > first else first + 1), ends),
+        "view": view_table((first, last) if last > first else (first - 0.5, first + 0.5), ends),
     }
     title = "Update ratio of every layer"
     key = f"layers_ratio_lines_{layers.info.run_id}"

@@ -254,6 +254,35 @@ def test_a_path_is_told_beside_that_of_a_random_walk(open_app: OpenApp, run: str
     assert list(table(charts(app)[0], "path")["label"]) == ["step 0", "", "", "step 30"]
 
 
+def test_a_path_of_two_snapshots_says_how_many_there_are_and_how_many_it_needs(
+    open_app: OpenApp, make_run: MakeRun, root: Path
+) -> None:
+    run_id = make_run()
+    for step in (0, 1):
+        write_weights(root / run_id, step, [stored("w", np.ones((2, 2), np.float32))])
+    shown = said(open_app("layers", tab="Path"))
+    assert "This run has 2 snapshots, and a path needs three" in shown
+    assert "No snapshot of this run is recorded" not in shown
+
+
+def test_a_change_that_is_not_defined_is_no_nan(open_app: OpenApp, make_run: MakeRun, root: Path) -> None:
+    run_id = make_run()
+    for step in (0, 1):
+        write_weights(root / run_id, step, [stored("w", np.ones((3, 2), np.float32))])
+    app = open_app("layers", tab="Spectra")
+    assert_drawn(app)
+    change = app.dataframe[0].value.set_index("measure")["change"]
+    assert (change["alpha"], change["spectral norm"]) == ("–", "0")
+
+
+def test_the_page_opens_on_the_newest_run_that_has_layers(open_app: OpenApp, run: str, make_run: MakeRun) -> None:
+    make_run("nothing inside")
+    app = open_app("layers")
+    assert_drawn(app)
+    assert next(box.value for box in app.selectbox if box.label == "Run") == run
+    assert "body.weight" in names_in_table(app)
+
+
 def test_a_path_through_values_that_are_not_finite_is_explained(
     open_app: OpenApp, make_run: MakeRun, root: Path
 ) -> None:
