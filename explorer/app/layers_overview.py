@@ -55,6 +55,8 @@ def overview(run_id: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -
     with st.grid(2, gap="small"):
         for key in keys:
             draw_statistic(picked, key, runs)
+    if layers.initial and not {"drift", "cosine_init"}.isdisjoint(keys):
+        st.caption(f"The first value, as the newest attempt of this run knows it: {esc(layers.initial, 200)}.")
 
 
 def say_problems(layers: Layers) -> None:

@@ -61,6 +61,7 @@ class Layers:
         statistics: what was recorded of them.
         problems: what could not be read.
         skipped: name, kind and reason of what the recorder did not watch.
+        initial: what the first value is in an attempt that goes on from an earlier one, in words; else None.
     """
 
     info: RunInfo
@@ -69,6 +70,7 @@ class Layers:
     statistics: LayerStatistics
     problems: tuple[str, ...]
     skipped: tuple[tuple[str, str, str], ...] = ()
+    initial: str | None = None
 
 
 def read_layers(info: RunInfo, label: str) -> Layers:
@@ -81,8 +83,8 @@ def read_layers(info: RunInfo, label: str) -> Layers:
         statistics = from_table(table)
         known = _Made(table, record, statistics, tuple(_rows(statistics, record)))
         _known()[str(info.path)] = known
-    skipped = () if record is None else record.skipped
-    return Layers(info, label, known.rows, known.statistics, tuple(store.problems(info.path)), skipped)
+    skipped, initial = ((), None) if record is None else (record.skipped, record.initial)
+    return Layers(info, label, known.rows, known.statistics, tuple(store.problems(info.path)), skipped, initial)
 
 
 @st.cache_resource(show_spinner=False, max_entries=_MAX_RUNS)

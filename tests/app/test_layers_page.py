@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -281,6 +282,17 @@ def test_the_page_opens_on_the_newest_run_that_has_layers(open_app: OpenApp, run
     assert_drawn(app)
     assert next(box.value for box in app.selectbox if box.label == "Run") == run
     assert "body.weight" in names_in_table(app)
+
+
+def test_what_the_first_value_is_in_a_resumed_run_is_told_where_it_is_drawn(
+    open_app: OpenApp, run: str, root: Path
+) -> None:
+    told = "The first value, as the newest attempt of this run knows it: the snapshot of step 0"
+    assert told not in said(open_app("layers"))
+    (path,) = (root / run / "model").glob("*.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"initial": "the snapshot of step 0"}))
+    assert told in said(open_app("layers"))
+    assert told not in said(open_app("layers", stats="norm"))
 
 
 def test_a_path_through_values_that_are_not_finite_is_explained(
