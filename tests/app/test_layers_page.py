@@ -284,6 +284,18 @@ def test_the_page_opens_on_the_newest_run_that_has_layers(open_app: OpenApp, run
     assert "body.weight" in names_in_table(app)
 
 
+def test_dropout_that_was_in_training_mode_in_a_validation_is_named(open_app: OpenApp, run: str, root: Path) -> None:
+    assert "mode:" not in said(open_app("layers"))
+    (path,) = (root / run / "model").glob("*.json")
+    modes = {"train": {"drop": [4, 0], "norm": [0, 4]}, "eval": {"drop": [3, 0], "norm": [0, 3]}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"modes": modes}))
+    app = open_app("layers")
+    assert_drawn(app)
+    shown = said(app)
+    assert "In forwards without gradients (validations) 1 module was in training mode: drop (3 of 3)" in shown
+    assert "In training steps 1 module was in evaluation mode: norm (4 of 4)" in shown
+
+
 def test_what_the_first_value_is_in_a_resumed_run_is_told_where_it_is_drawn(
     open_app: OpenApp, run: str, root: Path
 ) -> None:
