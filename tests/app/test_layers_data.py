@@ -13,6 +13,8 @@ from explorer.app.layers_data import STATISTICS, from_table
 from explorer.app.layers_flow import flow_text
 from explorer.app.layers_grid import _scaled, column_means, grid_ends, statistic_grid
 from explorer.app.layers_ratio import drawn_points, outside_text
+from explorer.app.layers_read import Layer
+from explorer.app.layers_table import make_row
 
 NAN = float("nan")
 
@@ -159,10 +161,20 @@ def test_layers_whose_ratio_is_nan_are_named_and_what_was_recorded_before_is_not
     assert outside_text(only) == "**NaN or infinite at step 9: 1 layer**: torn. "
 
 
-def test_a_gradient_that_is_nan_is_named_and_one_of_zero_is_not():
-    values = np.ma.array([0.0, NAN, 1.0, 2.0], mask=[False, False, True, False])
-    text = flow_text(["zero", "torn", "gone", "last"], values)
-    assert text == "**NaN or infinite at this step: the gradient of 1 layer**: torn."
+def test_a_gradient_that_is_partly_nan_is_named_though_its_norm_is_a_number():
+    assert "**NaN or infinite values at this step in the gradient of 1 layer**: torn." in flow_text(
+        np.array([0.5, 1.0, 2.0]), ["torn"]
+    )
+    assert "no gradients to compare" in flow_text(np.array([NAN, 1.0]), [])
+
+
+def test_elements_that_are_not_finite_are_counted_at_a_step_and_at_the_last_one():
+    rows = [{**row(step, "a", norm=1.0), "nans": nans, "infs": 1} for step, nans in ((0, 0), (5, 3))]
+    schema = pa.schema([*SCHEMA, ("nans", pa.int64()), ("infs", pa.int64())])
+    statistics = from_table(pa.Table.from_pylist([*rows, {**row(9, "b"), "nans": 0, "infs": 0}], schema=schema))
+    assert [statistics.not_finite("a", "param", step) for step in (None, 0, 5, 4, 9)] == [4, 1, 4, 0, 0]
+    assert (statistics.not_finite("b", "param"), statistics.not_finite("a", "grad")) == (0, 0)
+    assert make_row(Layer("a", "", (2, 5), "", 10, True, "parameters"), statistics).not_finite == 4
 
 
 def test_zeros_and_nan_of_a_logarithmic_grid_are_both_seen():

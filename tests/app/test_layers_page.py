@@ -92,6 +92,29 @@ def test_the_table_has_every_tensor_in_the_order_of_the_model(open_app: OpenApp,
     assert frame.set_index("name").loc["body.weight", "norm"] == pytest.approx(np.linalg.norm(last))
 
 
+def test_a_table_without_nan_says_so(open_app: OpenApp, run: str) -> None:
+    app = open_app("layers")
+    assert "no NaN or Inf in the last samples" in said(app)
+    assert "not finite" not in app.dataframe[0].value.columns
+
+
+def test_partly_nan_tensors_are_counted_beside_their_norms(open_app: OpenApp, make_run: MakeRun, root: Path) -> None:
+    run_id = make_run("torn")
+    torn = np.array([[1.0, np.nan], [np.inf, 2.0]])
+    write_statistics(
+        root / run_id,
+        {0: {"w": np.ones((2, 2)), "v": np.ones((2, 2))}, 10: {"w": torn, "v": np.ones((2, 2))}},
+        activations=(),
+    )
+    app = open_app("layers")
+    assert_drawn(app)
+    assert "1 with NaN or Inf in the last samples" in said(app)
+    assert app.dataframe[0].value.set_index("name")["not finite"].to_dict() == {"w": 4, "v": 0}
+    flow = "NaN or infinite values at this step in the gradient of 1 layer**: w"
+    assert flow in said(open_app("layers", tab="Gradient flow"))
+    assert flow not in said(open_app("layers", tab="Gradient flow", at="0"))
+
+
 def test_a_search_and_an_order_of_the_link_apply(open_app: OpenApp, run: str) -> None:
     assert names_in_table(open_app("layers", q="conv")) == ["conv.weight", "conv.bias"]
     by_size = names_in_table(open_app("layers", by="size"))
