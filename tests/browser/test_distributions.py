@@ -177,13 +177,12 @@ def test_a_click_on_a_cell_opens_both_distributions(tab: Any) -> None:
 
 def test_layers_that_are_sorted_anew_stand_beside_their_own_rows(tab: Any) -> None:
     tab.open("drift")
-    assert told(tab, point(tab, 0, 0.6, 0.07))["layer"] == "layer0.weight"
+    assert told(tab, 0, 0.6, 0.07)["layer"] == "layer0.weight"
     tab.act(lambda: tab.page.get_by_text("Changed most").click())
     first = newest(tab, "rows")["rows"].layer[0]
     assert first == "layer5.weight"
-    at = point(tab, 0, 0.6, 0.07)
-    assert told(tab, at)["layer"] == first
-    tab.act(lambda: tab.page.mouse.click(*at))
+    assert told(tab, 0, 0.6, 0.07)["layer"] == first
+    tab.act(lambda: tab.page.mouse.click(*point(tab, 0, 0.6, 0.07)))
     assert query(tab)["tensor"] == first
 
 
