@@ -115,6 +115,23 @@ def test_partly_nan_tensors_are_counted_beside_their_norms(open_app: OpenApp, ma
     assert flow not in said(open_app("layers", tab="Gradient flow", at="0"))
 
 
+def test_layers_that_moved_a_thousand_times_further_than_others_are_on_the_axis(
+    open_app: OpenApp, make_run: MakeRun, root: Path
+) -> None:
+    run_id, still = make_run(), np.ones((4, 4))
+    steps = {
+        step: {"far.weight": still * (1 + step), "near.weight": still * (1 + 1e-5 * step), "still.weight": still}
+        for step in STEPS
+    }
+    write_statistics(root / run_id, steps)
+    app = open_app("layers", stats="mean", layers="far.weight,near.weight,still.weight")
+    assert_drawn(app)
+    assert "outside the y axis" not in captions(app)
+    view = table(charts(app)[0], "view").iloc[0]
+    assert view.y_low <= 1.0
+    assert view.y_high >= 31.0
+
+
 def test_a_search_and_an_order_of_the_link_apply(open_app: OpenApp, run: str) -> None:
     assert names_in_table(open_app("layers", q="conv")) == ["conv.weight", "conv.bias"]
     by_size = names_in_table(open_app("layers", by="size"))
