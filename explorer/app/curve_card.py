@@ -59,7 +59,8 @@ class Card:
 def curve_card(curves: Sequence[Curve], places: Mapping[str, int], card: Card) -> None:
     """Draw the curves; `places` gives each label its place in the palette."""
     window = reported(card.key)
-    drawn = draw(curves, Frame(window, card.log_x, card.log_y))
+    # All of every series: layers differ by orders of magnitude, and the card has no choice of what its axis holds.
+    drawn = draw(curves, Frame(window, card.log_x, card.log_y, reach="all"))
     look = CurveLook(
         domain=domain({curve.label: places[curve.label] for curve in curves}),
         shown=tuple(curve.label for curve in curves),

@@ -68,7 +68,9 @@ def outlines(choices: Choices, now: Sequence[Outline], then: Sequence[Outline | 
     alt = "Distributions over each other, told in numbers by the tooltip and the table of numbers"
     st.vega_lite_chart({**chart.spec, "datasets": chart.data}, key=f"{key}_{choices.scale}_{bool(then)}", alt=alt)
     if not any(np.isfinite(outline.histogram.min[0]) for outline in drawn):
-        st.caption("No value is finite at this step, so there is nothing to draw.")
+        some = any(outline.histogram.n[0] for outline in drawn)
+        none = "No value is finite" if some else "The tensor has no elements"
+        st.caption(f"{none} at this step, so there is nothing to draw.")
     first = drawn[0].histogram
     told = [choices.tensor, values_text(first), bins_text(first), "exact zeros stand apart as a line"]
     if then:

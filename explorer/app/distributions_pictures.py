@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from explorer.app.colours import DARK_RAMP, LIGHT_RAMP
 from explorer.app.distributions_choices import FAN, HEAT, RIDGES, Choices
-from explorer.app.distributions_data import Sampled, Shared, bars, kept, num_bars, num_rows, quantiles, shared
+from explorer.app.distributions_data import NUM_BINS, Sampled, Shared, bars, kept, num_bars, num_rows, quantiles, shared
 from explorer.app.distributions_text import about, counts_text, heat_text, totals_text
 from explorer.charts import arrow
 from explorer.charts.distribution_tables import counts_table, fan_tables, ridge_samples, ridge_tables, view_table
@@ -37,6 +37,8 @@ TITLES: Final = ("step", "median", "5 % to 95 %", "min to max", "beside")
 # A ridge has no more bars than suit so many values: 32 of them share the rows of one chart.
 _RIDGE_VALUES: Final = 10_000
 _HEIGHT: Final = 300
+# A browser leaves out rows of a picture where a plot has fewer pixels: each has one, beside what axis and legend take.
+_HEAT_HEIGHT: Final = NUM_BINS + 92
 _RIDGES_HEIGHT: Final = 440
 _MEDIAN, _LOW, _HIGH = PERCENTS.index(50), PERCENTS.index(5), PERCENTS.index(95)
 
@@ -91,7 +93,7 @@ def _picture(
     choices: Choices, one: Sampled, rows: Histograms, found: Shared, place: int, ends: Window, columns: int
 ) -> Picture:
     if choices.view == HEAT:
-        spec = heat_spec(TITLES, _HEIGHT)
+        spec = heat_spec(TITLES, _HEAT_HEIGHT)
         num = num_rows(int(rows.n.max()), found.num_bins)
         caption = heat_text(num, len(rows), columns)
 

@@ -85,6 +85,8 @@ def totals_text(rows: Histograms) -> str:
 
 def nothing_finite(rows: Histograms) -> str:
     """Return what to say of rows none of whose values is finite."""
+    if not rows.n.any():
+        return "The tensor has no elements. There is nothing to draw."
     nans, infs = int(rows.nans.sum()), int(rows.infs.sum())
     return f"No value is finite at any of these steps: {nans:,} NaN and {infs:,} Inf. There is nothing to draw."
 

@@ -11,10 +11,12 @@ from explorer.app import live, shell
 from explorer.app.colours import run_places
 from explorer.app.distributions_choices import Choices
 from explorer.app.distributions_data import read
+from explorer.app.distributions_labels import labels
 from explorer.app.distributions_over_steps import over_steps
 from explorer.app.distributions_slice import at_a_step
 from explorer.app.distributions_steps import StepSlider
 from explorer.app.names import esc, run_labels
+from explorer.app.tensor_kinds import LABELS
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
@@ -27,6 +29,9 @@ def distributions(infos: Sequence[RunInfo], choices: Choices) -> None:
 
     It is drawn again while the steps are played, and while a run is running.
     """
+    if choices.kind == LABELS:
+        labels(infos, choices.tensor)
+        return
     slider = StepSlider("distributions")
     playing = slider.playing
 

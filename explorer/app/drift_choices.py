@@ -65,8 +65,15 @@ def choose(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> DriftChoices 
     if not having:
         return None
     titles = {info.run_id: labels[info.run_id] for info in having}
-    if linked.unknown(links.RUN, titles) in {info.run_id for info in infos}:
+    asked = linked.unknown(links.RUN, titles)
+    if asked in tensors:
         st.info("The run of the link has recorded no tensors; another one is shown.", icon=":material/link_off:")
+    elif asked is not None:
+        st.warning(
+            f"The run {esc(asked, 80)} of the link is not among the selected ones; another one is shown. Select it in "
+            "the sidebar.",
+            icon=":material/link_off:",
+        )
     with st.container(horizontal=True, vertical_alignment="top"):
         with st.container(width=230):
             run_id = linked.select("Run", links.RUN, titles, having[0].run_id)

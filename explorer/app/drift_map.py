@@ -14,7 +14,7 @@ from explorer.app.distributions_data import kept
 from explorer.app.distributions_distances import SHORT
 from explorer.app.drift_choices import DriftChoices
 from explorer.app.drift_data import Drifted
-from explorer.app.names import esc
+from explorer.app.names import count_text, esc
 from explorer.charts import arrow
 from explorer.charts.drift import CELL, MAX_ROWS, drift_spec, drift_tables, scale_top
 
@@ -87,9 +87,10 @@ def caption(found: Drifted, rows: Sequence[int], drawn: Sequence[int], choices: 
     within = values <= found.matrix.null[np.array(drawn, np.int64)]
     num_alarms = int(found.alarms[np.array(drawn, np.int64)].sum())
     parts = [
-        f"{len(drawn)} of {len(rows)} tensors" if len(drawn) < len(rows) else f"{len(rows)} tensors",
-        f"{len(found.matrix.steps):,} sampled steps",
+        f"{len(drawn)} of {len(rows)} tensors" if len(drawn) < len(rows) else count_text(len(rows), "tensor"),
+        count_text(len(found.matrix.steps), "sampled step"),
         f"grey: within chance ({int(within.sum()):,} of {int(np.isfinite(values).sum()):,} cells)",
+        *(["clear: not sampled, or without a finite value"] if not np.isfinite(values).all() else []),
         "click a cell to see both distributions",
     ]
     told = " · ".join(parts) + "."
@@ -97,9 +98,10 @@ def caption(found: Drifted, rows: Sequence[int], drawn: Sequence[int], choices: 
         told += " Parameters drift in every healthy training, so a high value alone is no fault."
     num_apart = int(found.matrix.absolute[np.array(drawn, np.int64)].any(axis=1).sum())
     if num_apart:
+        one = num_apart == 1
         told += (
-            f" {num_apart} tensors were constant at the reference: their distance is in the unit of their values, and "
-            "they set no end of the colour scale."
+            f" {count_text(num_apart, 'tensor')} {'was' if one else 'were'} constant at the reference: "
+            f"{'its' if one else 'their'} distance is in the unit of the values, and sets no end of the colour scale."
         )
     picked = np.array(drawn, np.int64)
     comparable = np.where(found.matrix.absolute[picked], np.nan, found.matrix.values[picked])

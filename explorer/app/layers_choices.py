@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from explorer.app import linked, links, shell
+from explorer.app.caching import tensor_store
 from explorer.app.names import esc
+from explorer.app.snapshot_values import usable
 
 if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
@@ -28,18 +30,19 @@ TABS: Final[Mapping[str, str]] = {
 
 
 def pick_run(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> RunInfo:
-    """Draw the choice among the selected runs, and return the run; by default the newest one."""
+    """Draw the choice among the selected runs, and return the run; by default the newest with layers or snapshots."""
     by_id = {info.run_id: info for info in infos}
+    default = next((info for info in infos if tensor_store().names(info.path) or usable(info)), infos[0]).run_id
     asked = linked.unknown(links.RUN, by_id)
     if asked is not None:
         st.warning(
-            f"The run {esc(asked, 80)} of the link is not among the selected ones. {esc(labels[infos[0].run_id], 80)} "
+            f"The run {esc(asked, 80)} of the link is not among the selected ones. {esc(labels[default], 80)} "
             "is shown. Select it in the sidebar.",
             icon=":material/link_off:",
         )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run_id = linked.select(
-            "Run", links.RUN, list(by_id), infos[0].run_id, format_func=lambda one: labels[one], hide_label=True
+            "Run", links.RUN, list(by_id), default, format_func=lambda one: labels[one], hide_label=True
         )
         if st.button("Weights", icon=":material/difference:", help="Two snapshots of this run against each other"):
             shell.go("weights", runs=[run_id])

@@ -119,7 +119,7 @@ class LayerStatistics:
     def series(self, name: str, statistic: str) -> TensorSeries | None:
         """Return a statistic of a tensor without the steps at which it was not recorded; None when it never was.
 
-        A value that was recorded as NaN stays: only a missing one is left out.
+        A value that was recorded as NaN stays: only a missing one is left out, and what a tensor without elements has.
         """
         what = STATISTICS[statistic]
         rows = self.slices.get((name, what.kind))
@@ -132,10 +132,27 @@ class LayerStatistics:
                 value = value / self.columns[what.per][rows]
         if what.one_minus:
             value = 1.0 - value
-        there = self.columns[_HAS + what.column][rows] > 0 if _HAS + what.column in self.columns else None
-        if there is None:
+        there = self.columns["n"][rows] > 0
+        if _HAS + what.column in self.columns:
+            there &= self.columns[_HAS + what.column][rows] > 0
+        if there.all():
             return TensorSeries(self.step[rows], value)
         return TensorSeries(self.step[rows][there], value[there]) if there.any() else None
+
+    def not_finite(self, name: str, kind: str, step: int | None = None) -> int:
+        """Return how many elements of a tensor are NaN or infinite at a step; None is the last one it was recorded at.
+
+        Norms and moments are of the finite values, and do not tell. 0 where the tensor was not recorded.
+        """
+        rows = self.slices.get((name, kind))
+        if rows is None:
+            return 0
+        place = rows.stop - 1
+        if step is not None:
+            place = rows.start + int(np.searchsorted(self.step[rows], step))
+            if place == rows.stop or self.step[place] != step:
+                return 0
+        return int(sum(self.columns[column][place] for column in ("nans", "infs") if column in self.columns))
 
     def names(self, kinds: Iterable[str]) -> list[str]:
         """Return the names of tensors of these kinds, in the order of the table."""

@@ -13,8 +13,9 @@ from explorer.app import links, state
 from explorer.app.colours import LIGHT
 from explorer.app.export_menu import Export, below, card_head
 from explorer.app.layers_code import Side, depth_lines, grid_lines
+from explorer.app.layers_data import GRAD
 from explorer.app.layers_grid import Grid, draw_grid, statistic_grid
-from explorer.app.names import count_text, plain
+from explorer.app.names import count_text, name_list, plain
 from explorer.app.picture_card import grid_csv
 from explorer.app.run_text import value_text
 from explorer.charts.export import standalone
@@ -53,7 +54,8 @@ def flow(layers: Layers) -> None:
     depth_card(
         title, f"layers_flow_{layers.info.run_id}", series, "gradient norm (L2)", log=True, of=layers.label, code=code
     )
-    st.markdown(flow_text(values))
+    torn = [name for name in grid.names if layers.statistics.not_finite(name, GRAD, step)]
+    st.markdown(flow_text(values, torn))
     draw_grid(
         grid,
         "grad_norm",
@@ -174,12 +176,20 @@ def _csv(series: Sequence[tuple[str, Sequence[str], Floats]]) -> bytes:
     return grid_csv(names, [label for label, _, _ in series], values, "layer")
 
 
-def flow_text(values: Floats) -> str:
+def flow_text(values: Floats, torn: Sequence[str]) -> str:
     """Return Markdown that tells the first weight's gradient over the last one's, which vanishing gradients make small.
 
-    >>> flow_text(np.array([0.5, 1.0, 2.0]))
+    Args:
+        values: the norm of each layer's gradient, NaN where it was not recorded.
+        torn: names of the layers whose gradient has values that are NaN or infinite, which norms leave out.
+
+    >>> flow_text(np.array([0.5, 1.0, 2.0]), [])
     'First weight over last weight: 0.25. Below 1e-3 gradients vanish on their way back, above 1e3 they explode.'
     """
+    if torn:
+        return f"**NaN or infinite values at this step in the gradient of {count_text(len(torn), 'layer')}**: " + (
+            f"{name_list(torn)}. The norms are those of the finite values."
+        )
     good = values[np.isfinite(values)]
     if good.size < 2 or good[-1] <= 0:
         return "The first and the last weight have no gradients to compare at this step."

@@ -114,7 +114,7 @@ def draw_grid(
         caption.append("a column each, whatever lies between them")
     caption.append("colours from the 1 % to the 99 % point" if ends is None else "one colour scale for all runs")
     if what.log and (num := int((np.ma.filled(grid.values, 1.0) <= 0).sum())):
-        caption.append(f"{num:,} values at or below 0 in pink")
+        caption.append(f"{num:,} values at or below 0 in grey")
     if num := int((~np.isfinite(np.ma.filled(grid.values, 0.0))).sum()):
         caption.append(f"{num:,} NaN or Inf in pink")
     card = PictureCard(
@@ -151,12 +151,12 @@ def column_means(values: np.ma.MaskedArray, columns: Sequence[Ints]) -> np.ma.Ma
 
 
 def _scaled(values: np.ma.MaskedArray, log: bool) -> np.ma.MaskedArray:
-    """The values, or their logarithms: NaN (not masked) for what has none, so that it is seen."""
+    """The values, or their logarithms: -inf for 0 and below, and NaN (not masked) stays, so that both are seen."""
     if not log:
         return values
     plain = np.ma.getdata(values)
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.where(plain > 0, np.log10(np.where(plain > 0, plain, 1.0)), np.nan)
+        logs = np.where(plain <= 0, -np.inf, np.log10(np.where(plain <= 0, 1.0, plain)))
     return np.ma.array(logs, mask=np.ma.getmaskarray(values))
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 from explorer.app import layers_table, linked, links, state
 from explorer.app.layers_curves import MAX_RUNS, draw_statistic
 from explorer.app.layers_data import STATISTICS, LayerStatistics
+from explorer.app.layers_modes import say_modes
 from explorer.app.layers_read import Layers, read_layers
 from explorer.app.names import count_text, esc
 from explorer.app.tensor_kinds import LINES, ONE
@@ -44,6 +45,7 @@ def overview(run_id: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -
         say_skipped(layers)
         return
     say_skipped(layers)
+    say_modes(layers.modes)
     picked = layers_table.choose(layers)
     if not picked:
         st.info("Tick layers in the table to draw them.", icon=":material/check_box:")
@@ -55,6 +57,8 @@ def overview(run_id: str, infos: Sequence[RunInfo], labels: Mapping[str, str]) -
     with st.grid(2, gap="small"):
         for key in keys:
             draw_statistic(picked, key, runs)
+    if layers.initial and not {"drift", "cosine_init"}.isdisjoint(keys):
+        st.caption(f"The first value, as the newest attempt of this run knows it: {esc(layers.initial, 200)}.")
 
 
 def say_problems(layers: Layers) -> None:

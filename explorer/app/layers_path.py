@@ -41,8 +41,11 @@ def path(info: RunInfo) -> None:
     found = usable(info)
     say_unusable([info])
     if len(found) < 3:
-        told = "This run has fewer than three snapshots, which make no path. " if found else ""
-        st.info(told + NO_SNAPSHOTS, title="No path to draw", icon=":material/timeline:")
+        few = (
+            f"This run has {count_text(len(found), 'snapshot')}, and a path needs three. Take more of them: "
+            "`rec.snapshots(model, every=500, after=optimizer)` once before the training loop."
+        )
+        st.info(few if found else NO_SNAPSHOTS, title="No path to draw", icon=":material/timeline:")
         return
     places = np.unique(np.linspace(0, len(found) - 1, MAX_SNAPSHOTS).astype(int))
     steps = [found[place].step for place in places]

@@ -63,7 +63,7 @@ def _lines(grid: Grid, layers: Layers, code: str) -> None:
     first, last = (float(grid.steps[0]), float(grid.steps[-1])) if grid.steps.size else (0.0, 1.0)
     tables = {
         "lines": lines_table([plain(name, 80) for name in grid.names], places, xs, ys),
-        "view": view_table((first, last if last > first else first + 1), ends),
+        "view": view_table((first, last) if last > first else (first - 0.5, first + 0.5), ends),
     }
     title = "Update ratio of every layer"
     key = f"layers_ratio_lines_{layers.info.run_id}"
@@ -110,23 +110,21 @@ def drawn_points(grid: Grid) -> tuple[list[Floats], list[Floats]]:
 
 
 def outside_text(grid: Grid) -> str:
-    """Return Markdown that names the layers whose last ratio is outside the band, with the ratios."""
+    """Return Markdown that names the layers whose ratio at the last step is outside the band, with the ratios."""
     low, high = RATIO_BAND
-    last: list[tuple[str, float]] = []
-    for row, name in enumerate(grid.names):
-        values = grid.values[row].compressed()
-        if values.size and np.isfinite(values[-1]):
-            last.append((name, float(values[-1])))
-    if not last:
-        return "No layer has a finite ratio."
-    above, below = ([(n, v) for n, v in last if v > high], [(n, v) for n, v in last if v < low])
+    there = ~np.ma.getmaskarray(grid.values)[:, -1]
+    last = [(grid.names[row], float(grid.values[row, -1])) for row in np.flatnonzero(there).tolist()]
+    bad = [name for name, value in last if not np.isfinite(value)]
     at = f"at step {int(grid.steps[-1]):,}"
+    torn = f"**NaN or infinite {at}: {count_text(len(bad), 'layer')}**: {name_list(bad)}. " if bad else ""
+    last = [(name, value) for name, value in last if np.isfinite(value)]
+    above, below = ([(n, v) for n, v in last if v > high], [(n, v) for n, v in last if v < low])
     if not above and not below:
-        return f"All {len(last):,} layers are inside the band {at}."
+        return torn + (f"All {len(last):,} {'other ' if bad else ''}layers are inside the band {at}." if last else "")
     parts = []
     for which, found in (("above", above), ("below", below)):
         if found:
             found = sorted(found, key=lambda one: -abs(np.log(max(one[1], 1e-300))))
             told = name_list([f"{plain(name, 50)} ({value:.2g})" for name, value in found])
             parts.append(f"{count_text(len(found), 'layer')} {which} it: {told}")
-    return f"Outside the band {at}: " + "; ".join(parts) + "."
+    return f"{torn}Outside the band {at}: " + "; ".join(parts) + "."

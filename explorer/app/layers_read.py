@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import streamlit as st
@@ -61,6 +61,8 @@ class Layers:
         statistics: what was recorded of them.
         problems: what could not be read.
         skipped: name, kind and reason of what the recorder did not watch.
+        modes: of dropout and normalisation, see `ModelRecord`.
+        initial: what the first value is in an attempt that goes on from an earlier one, in words; else None.
     """
 
     info: RunInfo
@@ -69,6 +71,8 @@ class Layers:
     statistics: LayerStatistics
     problems: tuple[str, ...]
     skipped: tuple[tuple[str, str, str], ...] = ()
+    modes: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
+    initial: str | None = None
 
 
 def read_layers(info: RunInfo, label: str) -> Layers:
@@ -81,8 +85,11 @@ def read_layers(info: RunInfo, label: str) -> Layers:
         statistics = from_table(table)
         known = _Made(table, record, statistics, tuple(_rows(statistics, record)))
         _known()[str(info.path)] = known
-    skipped = () if record is None else record.skipped
-    return Layers(info, label, known.rows, known.statistics, tuple(store.problems(info.path)), skipped)
+    problems = tuple(store.problems(info.path))
+    made = Layers(info, label, known.rows, known.statistics, problems)
+    if record is None:
+        return made
+    return replace(made, skipped=record.skipped, modes=record.modes, initial=record.initial)
 
 
 @st.cache_resource(show_spinner=False, max_entries=_MAX_RUNS)

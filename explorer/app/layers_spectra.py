@@ -161,13 +161,17 @@ def _table(shown: Sequence[tuple[int, Measured]]) -> None:
         frame[column] = [_told(key, told[key], one) for key in _MEASURES]
     if len(shown) > 1:
         before, after = (measures(one) for _, one in shown)
-        frame["change"] = [value_text(after[key] - before[key], digits=3, sign=True) for key in _MEASURES]
+        frame["change"] = [_change(before[key], after[key]) for key in _MEASURES]
     st.dataframe(frame, hide_index=True, column_config=config, alt="What sums the spectrum up")
     few = [at for at, one in shown if one.tail.num_tail < MIN_TAIL]
     notes = [f"{key}: {about}." for key, about in _MEASURES.items()]
     if few:
         notes.insert(0, f"**Alpha rests on fewer than {MIN_TAIL} eigenvalues here: do not read much into it.**")
     st.caption("  \n".join(notes))
+
+
+def _change(before: float, after: float) -> str:
+    return value_text(after - before, digits=3, sign=True) if np.isfinite(after - before) else "–"
 
 
 def _told(key: str, value: float, one: Measured) -> str:

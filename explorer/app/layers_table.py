@@ -13,7 +13,7 @@ from explorer.app import linked, links, state
 from explorer.app.csv_text import csv_bytes
 from explorer.app.export_menu import Export, export_menu
 from explorer.app.layers_curves import MAX_LAYERS
-from explorer.app.layers_data import STATISTICS, LayerStatistics
+from explorer.app.layers_data import ACTIVATION, GRAD, PARAM, STATISTICS, LayerStatistics
 from explorer.app.names import matching, plain, unique_labels
 from explorer.app.table_heights import table_height
 from explorer.charts import arrow
@@ -49,9 +49,13 @@ _ORDERS: Final = {
 
 
 class Row(NamedTuple):
-    """One row of the table: the layer, and each column's last value (None: never recorded) and course."""
+    """One row of the table: the layer, and each column's last value (None: never recorded) and course.
+
+    `not_finite` counts NaN and infinite elements of the last samples, which the other numbers leave out.
+    """
 
     layer: Layer
+    not_finite: int
     last: Mapping[str, float | None]
     course: Mapping[str, Sequence[float]]
 
@@ -78,6 +82,8 @@ def choose(layers: Layers) -> list[str]:
     parts = [f"{len(rows):,} of {sum(one.group == kind for one in layers.rows):,} tensors"]
     if len(rows) > MAX_ROWS:
         parts.append(f"the first {MAX_ROWS} are shown, filter for others")
+    torn = sum(row.not_finite > 0 for row in rows)
+    parts.append(f"{torn:,} with NaN or Inf in the last samples" if torn else "no NaN or Inf in the last samples")
     parts.append(f"courses: finite values over steps · tick up to {MAX_LAYERS} to draw them, a header sorts")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(" · ".join(parts), width="stretch")
@@ -100,6 +106,7 @@ def picked_names(layers: Layers, kind: str) -> list[str]:
     if text is not None:
         return [name for name in links.split(text) if name in known][:MAX_LAYERS]
     shown = [layer for layer in layers.rows if layer.group == kind]
+    shown = [layer for layer in shown if layer.num_values] or shown
     weights = [layer.name for layer in shown if len(layer.shape) > 1]
     return (weights or [layer.name for layer in shown])[:4]
 
@@ -129,7 +136,8 @@ def make_row(layer: Layer, statistics: LayerStatistics) -> Row:
         if y.size > 4 * _SPARK_PX:
             y = y[m4(x, y, x[0], x[-1], _SPARK_PX)]
         course[column] = y.astype(np.float32).tolist()
-    return Row(layer, last, course)
+    kinds = (PARAM, GRAD) if layer.group == "parameters" else (ACTIVATION,)
+    return Row(layer, sum(statistics.not_finite(layer.name, kind) for kind in kinds), last, course)
 
 
 def sort_rows(rows: Sequence[Row], order: str) -> list[Row]:
@@ -198,6 +206,8 @@ def _arrow_table(rows: Sequence[Row], columns: Sequence[str]) -> pa.Table:
         "type": arrow.texts([plain(row.layer.type, 40) for row in rows]),
         "shape": arrow.texts([row.layer.shape_text for row in rows]),
     }
+    if any(row.not_finite for row in rows):
+        table["not finite"] = arrow.numbers([row.not_finite for row in rows], pa.int64())
     for column in columns:
         table[f"{column}, course"] = arrow.number_lists([row.course[column] for row in rows])
         table[column] = arrow.numbers([row.last[column] for row in rows])
@@ -215,6 +225,12 @@ def _config(columns: Sequence[str]) -> Any:  # noqa: ANN401 - Streamlit's own ma
         "type": st.column_config.TextColumn("module", width=80),
         "shape": st.column_config.TextColumn("shape", width=85),
         "dtype": st.column_config.TextColumn("dtype", width=70),
+        "not finite": st.column_config.NumberColumn(
+            "not finite",
+            format="localized",
+            width=70,
+            help="NaN and infinite elements of the last samples, of gradients too; all other numbers leave them out",
+        ),
         "values": st.column_config.NumberColumn("values", format="localized", width=80, help="Elements of the tensor"),
         "trainable": st.column_config.CheckboxColumn("trains", width=55, help="Whether it requires a gradient"),
     }
@@ -231,13 +247,22 @@ def _config(columns: Sequence[str]) -> Any:  # noqa: ANN401 - Streamlit's own ma
 def write_csv(rows: Sequence[Row], kind: str) -> bytes:
     """Return the table without its courses: every digit, one line per tensor."""
     columns = list(_COLUMNS[kind])
-    header = ["tensor", "module", "shape", "dtype", "values", "trainable", *(f"last {one}" for one in columns)]
-    facts = ((row.layer, [row.last[column] for column in columns]) for row in rows)
+    header = [
+        "tensor",
+        "module",
+        "shape",
+        "dtype",
+        "values",
+        "trainable",
+        "not finite",
+        *(f"last {one}" for one in columns),
+    ]
+    facts = ((row.layer, row.not_finite, [row.last[column] for column in columns]) for row in rows)
     return csv_bytes(
         header,
         (
-            [one.name, one.type, one.shape_text, one.dtype, one.num_values, one.trainable, *numbers]
-            for one, numbers in facts
+            [one.name, one.type, one.shape_text, one.dtype, one.num_values, one.trainable, torn, *numbers]
+            for one, torn, numbers in facts
         ),
     )
 

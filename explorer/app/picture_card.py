@@ -65,7 +65,7 @@ def picture_card(
     spec = picture_spec(card.look)
 
     def tables(colours: Sequence[str]) -> dict[str, pa.Table]:
-        return picture_tables(values, colours, ends, cells, x_ticks, y_ticks)
+        return picture_tables(values, colours, ends, cells, x_ticks, y_ticks, log=card.look.log)
 
     def alone() -> dict[str, Any]:
         width, height = max(card.width or WIDTH, _MIN_WIDTH), int(spec["height"]) + _HEAD_PX

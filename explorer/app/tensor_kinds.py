@@ -15,18 +15,20 @@ if TYPE_CHECKING:
     from explorer.reading.catalogue import RunInfo
 
 KINDS: Final = {"param": "Parameters", "grad": "Gradients", "update": "Updates", "activation": "Activations"}
+LABELS: Final = "labels"
+"""The kind of the classes of batches, which are counted and no values of a tensor."""
 ONE: Final = {"param": "parameter", "grad": "gradient", "update": "update", "activation": "activation"}
 LINES: Final = """rec = Recorder("my-training")
 rec.watch(model, optimizer)   # once, before the loop
 rec.log({"train/loss": loss}, step=step)   # as usual, in the loop"""
 
 
-def tensors_of(infos: Sequence[RunInfo]) -> dict[str, list[str]]:
+def tensors_of(infos: Sequence[RunInfo], *, with_labels: bool = False) -> dict[str, list[str]]:
     """Return the names of recorded tensors by kind, in the order of the model of the first run that has them.
 
-    Kinds without a tensor are left out.
+    Kinds without a tensor are left out, and so are the labels of batches unless they are asked for.
     """
-    found: dict[str, dict[str, None]] = {kind: {} for kind in KINDS}
+    found: dict[str, dict[str, None]] = {kind: {} for kind in (*KINDS, *([LABELS] if with_labels else []))}
     for info in infos:
         for key in tensor_store().names(info.path):
             if key.kind in found:

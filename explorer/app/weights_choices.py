@@ -10,7 +10,7 @@ import streamlit as st
 from explorer.app import linked, links, shell
 from explorer.app.layers_flow import pick_step
 from explorer.app.live import held
-from explorer.app.names import esc
+from explorer.app.names import count_text, esc
 from explorer.app.run_text import bytes_text
 from explorer.app.snapshot_choices import say_unusable
 from explorer.app.snapshot_values import open_cached, usable
@@ -58,9 +58,10 @@ def choose(infos: Sequence[RunInfo], labels: Mapping[str, str]) -> tuple[Chosen,
             )
     before, after = st.columns(2)
     with before:
-        first = _side("Before", by_id, labels, having, links.RUN, links.BEFORE, last=False)
+        first = _side("Before", by_id, labels, having, links.RUN, links.BEFORE, next(iter(by_id)), last=False)
     with after:
-        second = _side("After", by_id, labels, having, links.OTHER_RUN, links.AFTER, last=True)
+        same = next(iter(by_id)) if first is None else first.info.run_id
+        second = _side("After", by_id, labels, having, links.OTHER_RUN, links.AFTER, same, last=True)
     return None if first is None or second is None else (first, second)
 
 
@@ -71,12 +72,12 @@ def _side(
     having: Mapping[str, Sequence[SnapshotInfo]],
     run_key: str,
     step_key: str,
+    default: str,
     *,
     last: bool,
 ) -> Chosen | None:
     with st.container(border=True, gap="small"):
-        ids = list(infos)
-        run_id = linked.select(title, run_key, ids, ids[0], format_func=lambda one: labels[one])
+        run_id = linked.select(title, run_key, list(infos), default, format_func=lambda one: labels[one])
         found = having[run_id]
         steps = sorted(one.step for one in found)
         size = next(one.size_bytes for one in found if one.step == steps[-1])
@@ -86,9 +87,9 @@ def _side(
         chosen = None
         with shell.guard(f"The snapshot of step {step:,}"):
             chosen = Chosen(infos[run_id], labels[run_id], open_cached(infos[run_id], step))
-            words = [f"{one.num_tensors:,} tensors", bytes_text(one.size_bytes) + " on disk"]
+            words = [count_text(one.num_tensors, "tensor"), bytes_text(one.size_bytes) + " on disk"]
             words += ["in a file of the user's own"] if one.has_reference else []
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.caption(" · ".join([*words, f"{len(steps):,} snapshots in this run"]), width="stretch")
+                st.caption(" · ".join([*words, f"{count_text(len(steps), 'snapshot')} in this run"]), width="stretch")
                 downloads(infos[run_id], labels[run_id], chosen.snapshot, title.lower())
     return chosen

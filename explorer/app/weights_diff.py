@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -29,7 +30,8 @@ class Moved(NamedTuple):
     """How one tensor moved, summed up; numbers that are not finite are left out.
 
     Attributes:
-        relative_change, cosine, sign_flips: see `Movement`.
+        relative_change: see `Movement`; but 0 where both sides are 0.
+        cosine, sign_flips: see `Movement`.
         max_change: largest absolute change of an element.
         norm_before, norm_after: L2 norms.
         num_left_out: elements that are not finite in both.
@@ -50,6 +52,7 @@ class Diff:
 
     Attributes:
         moved: name before, name after and the movement, of every tensor that both have in the same shape.
+        roles: name before to what it is there: `param`, `buffer` or `optimizer`.
         dtypes: names whose dtype is another one; they are compared all the same.
         only_before, only_after: names without a counterpart.
         mismatched: why tensors of one name are not compared.
@@ -57,6 +60,7 @@ class Diff:
     """
 
     moved: tuple[tuple[str, str, Moved], ...]
+    roles: Mapping[str, str]
     dtypes: tuple[str, ...]
     only_before: tuple[str, ...]
     only_after: tuple[str, ...]
@@ -98,7 +102,9 @@ def _compare(before: Chosen, after: Chosen, bar: DeltaGenerator) -> Diff:
             bar.progress(min(done / total, 1.0), f"Comparing tensors: {plain(name, 60)}")
     bar.empty()
     reasons = tuple(mismatch_texts(alignment))
-    return Diff(tuple(moved), tuple(dtypes), tuple(alignment.only_a), tuple(alignment.only_b), reasons, tuple(skipped))
+    roles = {name: one[name].role for name, _, _ in moved}
+    only = tuple(alignment.only_a), tuple(alignment.only_b)
+    return Diff(tuple(moved), roles, tuple(dtypes), *only, reasons, tuple(skipped))
 
 
 def sum_up(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> Moved:
@@ -112,9 +118,8 @@ def sum_up(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> Moved:
     found: Movement = movement(other, one)
     difference = found.difference
     largest = max(abs(float(difference.min[0])), abs(float(difference.max[0])))
-    return Moved(
-        found.relative_change, found.cosine, found.sign_flips, largest, _norm(one), _norm(other), found.num_left_out
-    )
+    change = 0.0 if largest == 0 and not found.num_left_out else found.relative_change
+    return Moved(change, found.cosine, found.sign_flips, largest, _norm(one), _norm(other), found.num_left_out)
 
 
 def _norm(values: npt.NDArray[Any]) -> float:

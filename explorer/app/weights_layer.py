@@ -17,7 +17,7 @@ from explorer.app.curve_card import Card, curve_card
 from explorer.app.export_menu import Export, below, card_head
 from explorer.app.layers_image import columns_title, draw_weights, picture_height
 from explorer.app.metrics_tables import Curve
-from explorer.app.names import esc, plain
+from explorer.app.names import count_text, esc, plain
 from explorer.app.picture_card import grid_csv
 from explorer.app.run_text import value_text
 from explorer.app.snapshot_values import as_real, derived, identity, read_value
@@ -93,7 +93,7 @@ def _histogram(found: Movement, name: str, code: str, of: str) -> None:
         "view": view_table((float(edges[0]), float(edges[-1])), (0.0, float(shown.share.max()) * 1.05)),
     }
     spec = bars_spec("change (after − before)", "share of elements", "elements", 220)
-    parts = [f"{int(row.n[0]):,} elements in {len(told):,} bins of equal width"]
+    parts = [f"{count_text(int(row.n[0]), 'element')} in {count_text(len(told), 'bin')} of equal width"]
     parts += [f"{zeros:,} did not change"] if (zeros := int(row.zeros[0])) else []
     parts += [f"{found.num_left_out:,} NaN or Inf left out"] if found.num_left_out else []
     parts.append(f"mean {value_text(float(row.mean[0]), digits=3)}, sd {value_text(float(row.std[0]), digits=3)}")

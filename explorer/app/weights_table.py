@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from explorer.app.weights_choices import Chosen
 
 MAX_ROWS: Final = 1_000
+ROLE: Final = "role"  # key of the address
+ROLES: Final[Mapping[str, str]] = {"param": "Parameters", "buffer": "Buffers", "optimizer": "Optimizer state"}
+_NOUNS: Final[Mapping[str, str]] = {"param": "parameter", "buffer": "buffer", "optimizer": "tensor"}
+_MAX_NOTES: Final = 6
 _TABLE: Final = "weights_table"
 _LEFT_OUT: Final = "snapshots leave out "  # how the recorder begins to say it
 _DRAWN: Final = "weights_drawn"
@@ -30,6 +34,7 @@ _NUMBERS: Final[Mapping[str, tuple[str, str, str]]] = {
     "max change": ("max_change", "%.4g", "Largest absolute change of an element"),
     "norm before": ("norm_before", "%.4g", "L2 norm"),
     "norm after": ("norm_after", "%.4g", "L2 norm"),
+    "not finite": ("num_left_out", "localized", "Elements that are NaN or infinite on a side, left out of the numbers"),
 }
 
 
@@ -42,10 +47,12 @@ def draw(diff: Diff, before: Chosen, after: Chosen) -> tuple[str, str] | None:
         st.info(NO_TENSORS if empty else none, icon=":material/link_off:")
         return None
     _take_click()
+    chosen = state.get(links.TENSOR)
     with st.container(horizontal=True, vertical_alignment="bottom"):
+        role = _pick_role(diff, chosen)
         with st.container(width=300):
             text = linked.search("Filter", links.SEARCH, "part of a name")
-        rows = ranked(diff, text)
+        rows = ranked(diff, text, role)
         export_menu(
             Export(
                 name="weights_diff",
@@ -60,27 +67,44 @@ def draw(diff: Diff, before: Chosen, after: Chosen) -> tuple[str, str] | None:
         return None
     names = [name for name, _, _ in rows[:MAX_ROWS]]
     known = {name: counterpart for name, counterpart, _ in diff.moved}
+    of_role = [name for name in known if diff.roles[name] == role]
     asked = linked.unknown(links.TENSOR, known)
     if asked is not None:
         st.warning(f"These snapshots have no tensor {esc(asked, 80)} in common.", icon=":material/link_off:")
-    chosen = state.get(links.TENSOR)
-    opened = chosen if chosen in known else names[0]
+    opened = chosen if chosen in of_role else names[0]
     _draw_table(rows[:MAX_ROWS], names, opened)
-    unmoved = sum(moved.relative_change == 0 for _, _, moved in rows)
-    parts = [f"{len(rows):,} of {count_text(len(diff.moved), 'tensor')}, the largest relative change first"]
+    unmoved = sum(moved.relative_change == 0 and not moved.num_left_out for _, _, moved in rows)
+    whole = count_text(len(of_role), _NOUNS[role]) + (" of optimizer state" if role == "optimizer" else "")
+    parts = [f"{len(rows):,} of {whole}, the largest relative change first"]
     parts += [f"{unmoved:,} did not change at all"] if unmoved else []
     parts += [f"the first {MAX_ROWS:,} are shown"] if len(rows) > MAX_ROWS else []
     st.caption(" · ".join([*parts, "click a row to open the tensor below"]))
     return opened, known[opened]
 
 
-def ranked(diff: Diff, text: str) -> list[tuple[str, str, Moved]]:
-    """Return the tensors whose name holds every word of `text`, largest relative change first; unknown ones on top."""
-    names = set(matching([name for name, _, _ in diff.moved], text))
+def _pick_role(diff: Diff, chosen: str | None) -> str:
+    """Draw the choice between parameters, buffers and optimizer state; by default that of the tensor that is open.
 
-    def key(row: tuple[str, str, Moved]) -> tuple[bool, float]:
+    Apart from each other: running counts and second moments grow a thousandfold, and would stand above every layer.
+    """
+    there = set(diff.roles.values())
+    roles = {role: title for role, title in ROLES.items() if role in there}
+    default = diff.roles.get(chosen or "", next(iter(roles)))
+    return linked.segments("Of", ROLE, roles, default) if len(roles) > 1 else default
+
+
+def ranked(diff: Diff, text: str, role: str) -> list[tuple[str, str, Moved]]:
+    """Return the tensors of a role whose name holds every word of `text`, largest relative change first.
+
+    Those with NaN or infinite values on a side are on top; those without elements, of which nothing can be said, last.
+    """
+    names = set(matching([name for name, _, _ in diff.moved if diff.roles[name] == role], text))
+
+    def key(row: tuple[str, str, Moved]) -> tuple[int, float]:
         change = row[2].relative_change
-        return not math.isnan(change), -change if math.isfinite(change) else -math.inf
+        if row[2].num_left_out:
+            return 0, -row[2].num_left_out
+        return (2, 0.0) if math.isnan(change) else (1, -change)
 
     return sorted((row for row in diff.moved if row[0] in names), key=key)
 
@@ -90,14 +114,18 @@ def _notes(diff: Diff, before: Chosen, after: Chosen) -> None:
     for side, names in ((before, diff.only_before), (after, diff.only_after)):
         if names:
             lines.append(f"- only in {esc(side.title, 80)}: {name_list(list(names))}")
-    lines += [f"- {esc(reason, 200)}" for reason in diff.mismatched[:6]]
-    lines += [f"- {esc(name, 80)}: {esc(reason, 200)}" for name, reason in diff.skipped[:6]]
+    skipped = [f"{esc(name, 80)}: {esc(reason, 200)}" for name, reason in diff.skipped]
+    for reasons in ([esc(reason, 200) for reason in diff.mismatched], skipped):
+        lines += [f"- {reason}" for reason in reasons[:_MAX_NOTES]]
+        lines += [f"- and {len(reasons) - _MAX_NOTES:,} more such"] if len(reasons) > _MAX_NOTES else []
     for side in (before,) if before.info.run_id == after.info.run_id else (before, after):
         lines += [f"- {esc(side.label, 60)}: {esc(text, 200)}" for text in left_out(side)]
-    if diff.dtypes:
-        lines.append(f"- another dtype, compared by value: {name_list(list(diff.dtypes))}")
     if lines:
         st.info("\n".join(lines), title="Not everything is compared", icon=":material/link_off:")
+    if diff.dtypes:
+        st.caption(f"Stored in another dtype, compared by value: {name_list(list(diff.dtypes))}.")
+    if before.info.run_id == after.info.run_id and before.snapshot.step == after.snapshot.step:
+        st.info("Both sides are the same snapshot: choose another step or run.", icon=":material/content_copy:")
 
 
 def left_out(side: Chosen, most: int = 4) -> list[str]:
@@ -110,7 +138,7 @@ def left_out(side: Chosen, most: int = 4) -> list[str]:
 def _draw_table(rows: Sequence[tuple[str, str, Moved]], names: Sequence[str], opened: str) -> None:
     table = {"name": arrow.texts(unique_labels(names))}
     for title, (field, _, _) in _NUMBERS.items():
-        table[title] = arrow.numbers([float(getattr(moved, field)) for _, _, moved in rows])
+        table[title] = arrow.numbers([_told(moved, field) for _, _, moved in rows])
     row = names.index(opened) if opened in names else None
     rows_now = [] if row is None else [row]
     now: Any = (st.session_state.get(_TABLE) or {}).get("selection") or {}
@@ -122,9 +150,15 @@ def _draw_table(rows: Sequence[tuple[str, str, Moved]], names: Sequence[str], op
         config[title] = st.column_config.NumberColumn(title, format=form, help=about)
     st.dataframe(
         arrow.table(table), key=_TABLE, hide_index=True, height="content" if len(names) <= 10 else 420,
-        placeholder="NaN", column_config=config, on_select="rerun", selection_mode="single-row",
+        placeholder="–", column_config=config, on_select="rerun", selection_mode="single-row",
         alt="Tensors of both snapshots, by relative change",
     )  # fmt: skip
+
+
+def _told(moved: Moved, field: str) -> float | None:
+    """A number of the table; None for what is not defined, such as the angle of a tensor that is 0."""
+    value = float(getattr(moved, field))
+    return None if math.isnan(value) and not moved.num_left_out else value
 
 
 def _take_click() -> None:

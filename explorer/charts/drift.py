@@ -3,10 +3,10 @@
 | table | one row is | columns |
 |---|---|---|
 | image | the picture, one row | x, x2 (steps), url |
-| cells | what can be pointed at and clicked | x, x2, layer, key, at (step), of (steps it stands for), drift, null |
-| alarms | an unusual change | x, layer, told |
-| chosen | the cell that is open, at most one row | x, x2, layer |
-| rows | a layer, in order from the top | layer |
+| cells | what can be pointed at and clicked | x, x2, row, layer, key, at (step), of (its steps), drift, null |
+| alarms | an unusual change | x, row, told |
+| chosen | the cell that is open, at most one row | x, x2, row |
+| rows | a layer, in order from the top | row, layer |
 | legend | an end of the colour scale | share |
 | view | the ends of the x axis, one row | x_low, x_high, y_low, y_high |
 
@@ -57,12 +57,14 @@ def drift_spec(num_rows: int, measure: str) -> Spec:
     """
     size = 20 if num_rows <= 16 else 16 if num_rows <= 32 else 13
     y = {
-        "field": "layer",
-        "type": "nominal",
-        "sort": None,
-        "scale": {"paddingInner": 0, "paddingOuter": 0},
+        "field": "row",
+        "type": "ordinal",
+        # Numbers of rows with names as data: Vega keeps the order in which it first met a value, so that names as the
+        # domain would stand beside other layers' rows once these are sorted anew.
+        "scale": {"domain": list(range(max(num_rows, 1))), "paddingInner": 0, "paddingOuter": 0},
         "axis": {
             "title": None,
+            "labelExpr": "datum.value < length(data('rows')) ? data('rows')[datum.value].layer : ''",
             "labelLimit": _NAMES_PX,
             "labelOverlap": False,
             "labelFlush": False,
@@ -155,9 +157,9 @@ def drift_tables(
             {"x": arrow.numbers([window[0]]), "x2": arrow.numbers([window[1]]), "url": arrow.texts([picture])}
         ),
         "cells": _cells(labels, keys, step, drift, null, edges, first, last),
-        "alarms": _alarms(labels, step, drift, alarms),
-        "chosen": _chosen(labels, keys, step, edges, first, last, chosen),
-        "rows": arrow.table({"layer": arrow.texts(labels)}),
+        "alarms": _alarms(step, alarms),
+        "chosen": _chosen(keys, step, edges, first, last, chosen),
+        "rows": arrow.table({"row": _rows(np.arange(len(labels))), "layer": arrow.texts(labels)}),
         "legend": arrow.table({"share": arrow.numbers([0.0, top])}),
         "view": view_table(window, (0.0, 1.0)),
     }
@@ -245,6 +247,7 @@ def _cells(
         {
             "x": _small(edges[first[column]]),
             "x2": _small(edges[last[column]]),
+            "row": _rows(rows),
             "layer": arrow.codes(rows.astype(np.int16), labels),
             "key": arrow.codes(rows.astype(np.int16), keys),
             "at": _small(step[k].astype(np.float64)),
@@ -255,25 +258,28 @@ def _cells(
     )
 
 
+def _rows(numbers: Ints) -> pa.Array:
+    return arrow.column(numbers.astype(np.int16))
+
+
 def _small(values: Floats) -> pa.Array:
     """Half the bytes where that loses nothing."""
     short = values.astype(np.float32)
     return arrow.column(short if np.array_equal(short, values) else values)
 
 
-def _alarms(labels: Sequence[str], step: Ints, drift: Floats, alarms: npt.NDArray[np.bool_]) -> pa.Table:
+def _alarms(step: Ints, alarms: npt.NDArray[np.bool_]) -> pa.Table:
     rows, at = np.nonzero(alarms)
     return arrow.table(
         {
             "x": arrow.column(step[at].astype(np.float64)),
-            "layer": arrow.codes(rows.astype(np.int16), labels),
+            "row": _rows(rows),
             "told": arrow.texts([f"step {step[k]:,}" for k in at.tolist()]),
         }
     )
 
 
 def _chosen(
-    labels: Sequence[str],
     keys: Sequence[str],
     step: Ints,
     edges: Floats,
@@ -281,10 +287,10 @@ def _chosen(
     last: Ints,
     chosen: tuple[str, int] | None,
 ) -> pa.Table:
-    rows: list[tuple[float, float, str]] = []
+    rows: list[tuple[float, float, int]] = []
     if chosen is not None and chosen[0] in keys and len(step):
         k = int(np.argmin(np.abs(step - chosen[1])))
         group = int(np.searchsorted(first, k, side="right")) - 1
-        rows.append((float(edges[first[group]]), float(edges[last[group]]), labels[list(keys).index(chosen[0])]))
-    x, x2, names = zip(*rows, strict=True) if rows else ((), (), ())
-    return arrow.table({"x": arrow.numbers(x), "x2": arrow.numbers(x2), "layer": arrow.texts(names)})
+        rows.append((float(edges[first[group]]), float(edges[last[group]]), list(keys).index(chosen[0])))
+    x, x2, row = zip(*rows, strict=True) if rows else ((), (), ())
+    return arrow.table({"x": arrow.numbers(x), "x2": arrow.numbers(x2), "row": _rows(np.array(row, np.int64))})

@@ -140,7 +140,7 @@ def step_channel(field: str) -> Spec:
     return {"field": field, "type": "quantitative", "axis": axis, "scale": scale}
 
 
-def legend_encoding(title: str, form: str = ".2~%", exponent: float = 0.5) -> Spec:
+def legend_encoding(title: str, form: str = ".3~p", exponent: float = 0.5) -> Spec:
     """Return the encoding of the table `legend`: nothing to see but the colour scale of the theme."""
     legend = {
         "title": title,

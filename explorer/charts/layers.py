@@ -2,7 +2,8 @@
 
 | table | of | one row is | columns |
 |---|---|---|---|
-| lines | `many_lines_spec` | a vertex of a layer's line | x, layer, place (0 first to 1 last layer), y (null: a gap) |
+| lines | `many_lines_spec` | a vertex of a layer's line | x, layer, place (0 first to 1 last layer), y (null: a gap), \
+alone (1: no line goes to a neighbour) |
 | points | `depth_spec` | a layer of a series | layer, place (its number), series, y, told (text) |
 | view | both | the ends of the axes, one row | x_low, x_high, y_low, y_high |
 
@@ -94,8 +95,15 @@ def many_lines_spec(look: LinesLook) -> Spec:
     ]
     dots = {
         "data": {"name": "lines"},
-        "mark": {"type": "point", "clip": True, "filled": True, "size": 70, "opacity": 0},
-        "encoding": {"x": x, "y": y, "tooltip": tips},
+        "mark": {"type": "point", "clip": True, "filled": True, "size": 70},
+        # To be pointed at; seen only where there is no line, of a single sample or between gaps.
+        "encoding": {
+            "x": x,
+            "y": y,
+            "color": {**depth, "legend": None},
+            "opacity": {"condition": {"test": "datum.alone", "value": 1}, "value": 0},
+            "tooltip": tips,
+        },
     }
     return _whole([*_shade(look), line, dots, _view()], look.height)
 
@@ -128,12 +136,17 @@ def lines_table(names: Sequence[str], places: Sequence[float], xs: Sequence[Floa
     place = np.repeat(np.asarray(places, dtype=np.float32), sizes)
     y = np.concatenate([np.empty(0), *ys])
     x = np.concatenate([np.empty(0), *xs])
+    drawn = np.isfinite(y)
+    joined = np.zeros(len(y) + 1, bool)  # whether a line goes from the vertex before to this one
+    joined[1:-1] = drawn[1:] & drawn[:-1] & (layer[1:] == layer[:-1]) if len(y) else False
+    alone = drawn & ~joined[:-1] & ~joined[1:]
     return arrow.table(
         {
             "x": arrow.column(x),
             "layer": arrow.codes(layer, names),
             "place": arrow.column(place),
-            "y": arrow.column(y, ~np.isfinite(y)),
+            "y": arrow.column(y, ~drawn),
+            "alone": arrow.column(alone.astype(np.int8)),
         }
     )
 

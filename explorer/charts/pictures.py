@@ -40,6 +40,8 @@ _NAMES_PX: Final = 70
 _TEXTS: Final = ("t0", "t1", "t2", "t3")
 # What is not a number: no colour of either scale is near it, in light and in dark.
 BAD: Final = (214, 51, 160)
+# What has no logarithm: 0, and values below it.
+BELOW: Final = (128, 128, 128)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +178,9 @@ Ticks = Sequence[tuple[float, str]]
 
 
 def picture_tables(
-    values: Values, colours: Sequence[str], ends: tuple[float, float], cells: Cells, x_ticks: Ticks, y_ticks: Ticks
-) -> dict[str, pa.Table]:
+    values: Values, colours: Sequence[str], ends: tuple[float, float], cells: Cells, x_ticks: Ticks, y_ticks: Ticks,
+    *, log: bool = False,
+) -> dict[str, pa.Table]:  # fmt: skip
     """Return the tables of a picture.
 
     Args:
@@ -188,6 +191,7 @@ def picture_tables(
         cells: what the tooltip tells.
         x_ticks: place in columns and label.
         y_ticks: place in rows and label.
+        log: whether the values are logarithms: -inf, which 0 has, is then grey.
     """
     rows, columns = values.shape
     view = {"x_low": 0.0, "x_high": float(max(columns, 1)), "y_low": 0.0, "y_high": float(max(rows, 1))}
@@ -195,7 +199,7 @@ def picture_tables(
     texts = {field: _texts(column) for field, column in zip(_TEXTS, cells.texts, strict=False)}
     number = {"cell": arrow.column(np.arange(len(cells.x), dtype=np.int16))}
     return {
-        "image": arrow.table({"url": arrow.texts([picture_url(values, colours, ends)])}),
+        "image": arrow.table({"url": arrow.texts([picture_url(values, colours, ends, log=log)])}),
         "cells": arrow.table({**numbers, **number, **texts}),
         "x_ticks": _ticks(x_ticks),
         "y_ticks": _ticks(y_ticks),
@@ -219,7 +223,7 @@ def _ticks(ticks: Ticks) -> pa.Table:
     )
 
 
-def picture_url(values: Values, colours: Sequence[str], ends: tuple[float, float]) -> str:
+def picture_url(values: Values, colours: Sequence[str], ends: tuple[float, float], *, log: bool = False) -> str:
     """Return the picture as a data address of at most 80,000 characters; see `picture_tables`.
 
     Raises:
@@ -236,8 +240,12 @@ def picture_url(values: Values, colours: Sequence[str], ends: tuple[float, float
     share = np.clip((np.where(finite, plain, low) - low) / (high - low if high > low else 1.0), 0.0, 1.0)
     pixels = np.round(share * (_NUM_LEVELS - 1)).astype(np.uint8) + np.uint8(2)
     pixels[~finite] = 1
+    palette = [(0, 0, 0), BAD, *ramp(colours, _NUM_LEVELS)]
+    if log:
+        pixels[plain == -np.inf] = len(palette)
+        palette.append(BELOW)
     pixels[masked] = 0
-    return data_uri(indexed_png(pixels, [(0, 0, 0), BAD, *ramp(colours, _NUM_LEVELS)], clear=0))
+    return data_uri(indexed_png(pixels, palette, clear=0))
 
 
 def blocks_of_cells(rows: int, columns: int, most: int = MAX_CELLS) -> tuple[int, int]:

@@ -63,6 +63,7 @@ class ModelRecord:
         modes: `train` and `eval`: how often each module was in training and in evaluation mode.
         watch: what was asked for: `kinds`, and `schedule` as text.
         activation: the point that activations are taken at; None when they are not.
+        initial: what `cosine_init` compares with, in words, in an attempt that goes on from an earlier one; else None.
     """
 
     tensors: tuple[TensorRecord, ...]
@@ -71,6 +72,7 @@ class ModelRecord:
     modes: Mapping[str, Mapping[str, tuple[int, int]]]
     watch: Mapping[str, Any]
     activation: str | None
+    initial: str | None = None
 
     @cached_property
     def order(self) -> Mapping[tuple[str, str], int]:
@@ -114,7 +116,7 @@ def _model(record: Record) -> ModelRecord:
         mode: {str(module): _pair(times) for module, times in modules.items()}
         for mode, modules in record.get("modes", {}).items()
     }
-    activation = record.get("activation")
+    activation, initial = record.get("activation"), record.get("initial")
     return ModelRecord(
         tensors=tuple(map(_tensor, record["tensors"])),
         modules=tuple(
@@ -127,6 +129,7 @@ def _model(record: Record) -> ModelRecord:
         modes=modes,
         watch=dict(record.get("watch", {})),
         activation=None if activation is None else _text(activation),
+        initial=None if initial is None else _text(initial),
     )
 
 

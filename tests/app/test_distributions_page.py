@@ -257,6 +257,7 @@ def test_odd_tensors_are_drawn_or_explained(
     shown = said(app)
     if tensor in ("all nan", "empty"):
         assert "There is nothing to draw" in shown
+        assert ("The tensor has no elements" in shown) == (tensor == "empty")
     if tensor in ("constant", "one", "zeros"):
         assert "all finite values are" in chart_with(app, "atoms")[0]["atoms"].text.iloc[0]
     if tensor == "turns nan":

@@ -127,8 +127,28 @@ def test_the_layer_that_changed_most_is_open_until_the_link_names_another(open_a
     app = open_app("drift", tensor="a.weight", at="104")
     assert "a.weight at step 100" in said(app)
     assert "step 100 against digits, step 0" in said(app)
-    assert chart_with(app, "chosen")[0]["chosen"].layer.tolist() == ["a.weight"]
+    assert chart_with(app, "chosen")[0]["chosen"].row.tolist() == [0]
     assert set(chart_with(app, "bars")[0]["bars"].when) == {"now", "then"}
+
+
+def test_a_run_of_the_link_that_is_not_selected_is_told(open_app: OpenApp, one_run: str) -> None:
+    app = open_app("drift", run="gone-1a2b3c4d")
+    assert_drawn(app)
+    assert "The run gone" in said(app)
+    assert "not among the selected ones" in said(app)
+    assert "not among the selected ones" not in said(open_app("drift", run=one_run))
+
+
+def test_cells_that_are_clear_are_explained(
+    open_app: OpenApp, make_run: MakeRun, record_tensors: RecordTensors
+) -> None:
+    whole, torn = make_run("whole"), make_run("torn")
+    tensors = training()
+    record_tensors(whole, tensors)
+    tensors["a.weight", "param"][290] = np.full(400, np.nan)
+    record_tensors(torn, tensors)
+    assert "clear:" not in said(open_app("drift", run=whole))
+    assert "clear: not sampled, or without a finite value" in said(open_app("drift", run=torn))
 
 
 def test_a_sudden_change_is_marked_as_unusual_for_its_layer(
@@ -141,7 +161,7 @@ def test_a_sudden_change_is_marked_as_unusual_for_its_layer(
     record_tensors(make_run(), tensors)
     app = open_app("drift")
     alarms = chart_with(app, "alarms")[0]["alarms"]
-    assert alarms.to_dict("records") == [{"x": 400.0, "layer": "a.weight", "told": "step 400"}]
+    assert alarms.to_dict("records") == [{"x": 400.0, "row": 0, "told": "step 400"}]
     assert "▲ 1 change since the step before is unusual" in said(app)
     assert layer_table(app).set_index("layer").unusual.to_dict() == {"a.weight": 1, "b.weight": 0}
 

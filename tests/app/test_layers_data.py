@@ -10,8 +10,11 @@ import pytest
 from explorer.app.layers_code import Side, curve_lines, depth_lines, grid_lines
 from explorer.app.layers_curves import layer_curves
 from explorer.app.layers_data import STATISTICS, from_table
-from explorer.app.layers_grid import column_means, grid_ends, statistic_grid
+from explorer.app.layers_flow import flow_text
+from explorer.app.layers_grid import _scaled, column_means, grid_ends, statistic_grid
 from explorer.app.layers_ratio import drawn_points, outside_text
+from explorer.app.layers_read import Layer
+from explorer.app.layers_table import make_row
 
 NAN = float("nan")
 
@@ -147,6 +150,44 @@ def test_layers_outside_the_band_are_named_with_their_ratio():
     assert "1 layer above it: wild" in text
     assert "1 layer below it: stuck" in text
     assert "calm" not in text
+
+
+def test_layers_whose_ratio_is_nan_are_named_and_what_was_recorded_before_is_not_told_of_the_last_step():
+    rows = [row(0, "torn", update_ratio=1e-3), row(9, "torn", update_ratio=NAN), row(0, "frozen", update_ratio=0.5)]
+    rows.append(row(9, "calm", update_ratio=1e-3))
+    text = outside_text(statistic_grid(from_table(make_table(rows)), ["torn", "frozen", "calm"], "update_ratio"))
+    assert text == "**NaN or infinite at step 9: 1 layer**: torn. All 1 other layers are inside the band at step 9."
+    only = statistic_grid(from_table(make_table(rows[:2])), ["torn"], "update_ratio")
+    assert outside_text(only) == "**NaN or infinite at step 9: 1 layer**: torn. "
+
+
+def test_a_gradient_that_is_partly_nan_is_named_though_its_norm_is_a_number():
+    assert "**NaN or infinite values at this step in the gradient of 1 layer**: torn." in flow_text(
+        np.array([0.5, 1.0, 2.0]), ["torn"]
+    )
+    assert "no gradients to compare" in flow_text(np.array([NAN, 1.0]), [])
+
+
+def test_elements_that_are_not_finite_are_counted_at_a_step_and_at_the_last_one():
+    rows = [{**row(step, "a", norm=1.0), "nans": nans, "infs": 1} for step, nans in ((0, 0), (5, 3))]
+    schema = pa.schema([*SCHEMA, ("nans", pa.int64()), ("infs", pa.int64())])
+    statistics = from_table(pa.Table.from_pylist([*rows, {**row(9, "b"), "nans": 0, "infs": 0}], schema=schema))
+    assert [statistics.not_finite("a", "param", step) for step in (None, 0, 5, 4, 9)] == [4, 1, 4, 0, 0]
+    assert (statistics.not_finite("b", "param"), statistics.not_finite("a", "grad")) == (0, 0)
+    assert make_row(Layer("a", "", (2, 5), "", 10, True, "parameters"), statistics).not_finite == 4
+
+
+def test_zeros_and_nan_of_a_logarithmic_grid_are_both_seen():
+    rows = [row(step, "a", update_ratio=value) for step, value in enumerate((1e-3, 0.0, NAN))]
+    scaled = _scaled(statistic_grid(from_table(make_table(rows)), ["a"], "update_ratio").values, log=True)
+    np.testing.assert_array_equal(np.ma.getdata(scaled), [[-3.0, -np.inf, NAN]])
+
+
+def test_a_tensor_without_elements_has_no_norm_that_could_be_nan():
+    empty = from_table(make_table([{**row(0, "a", norm=NAN), "n": 0}, row(0, "b", norm=NAN)]))
+    assert empty.series("a", "norm") is None
+    assert empty.series("a", "zeros") is None
+    assert np.isnan(empty.series("b", "norm").value).all()
 
 
 def test_the_lines_quote_what_comes_from_files():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,46 @@ def test_the_table_has_every_tensor_in_the_order_of_the_model(open_app: OpenApp,
     assert list(frame["shape"]) == ["4 × 1 × 3 × 3", "4", "12 × 16", "1", "3 × 12"]
     last = weights(STEPS[-1])["body.weight"]
     assert frame.set_index("name").loc["body.weight", "norm"] == pytest.approx(np.linalg.norm(last))
+
+
+def test_a_table_without_nan_says_so(open_app: OpenApp, run: str) -> None:
+    app = open_app("layers")
+    assert "no NaN or Inf in the last samples" in said(app)
+    assert "not finite" not in app.dataframe[0].value.columns
+
+
+def test_partly_nan_tensors_are_counted_beside_their_norms(open_app: OpenApp, make_run: MakeRun, root: Path) -> None:
+    run_id = make_run("torn")
+    torn = np.array([[1.0, np.nan], [np.inf, 2.0]])
+    write_statistics(
+        root / run_id,
+        {0: {"w": np.ones((2, 2)), "v": np.ones((2, 2))}, 10: {"w": torn, "v": np.ones((2, 2))}},
+        activations=(),
+    )
+    app = open_app("layers")
+    assert_drawn(app)
+    assert "1 with NaN or Inf in the last samples" in said(app)
+    assert app.dataframe[0].value.set_index("name")["not finite"].to_dict() == {"w": 4, "v": 0}
+    flow = "NaN or infinite values at this step in the gradient of 1 layer**: w"
+    assert flow in said(open_app("layers", tab="Gradient flow"))
+    assert flow not in said(open_app("layers", tab="Gradient flow", at="0"))
+
+
+def test_layers_that_moved_a_thousand_times_further_than_others_are_on_the_axis(
+    open_app: OpenApp, make_run: MakeRun, root: Path
+) -> None:
+    run_id, still = make_run(), np.ones((4, 4))
+    steps = {
+        step: {"far.weight": still * (1 + step), "near.weight": still * (1 + 1e-5 * step), "still.weight": still}
+        for step in STEPS
+    }
+    write_statistics(root / run_id, steps)
+    app = open_app("layers", stats="mean", layers="far.weight,near.weight,still.weight")
+    assert_drawn(app)
+    assert "outside the y axis" not in captions(app)
+    view = table(charts(app)[0], "view").iloc[0]
+    assert view.y_low <= 1.0
+    assert view.y_high >= 31.0
 
 
 def test_a_search_and_an_order_of_the_link_apply(open_app: OpenApp, run: str) -> None:
@@ -252,6 +293,58 @@ def test_a_path_is_told_beside_that_of_a_random_walk(open_app: OpenApp, run: str
     assert_drawn(app)
     assert "A random walk of 4 snapshots, which learns nothing, would give" in said(app)
     assert list(table(charts(app)[0], "path")["label"]) == ["step 0", "", "", "step 30"]
+
+
+def test_a_path_of_two_snapshots_says_how_many_there_are_and_how_many_it_needs(
+    open_app: OpenApp, make_run: MakeRun, root: Path
+) -> None:
+    run_id = make_run()
+    for step in (0, 1):
+        write_weights(root / run_id, step, [stored("w", np.ones((2, 2), np.float32))])
+    shown = said(open_app("layers", tab="Path"))
+    assert "This run has 2 snapshots, and a path needs three" in shown
+    assert "No snapshot of this run is recorded" not in shown
+
+
+def test_a_change_that_is_not_defined_is_no_nan(open_app: OpenApp, make_run: MakeRun, root: Path) -> None:
+    run_id = make_run()
+    for step in (0, 1):
+        write_weights(root / run_id, step, [stored("w", np.ones((3, 2), np.float32))])
+    app = open_app("layers", tab="Spectra")
+    assert_drawn(app)
+    change = app.dataframe[0].value.set_index("measure")["change"]
+    assert (change["alpha"], change["spectral norm"]) == ("–", "0")
+
+
+def test_the_page_opens_on_the_newest_run_that_has_layers(open_app: OpenApp, run: str, make_run: MakeRun) -> None:
+    make_run("nothing inside")
+    app = open_app("layers")
+    assert_drawn(app)
+    assert next(box.value for box in app.selectbox if box.label == "Run") == run
+    assert "body.weight" in names_in_table(app)
+
+
+def test_dropout_that_was_in_training_mode_in_a_validation_is_named(open_app: OpenApp, run: str, root: Path) -> None:
+    assert "mode:" not in said(open_app("layers"))
+    (path,) = (root / run / "model").glob("*.json")
+    modes = {"train": {"drop": [4, 0], "norm": [0, 4]}, "eval": {"drop": [3, 0], "norm": [0, 3]}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"modes": modes}))
+    app = open_app("layers")
+    assert_drawn(app)
+    shown = said(app)
+    assert "In forwards without gradients (validations) 1 module was in training mode: drop (3 of 3)" in shown
+    assert "In training steps 1 module was in evaluation mode: norm (4 of 4)" in shown
+
+
+def test_what_the_first_value_is_in_a_resumed_run_is_told_where_it_is_drawn(
+    open_app: OpenApp, run: str, root: Path
+) -> None:
+    told = "The first value, as the newest attempt of this run knows it: the snapshot of step 0"
+    assert told not in said(open_app("layers"))
+    (path,) = (root / run / "model").glob("*.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"initial": "the snapshot of step 0"}))
+    assert told in said(open_app("layers"))
+    assert told not in said(open_app("layers", stats="norm"))
 
 
 def test_a_path_through_values_that_are_not_finite_is_explained(

@@ -129,6 +129,60 @@ def test_the_same_snapshot_on_both_sides_has_not_changed(open_app: OpenApp, run:
     assert_nothing_failed(app)
     assert {row["relative change"] for row in rows(app).values()} == {0.0}
     assert "5 did not change at all" in captions(app)
+    assert "Both sides are the same snapshot" in said(app)
+    assert "Both sides are the same snapshot" not in said(open_app("weights"))
+
+
+def write_roles(run: Path) -> None:
+    """Two snapshots of which buffers and optimizer state change far more than the parameters."""
+    for step, factor in ((0, 1.0), (10, 1.5)):
+        tensors = [
+            stored("w", np.full((2, 2), factor, np.float32)),
+            stored("zero", np.zeros(2, np.float32)),
+            stored("empty", np.zeros(0, np.float32)),
+            stored("torn", np.array([1.0, np.nan if step else 2.0], np.float32)),
+            stored("norm.num_batches_tracked", np.array(1 + 100 * step), "buffer"),
+            stored("w.exp_avg_sq", np.full((2, 2), 1e-9 + step, np.float32), "optimizer"),
+        ]
+        write_weights(run, step, tensors)
+
+
+def test_parameters_are_ranked_apart_from_buffers_and_optimizer_state(
+    open_app: OpenApp, make_run: MakeRun, root: Path
+) -> None:
+    write_roles(root / make_run())
+    app = open_app("weights")
+    assert_nothing_failed(app)
+    assert list(rows(app)) == ["torn", "w", "zero", "empty"]
+    assert {name: row["not finite"] for name, row in rows(app).items()} == {"torn": 1, "w": 0, "zero": 0, "empty": 0}
+    assert rows(app)["zero"]["relative change"] == 0
+    assert "1 did not change at all" in captions(app)
+    assert np.isnan(rows(app)["empty"]["relative change"])
+    assert "4 of 4 parameters, the largest relative change first" in captions(app)
+    for role, name in (("buffer", "norm.num_batches_tracked"), ("optimizer", "w.exp_avg_sq")):
+        for query in ({"role": role}, {"tensor": name}):
+            app = open_app("weights", **query)
+            assert_nothing_failed(app)
+            assert list(rows(app)) == [name]
+            assert app.subheader[-1].value.replace("\\", "") == name
+
+
+def test_the_other_side_is_by_default_the_same_run(open_app: OpenApp, make_run: MakeRun, root: Path, run: str) -> None:
+    newer = make_run("newer")
+    write_everything(root / newer, seed=1)
+    app = open_app("weights", run=run)
+    assert_nothing_failed(app)
+    assert [box.value for box in app.selectbox if box.label in ("Before", "After")] == [run, run]
+
+
+def test_of_many_tensors_that_cannot_be_compared_it_is_told_how_many_more_there_are(
+    open_app: OpenApp, make_run: MakeRun, root: Path
+) -> None:
+    run_id = make_run()
+    for step in (0, 1):
+        shapes = [stored(f"w{k}", np.ones(2 + step, np.float32)) for k in range(9)]
+        write_weights(root / run_id, step, [*shapes, stored("same", np.ones(2, np.float32))])
+    assert "and 3 more such" in said(open_app("weights"))
 
 
 @pytest.mark.parametrize("hostile", ["../../etc/passwd", "x" * 5_000, "1e999", "-1", "NaN"])

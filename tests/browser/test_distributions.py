@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser
 
 from explorer import Recorder
@@ -50,6 +52,7 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> Path:
             segments.add(
                 [row(step, f"layer{k}.weight", "param", start + k * step * (run + 1) / 5_000) for k in range(6)]
             )
+            segments.add([row(step, "one", "activation", np.array([np.sin(step / 7)]))])
         segments.finish()
     return root
 
@@ -116,6 +119,18 @@ def test_a_brush_over_the_heat_map_shows_exactly_the_steps_it_covers(tab: Any) -
     assert len(newest(tab, "image")["hover"]) == len(STEPS)
 
 
+def test_every_sample_of_a_single_value_is_seen_in_the_heat_map(tab: Any) -> None:
+    tab.open("distributions?kind=activation&tensor=one")
+    box = tab.chart(0).bounding_box()
+    tab.page.wait_for_timeout(500)  # the picture is decoded after the chart is drawn
+    image = Image.open(io.BytesIO(tab.page.screenshot(clip=box))).convert("RGB")
+    plot = np.asarray(image).astype(int)[: int(box["height"]) - 80, 90:-12]
+    strongest = np.abs(plot - (0x12, 0x33, 0x62)).sum(axis=2) < 30
+    drawn = strongest.any(axis=0)
+    # The orange line of the step that is looked at hides a column.
+    assert drawn.mean() > 0.97, f"{(~drawn).sum()} of {drawn.size} columns show no value"
+
+
 def test_the_slider_and_its_buttons_move_the_slice_and_nothing_flickers(tab: Any) -> None:
     tab.open("distributions?tensor=layer3.weight&against=first&at=300")
     before = newest(tab, "bars")["bars"]
@@ -150,13 +165,25 @@ def test_a_click_on_a_cell_opens_both_distributions(tab: Any) -> None:
     assert (found["tensor"], found["at"]) == (cell["layer"], cell["step"].replace(",", ""))
     assert tab.page.get_by_role("heading", name=f"{cell['layer']} at step {cell['step']}").is_visible()
     assert set(newest(tab, "bars")["bars"].when) == {"now", "then"}
-    chosen = newest(tab, "chosen")["chosen"].iloc[0]
-    assert chosen.layer == cell["layer"]
+    tables = newest(tab, "chosen")
+    chosen = tables["chosen"].iloc[0]
+    assert tables["rows"].layer[chosen.row] == cell["layer"]
     assert chosen.x < int(found["at"]) < chosen.x2
     assert tab.num_removed() == 0
     link = tab.page.url
     tab.open(link.removeprefix(f"{tab.url}/"))
     assert tab.page.get_by_role("heading", name=f"{cell['layer']} at step {cell['step']}").is_visible()
+
+
+def test_layers_that_are_sorted_anew_stand_beside_their_own_rows(tab: Any) -> None:
+    tab.open("drift")
+    assert told(tab, 0, 0.6, 0.07)["layer"] == "layer0.weight"
+    tab.act(lambda: tab.page.get_by_text("Changed most").click())
+    first = newest(tab, "rows")["rows"].layer[0]
+    assert first == "layer5.weight"
+    assert told(tab, 0, 0.6, 0.07)["layer"] == first
+    tab.act(lambda: tab.page.mouse.click(*point(tab, 0, 0.6, 0.07)))
+    assert query(tab)["tensor"] == first
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

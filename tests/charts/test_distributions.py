@@ -67,6 +67,18 @@ def test_only_fixed_fields_are_read_whatever_runs_are_called(name: str) -> None:
     assert not any("script" in found for found in re.findall(r'"(?:expr|labelExpr|test)": "([^"]*)"', text))
 
 
+@pytest.mark.parametrize("most", [3e-6, 3.6e-4, 0.031, 0.62])
+def test_ticks_of_shares_are_told_apart_however_small_they_are(most: float) -> None:
+    shares = np.full(100, most / 3)
+    shares[50] = most
+    tables = slice_tables([Layer("a", "now", shares)], AXIS, most)
+    spec = {**SPECS["slice"][0], "width": 300, "datasets": {name: part.to_pylist() for name, part in tables.items()}}
+    svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    ticks = re.findall(r">([0-9.e-]+%)<", svg)
+    assert len(ticks) >= 4
+    assert len(set(ticks)) == len(ticks)
+
+
 def fan(num: int, empty: tuple[int, ...] = ()) -> tuple[np.ndarray, np.ndarray]:
     values = np.random.default_rng(0).normal(0, 0.1, (num, 200))
     quantiles = np.quantile(values, np.array(PERCENTS) / 100, axis=1).T

@@ -52,7 +52,7 @@ def test_cells_within_chance_are_grey_and_unknown_ones_are_clear() -> None:
 
 def test_layers_stand_in_the_order_they_are_given_and_names_are_only_data() -> None:
     tables = make(np.array([[0.0, 1.0], [0.5, 0.0]]))
-    assert tables["rows"]["layer"].to_pylist() == ["layer0", HOSTILE]
+    assert tables["rows"].to_pylist() == [{"row": 0, "layer": "layer0"}, {"row": 1, "layer": HOSTILE}]
     assert HOSTILE not in json.dumps(drift_spec(2, "W1/sd"))
     cells = tables["cells"].to_pylist()
     assert [(cell["layer"], cell["key"], cell["at"]) for cell in cells][:2] == [("layer0", "0", 0), ("layer0", "0", 10)]
@@ -85,15 +85,13 @@ def test_a_chart_of_sixty_layers_and_a_thousand_steps_is_below_100_kb() -> None:
 
 def test_the_open_cell_is_framed_even_when_its_step_was_not_sampled() -> None:
     tables = make(np.ones((2, 3)), chosen=("1", 12))
-    assert tables["chosen"].to_pylist() == [{"x": 5.0, "x2": 15.0, "layer": HOSTILE}]
+    assert tables["chosen"].to_pylist() == [{"x": 5.0, "x2": 15.0, "row": 1}]
     assert make(np.ones((2, 3)), chosen=("gone", 0))["chosen"].num_rows == 0
 
 
 def test_alarms_stand_on_their_layer_and_step() -> None:
     alarms = np.array([[False, True], [False, False]])
-    assert make(np.ones((2, 2)), alarms=alarms)["alarms"].to_pylist() == [
-        {"x": 10.0, "layer": "layer0", "told": "step 10"}
-    ]
+    assert make(np.ones((2, 2)), alarms=alarms)["alarms"].to_pylist() == [{"x": 10.0, "row": 0, "told": "step 10"}]
 
 
 def test_drift_in_another_unit_sets_no_end_of_the_colour_scale() -> None:

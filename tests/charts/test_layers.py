@@ -28,10 +28,18 @@ def test_layers_stand_one_after_the_other_and_a_missing_value_breaks_the_line():
         ["a", HOSTILE], [0.0, 1.0], [np.array([1.0, 2.0]), np.array([1.0])], [np.array([0.5, np.nan]), np.array([3.0])]
     )
     assert table.to_pylist() == [
-        {"x": 1.0, "layer": "a", "place": 0.0, "y": 0.5},
-        {"x": 2.0, "layer": "a", "place": 0.0, "y": None},
-        {"x": 1.0, "layer": HOSTILE, "place": 1.0, "y": 3.0},
+        {"x": 1.0, "layer": "a", "place": 0.0, "y": 0.5, "alone": 1},
+        {"x": 2.0, "layer": "a", "place": 0.0, "y": None, "alone": 0},
+        {"x": 1.0, "layer": HOSTILE, "place": 1.0, "y": 3.0, "alone": 1},
     ]
+
+
+def test_a_vertex_without_a_line_to_a_neighbour_is_drawn_as_a_dot():
+    gap = np.array([1.0, 2.0, np.nan, 4.0, np.nan])
+    table = lines_table(["a", "b"], [0.0, 1.0], [np.arange(5.0), np.array([9.0])], [gap, np.array([1.0])])
+    assert table.column("alone").to_pylist() == [0, 0, 0, 1, 0, 1]
+    dots = many_lines_spec(LinesLook(y_title="r"))["layer"][1]
+    assert dots["encoding"]["opacity"] == {"condition": {"test": "datum.alone", "value": 1}, "value": 0}
 
 
 def test_no_layers_are_a_table_without_rows():

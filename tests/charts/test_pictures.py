@@ -12,6 +12,7 @@ import pytest
 
 from explorer.charts.pictures import (
     BAD,
+    BELOW,
     MAX_PIXELS,
     TABLES,
     Cells,
@@ -44,6 +45,11 @@ def test_what_is_not_a_number_has_a_colour_of_its_own_and_what_is_masked_none():
     found = pixels(picture_url(values, COLOURS, (-1.0, 1.0)))[0]
     assert [tuple(pixel[:3]) for pixel in found[:3].tolist()] == [BAD] * 3
     assert found[3, 3] == 0
+
+
+def test_zero_on_a_logarithmic_scale_is_told_apart_from_what_is_not_a_number():
+    found = pixels(picture_url(np.array([[-np.inf, np.nan, np.inf, -1.0]]), COLOURS, (-1.0, 1.0), log=True))[0]
+    assert [tuple(pixel[:3]) for pixel in found.tolist()] == [BELOW, BAD, BAD, (0, 0, 255)]
 
 
 def test_noise_of_the_largest_size_stays_small_enough_to_be_sent():

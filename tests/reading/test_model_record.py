@@ -47,8 +47,14 @@ def test_everything_is_read_as_it_was_written(write, run):
     assert model.modes["train"]["fc"] == (10, 0)
     assert model.watch["schedule"] == "every 10 steps"
     assert model.activation == "output"
+    assert model.initial is None
     assert model.order == {("param", "fc.weight"): 0, ("grad", "fc.weight"): 0, ("activation", "fc"): 7}
     assert model.by_name["fc"] is second
+
+
+def test_what_the_first_value_is_in_a_resumed_run_is_read(write, run):
+    write(RECORD | {"initial": "the snapshot of step 0"})
+    assert open_run(run.path).model.initial == "the snapshot of step 0"
 
 
 def test_a_run_that_watched_nothing_has_none(run):
@@ -79,6 +85,7 @@ def test_a_damaged_record_leaves_the_one_before(write, run):
         {"tensors": [RECORD["tensors"][0] | {"tied_to": 5}]},
         {"modules": [{"name": "fc"}]},
         {"skipped": [[1, 2, 3]]},
+        {"initial": 3},
         {"modes": {"train": {"fc": [1]}}},
         {"modes": []},
         {"watch": 7},

@@ -41,8 +41,8 @@ class ProbeMethods:
             batch: a tensor, or a tuple or a dict of what the model takes; the first size of its first tensor is the
                 number of examples.
             step: the optimizer step; by default that of the newest row of metrics, or 0.
-            layers: patterns such as "encoder.*" over names of modules. "*" stands for every module without children and
-                the blocks of every ModuleList.
+            layers: patterns such as "encoder.*" over names of modules. "*" stands for every module without children,
+                attention, and the blocks of every ModuleList.
 
         Returns:
             Whether it was taken. It is not when recording is off or ended, on ranks other than 0, when the disk has

@@ -88,7 +88,11 @@ class Changes:
 
 
 def _fields(changed: float, kept: float, scale: float) -> dict[str, float | None]:
-    """From sums of squares of a sample that stands for `scale` times as many values."""
-    norm = math.sqrt(changed * scale) if changed >= 0 else math.nan
-    ratio = math.sqrt(changed / kept) if kept > 0 and changed >= 0 else None
-    return {"update_norm": norm, "update_ratio": ratio}
+    """From sums of squares of a sample that stands for `scale` times as many values.
+
+    The ratio is None where the parameter was 0, and NaN where a value is no number: what a step made NaN is seen.
+    """
+    ratio = math.sqrt(changed / kept) if kept else None
+    if math.isnan(changed):
+        ratio = math.nan
+    return {"update_norm": math.sqrt(changed * scale), "update_ratio": ratio}

@@ -46,13 +46,13 @@ def take_sample(values: Tensor, limit: int) -> Tensor:
 
 
 def cosine(product: float, square_a: float, square_b: float) -> float | None:
-    """From the inner products of two vectors; None where one is zero or not finite.
+    """From the inner products of two vectors; None where one is zero, NaN where one is not finite.
 
     Example:
         >>> cosine(2.0, 1.0, 16.0)
         0.5
     """
-    if not (square_a > 0 and square_b > 0):
+    if square_a == 0 or square_b == 0:
         return None
     found = product / math.sqrt(square_a) / math.sqrt(square_b)
-    return max(-1.0, min(1.0, found)) if math.isfinite(found) else None
+    return max(-1.0, min(1.0, found)) if math.isfinite(found) else math.nan

@@ -175,6 +175,27 @@ def test_patterns_choose_by_name_and_blocks_of_lists_are_layers():
     assert "dropout" not in chosen
 
 
+def test_attention_and_layers_whose_weights_are_parametrized_are_layers():
+    attention = nn.MultiheadAttention(8, 2, batch_first=True)
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(8, 3))
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention, self.normed = attention, normed
+
+        def forward(self, inputs):
+            return self.normed(self.attention(inputs, inputs, inputs)[0])
+
+    model, batch = Model(), torch.randn(6, 5, 8)
+    assert list(choose_layers(model, ["*"])) == ["attention", "normed"]
+    found = probe(model, batch)
+    assert found.skipped == {}
+    with torch.no_grad():
+        expected = attention.eval()(batch, batch, batch)[0]
+    assert torch.equal(found.kept["attention"], expected.reshape(6, -1))
+
+
 def test_batches_are_tensors_tuples_and_mappings():
     class Pair(nn.Module):
         def __init__(self) -> None:

@@ -71,6 +71,27 @@ def test_a_parameters_row_is_its_value_after_the_step_and_the_true_update(record
         assert update["mean"] == pytest.approx((new - old).mean(), rel=1e-4, abs=1e-9)
 
 
+@pytest.mark.parametrize("kinds", [("param", "grad", "update"), ("param", "grad")])
+def test_a_step_that_makes_weights_nan_is_seen_in_ratio_and_angle(record, train, mlp, rows_of_kind, kinds):
+    model, recorder = mlp(), record()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder.watch(model, optimizer, schedule=Every(1), kinds=kinds)
+    train(model, optimizer, 2)
+    handle = model[0].weight.register_hook(lambda grad: grad * torch.nan)
+    train(model, optimizer, 1)
+    handle.remove()
+    train(model, optimizer, 1)
+    recorder.close()
+    rows, gradients = rows_of_kind(recorder, "param"), rows_of_kind(recorder, "grad")
+    assert rows[1, "0.weight"]["update_ratio"] > 0
+    assert rows[1, "0.weight"]["cosine_init"] > 0
+    for step in (2, 3):
+        assert rows[step, "0.weight"]["nans"] > 0
+        for column in ("update_norm", "update_ratio", "cosine_init"):
+            assert np.isnan(rows[step, "0.weight"][column]), (step, column)
+    assert np.isnan(gradients[2, "0.weight"]["cosine_previous"])
+
+
 def test_plain_gradient_descent_has_the_ratio_of_the_textbook(record, train, mlp, rows_of_kind):
     model, recorder = mlp(), record()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
