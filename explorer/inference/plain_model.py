@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from explorer.inference.edits.batch import takes_one
 from explorer.reading.dtypes import decode
 from explorer.reading.programs import RawTensor, read_recorded_program
 from explorer.storage.layout import RunPaths
@@ -75,7 +76,7 @@ class PlainModel:
     @property
     def runs_single(self) -> bool:
         """Whether one example alone can be run; otherwise the captured batch size is fixed."""
-        return all(_takes_one(self.program, found.shape) for found in self.program.inputs if found.dtype)
+        return takes_one(self.program)
 
 
 def read_plain_model(run_path: str | Path) -> PlainModel | None:
@@ -173,10 +174,3 @@ def _dtypes(program: Program) -> list[str]:
 def _in_float32(found: dict[str, Any]) -> dict[str, Any]:
     """An object of the document without half precision."""
     return {**found, "dtype": "float32"} if found.get("dtype") in _HALF else found
-
-
-def _takes_one(program: Program, shape: tuple[int | str, ...]) -> bool:
-    if not shape:
-        return False
-    first = shape[0]
-    return first == 1 if isinstance(first, int) else program.symbols.get(first, (0, None))[0] <= 1
