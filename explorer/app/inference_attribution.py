@@ -51,6 +51,12 @@ def attribution(scene: Scene, recipe: Recipe, drawn: Drawn | None, output: Any) 
         output: of the edited model, [N, ...].
     """
     kind = input_kind(scene)
+    if kind == "other" and scene.recorded.dtype.kind != "f":
+        st.caption(
+            f"This input holds {scene.recorded.dtype}, which nothing can be attributed to"
+            + (": choose another input above." if len(scene.paths) > 1 else ".")
+        )
+        return
     layers = {method: _layers(scene, method, kind) for method in _AT_LAYER}
     methods = _methods(kind, layers)
     columns = st.columns([2, 2, 2, 3], vertical_alignment="bottom")
@@ -83,6 +89,7 @@ def attribution(scene: Scene, recipe: Recipe, drawn: Drawn | None, output: Any) 
         recipe,
         inputs=scene.inputs(drawn),
         method=method,
+        path=scene.path,
         target=target,
         baseline=baseline,
         num_steps=_STEPS,

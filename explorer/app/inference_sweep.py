@@ -109,7 +109,8 @@ def _of_input(scene: Scene, recipe: Recipe) -> dict[str, Swept]:
             name = names[place] if place < len(names) else f"feature {place}"
             now = next(
                 (float(edit.to_dict()["value"] or 0) for edit in reversed(recipe)
-                 if edit.kind == "feature" and edit.to_dict().get("feature", 0) == place),
+                 if edit.kind == "feature" and edit.to_dict().get("feature", 0) == place
+                 and edit.to_dict().get("input", "") in ("", scene.path)),
                 float(scene.recorded[place]),
             )  # fmt: skip
             found[f"feature.{place}"] = Swept(

@@ -19,6 +19,8 @@ from explorer.app.inference_pad import ink_text
 from explorer.charts.pixels import grey, value_range
 from explorer.inference.edits.recipe import from_text, parse_recipe, to_text
 from tests.app.inference_runs import (
+    Masked,
+    record,
     record_apart,
     record_autoencoder,
     record_images,
@@ -132,6 +134,25 @@ def test_two_images_are_brushed_one_by_one(root: Path, open_app: OpenApp) -> Non
     assert_drawn(app)
     assert recipe_of(app)[0]["input"] == "args[1]"
     assert metric(app, "Edited") != metric(app, "Original")
+
+
+def test_the_input_that_is_shown_is_the_one_that_the_output_is_attributed_to(root: Path, open_app: OpenApp) -> None:
+    run_id = record_apart(root)
+    model = explorer.load_model(explorer.open_run(root / run_id), 0)
+    images = {path: value[:1].clone() for path, value in model.inputs.items()}
+    for shown in images:
+        app = open_app("inference", input=shown, look="Attribution")
+        assert_drawn(app)
+        without = model.run({**images, shown: torch.zeros_like(images[shown])}).outputs[""]
+        assert float(metric(app, "At the baseline")) == pytest.approx(float(without), rel=2e-3)
+
+
+def test_an_input_without_gradients_is_not_attributed_to(root: Path, open_app: OpenApp) -> None:
+    tokens = torch.randint(0, 5, (3, 4))
+    record(root, "masked", Masked(), tokens, mask=tokens > 1, labels=torch.tensor([0, 1, 2]))
+    app = open_app("inference", input="kwargs['mask']", look="Attribution")
+    assert_drawn(app)
+    assert "holds bool, which nothing can be attributed to: choose another input above" in said(app)
 
 
 @pytest.mark.parametrize("edited", [False, True])
