@@ -93,7 +93,7 @@ def _choose_input(scene: Scene) -> None:
 
 
 def _features(scene: Scene, recipe: Recipe) -> None:
-    """A slider for each feature, from the least to the most among the recorded examples and half as much beyond."""
+    """A slider for each feature."""
     table = np.asarray(scene.model.inputs[scene.path], dtype=np.float64)
     row = np.asarray(scene.recorded, dtype=np.float64)
     chosen = {
@@ -101,12 +101,11 @@ def _features(scene: Scene, recipe: Recipe) -> None:
     }
     columns = st.columns(2)
     for place in range(min(len(row), _MAX_SLIDERS)):
-        low, high = float(np.nanmin(table[:, place])), float(np.nanmax(table[:, place]))
-        margin = (high - low) / 2 or 1.0
-        low, high = low - margin, high + margin
+        now = float(chosen.get(place, row[place]))
+        low, high = _ends(table[:, place], now)
         name = feature_name(scene, place)
         key = f"inference.feature.{scene.info.run_id}.{scene.path}.{scene.example}.{place}"
-        st.session_state[key] = float(np.clip(chosen.get(place, row[place]), low, high))
+        st.session_state[key] = now if math.isfinite(now) else low
         columns[place % 2].slider(
             f"{esc(name, 60)} :gray[({row[place]:.4g})]",
             low,
@@ -121,6 +120,15 @@ def _features(scene: Scene, recipe: Recipe) -> None:
         st.caption(f"The first {_MAX_SLIDERS} of {len(row):,} features; all of them are in the table.")
     with st.expander("As numbers", icon=":material/table:", expanded=len(row) > _MAX_SLIDERS):
         _row_table(scene, row, chosen)
+
+
+def _ends(column: npt.NDArray[np.float64], now: float) -> tuple[float, float]:
+    """From the least to the most among the recorded examples and half as much beyond; further where the value is."""
+    finite = column[np.isfinite(column)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    margin = (high - low) / 2 or 1.0
+    beyond = [now] if math.isfinite(now) else []
+    return min([low - margin, *beyond]), max([high + margin, *beyond])
 
 
 def _row_table(scene: Scene, row: npt.NDArray[np.float64], chosen: Mapping[int, float]) -> None:

@@ -86,12 +86,12 @@ def trouble() -> None:
         st.warning(esc(found, 600), icon=":material/block:")
 
 
-def edit_list(recipe: Recipe, modules: Mapping[str, str]) -> None:
+def edit_list(recipe: Recipe, about: Callable[[Edit], str]) -> None:
     """Draw every edit in words with the ways to switch it off, to move it and to take it away.
 
     Args:
         recipe: all edits.
-        modules: what the module is called that a node is the output of, for those that are one's.
+        about: what the numbers and nodes of an edit are called in this run; "" where there is nothing to add.
     """
     if not recipe:
         st.caption("No edits: this is the model as it was trained.")
@@ -101,8 +101,8 @@ def edit_list(recipe: Recipe, modules: Mapping[str, str]) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             is_on = place not in off
             words = esc(edit.describe(), 300)
-            module = modules.get(getattr(edit, "node", ""))
-            of = "" if module is None else f" :gray[· output of {esc(module, 80)}]"
+            more = about(edit)
+            of = f" :gray[· {esc(more, 80)}]" if more else ""
             line = f"{place + 1}. {words}{of}" if is_on else f":gray[{place + 1}. ~~{words}~~]"
             st.markdown(line, width="stretch")
             eye = ("visibility", "Switch off") if is_on else ("visibility_off", "Switch on")

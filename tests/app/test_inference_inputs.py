@@ -217,6 +217,17 @@ def test_a_value_is_patched_from_another_run(root: Path, open_app: OpenApp) -> N
     assert metric(shown, "KL divergence") != "0 nats"
 
 
+def test_a_value_beyond_the_recorded_ones_is_where_its_slider_stands(root: Path, open_app: OpenApp) -> None:
+    run_id = record_table(root)
+    recipe = to_text(parse_recipe([{"edit": "feature", "feature": 1, "value": 1234.5}]))
+    app = open_app("inference", recipe=recipe)
+    assert_drawn(app)
+    slider = app.slider(key=f"inference.feature.{run_id}.args[0].0.1")
+    assert slider.value == slider.max == 1234.5
+    names = explorer.load_model(explorer.open_run(root / run_id), 0).about["feature_names"]
+    assert f"set feature 1 to 1234.5 :gray[· {names[1]}]" in said(app)
+
+
 def test_the_curve_of_a_feature_is_what_the_model_gives(root: Path, open_app: OpenApp) -> None:
     record_table(root)
     app = open_app("inference", look="Sweep", sweep="feature.1")

@@ -1,0 +1,29 @@
+"""What the numbers and nodes in an edit are called in a run: features, tokens, modules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from explorer.app.inference_output import plain_token
+from explorer.app.inference_places import node_choices
+from explorer.app.inference_token_edits import vocabulary_of
+from explorer.inference.edits.kinds.activations import ActivationEdit
+from explorer.inference.edits.kinds.fields import Edit
+from explorer.inference.edits.kinds.inputs import InsertToken, ReplaceToken, SetFeature
+
+if TYPE_CHECKING:
+    from explorer.app.inference_scene import Scene
+
+
+def edit_about(scene: Scene, edit: Edit) -> str:
+    """The name of what an edit gives by number: a feature, a token, the module of a node; "" where none is known."""
+    if isinstance(edit, SetFeature):
+        names = scene.model.feature_names
+        return names[edit.feature] if edit.feature < len(names) else ""
+    if isinstance(edit, ReplaceToken | InsertToken):
+        vocabulary = vocabulary_of(scene)
+        return repr(plain_token(vocabulary[edit.token])) if edit.token < len(vocabulary) else ""
+    if isinstance(edit, ActivationEdit):
+        choice = node_choices(scene.model).get(edit.node)
+        return f"output of {choice.module}" if choice is not None and choice.module else ""
+    return ""
