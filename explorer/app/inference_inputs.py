@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Kind = Literal["image", "tokens", "table", "other"]
 
 _MAX_SLIDERS: Final = 40
+_MAX_ROWS: Final = 10_000
 
 
 def input_kind(scene: Scene) -> Kind:
@@ -117,7 +118,7 @@ def _features(scene: Scene, recipe: Recipe) -> None:
             args=(key, place, scene.edit_path),
         )
     if len(row) > _MAX_SLIDERS:
-        st.caption(f"The first {_MAX_SLIDERS} of {len(row):,} features; all of them are in the table.")
+        st.caption(f"The first {_MAX_SLIDERS} of {len(row):,} features; more of them are in the table.")
     with st.expander("As numbers", icon=":material/table:", expanded=len(row) > _MAX_SLIDERS):
         _row_table(scene, row, chosen)
 
@@ -133,6 +134,9 @@ def _ends(column: npt.NDArray[np.float64], now: float) -> tuple[float, float]:
 
 def _row_table(scene: Scene, row: npt.NDArray[np.float64], chosen: Mapping[int, float]) -> None:
     """The row as a table: any value can be typed, those beyond the ends of the sliders, too."""
+    if len(row) > _MAX_ROWS:
+        st.caption(f"The first {_MAX_ROWS:,} of {len(row):,}.")
+        row = row[:_MAX_ROWS]
     names = [feature_name(scene, place) for place in range(len(row))]
     now = [chosen.get(place, float(value)) for place, value in enumerate(row)]
     key = f"inference.row.{scene.info.run_id}.{scene.path}.{scene.example}.{abs(hash(tuple(now)))}"

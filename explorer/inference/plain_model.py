@@ -48,6 +48,7 @@ class PlainModel:
         class_names, vocabulary, feature_names: () when not recorded.
         problems: what could not be read.
         factory: the user's own function that makes the model, which then runs instead of a program; "" as a rule.
+        left_out: paths of inputs and outputs that were too large to be kept, or hold what no file holds.
         tokenizer: the bytes of a `tokenizer.json`, uint8[n], of anybody's making; None when not recorded.
     """
 
@@ -65,6 +66,7 @@ class PlainModel:
     problems: tuple[str, ...]
     factory: str = ""
     tokenizer: Array | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def num_examples(self) -> int:
@@ -105,6 +107,7 @@ def read_plain_model(run_path: str | Path) -> PlainModel | None:
         tuple(about.get("feature_names", ())),
         recorded.problems,
         tokenizer=next((array for array in by_role.get("tokenizer", {}).values() if array.dtype == np.uint8), None),
+        left_out=tuple(about.get("left_out", ())),
     )
 
 

@@ -93,6 +93,21 @@ def test_the_text_goes_on_in_words(root: Path, open_app: OpenApp) -> None:
     assert f"{TEXT} ⟶ {whole.removeprefix(TEXT)}" in [str(code.value) for code in app.code]
 
 
+def test_classes_of_every_token_have_their_names_and_are_no_text_that_goes_on(root: Path, open_app: OpenApp) -> None:
+    torch.manual_seed(0)
+    tagger = nn.Sequential(nn.Embedding(5, 8), nn.Linear(8, 3))
+    tokens = torch.tensor([[0, 1, 2], [3, 4, 0]])
+    run_id = record(root, "tags", tagger, tokens, vocabulary=list("abcde"), class_names=["noun", "verb", "other"])
+    scores = explorer.load_model(explorer.open_run(root / run_id), 0).run().outputs[""][0]
+    wanted = ["noun", "verb", "other"][int(scores[-1].argmax())]
+    for look in ("Where it matters", "Attribution", "Sweep"):
+        app = open_app("inference", look=look)
+        assert_drawn(app)
+        assert next(str(found.value) for found in app.metric if found.label == "Class at the end").startswith(wanted)
+        assert not [found for found in app.toggle if found.label == "Continue the text"]
+    assert set(app.dataframe[-1].value["prediction"]) <= {"noun", "verb", "other"}
+
+
 def test_pieces_of_a_large_vocabulary_are_found_by_what_they_hold(root: Path, open_app: OpenApp) -> None:
     document = json.loads(small_tokenizer().to_str())
     document["model"]["vocab"] |= {f"unused{number}": SIZE + number for number in range(2_500)}
