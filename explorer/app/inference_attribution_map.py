@@ -103,8 +103,10 @@ def _over_image(scene: Scene, seen: Any, values: Any) -> None:  # noqa: ANN401 -
     flat = values.sum(axis=0) if values.ndim == 3 else values
     left, right = st.columns(2)
     width = shown_width(flat.shape, _SIDE)
-    left.image(picture(seen, value_range(scene.model.inputs[scene.path]), side=_SIDE), caption="Input", width=width)
-    right.image(signed(flat, _colours(), side=_SIDE), caption="Attribution", width=width)
+    left.image(picture(seen, value_range(scene.model.inputs[scene.path]), side=_SIDE), width=width)
+    left.caption("Input")
+    right.image(signed(flat, _colours(), side=_SIDE), width=width)
+    right.caption("Attribution")
     with right:
         _bar(float(np.abs(flat[np.isfinite(flat)]).max(initial=0.0)))
     st.caption("Orange speaks for the output, blue against it.")

@@ -12,6 +12,7 @@ from explorer.app import inference_finite, linked, links
 from explorer.app.inference_choices import class_name
 from explorer.app.inference_output_image import is_image, output_image
 from explorer.app.inference_result import are_tags, as_logits, first_output, output_kind, shown_classes
+from explorer.app.inference_scene import output_name
 from explorer.app.names import esc, plain
 from explorer.charts.arrow_stream import stream
 from explorer.charts.outcome import CONTROL, EDITED, ORIGINAL, bars_spec, bars_table, percent
@@ -68,7 +69,7 @@ def _chosen(answer: Mapping[str, Any], first: str) -> tuple[str, Any, Any]:
     paths = [path for path, value in before.items() if _is_floating(value) and _is_floating(after.get(path))]
     path = first
     if len(paths) > 1:
-        titles = {each: f"{each or 'output'} {list(before[each].shape[1:])}" for each in paths}
+        titles = {each: f"{output_name(each)} {list(before[each].shape[1:])}" for each in paths}
         path = linked.select(
             "Output", links.OUTPUT, titles, first,
             help="What is said about the recorded examples and in the tabs below is about the first one.",

@@ -36,7 +36,8 @@ def about(info: RunInfo, model: Architecture) -> None:
         parts.append(f"{root.num_frozen:,} of them frozen")
     if root.num_buffers:
         parts.append(f"{root.num_buffers:,} values in buffers")
-    parts.append(f"{len(model.rows) - 1:,} modules")
+    count = len(model.rows) - 1
+    parts.append(f"{count:,} module{'' if count == 1 else 's'}")
     if model.program is not None:
         parts += [f"{len(model.program.graph.nodes):,} operators", *captured(model.program)]
     st.markdown(" · ".join(parts))

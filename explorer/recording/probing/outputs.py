@@ -17,6 +17,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from explorer.recording.watching.naming import list_modules
+
 MAX_EXAMPLES: Final = 256
 MAX_FEATURES: Final = 4_096
 MAX_LAYERS: Final = 512
@@ -63,18 +65,20 @@ def unwrap(model: nn.Module) -> nn.Module:
 def choose_layers(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Module]:
     """Return the modules to keep the output of, by name in the model's order.
 
-    The pattern `*` alone stands for modules without children, but for those that do nothing in evaluation, and for the
+    The pattern `*` alone stands for the modules whose outputs are watched, too (those without children other than
+    parametrizations of their weights, such as weight_norm's), but for those that do nothing in evaluation, and for the
     blocks in every `ModuleList`. Any other pattern is matched against the names of all modules.
     """
     named = {name: module for name, module in model.named_modules() if name}
     if list(patterns) != ["*"]:
         return {name: module for name, module in named.items() if any(fnmatchcase(name, one) for one in patterns)}
     blocks = {id(block) for module in model.modules() if isinstance(module, nn.ModuleList) for block in module}
+    leaves = {id(place.module) for place in list_modules(model) if place.is_leaf}
     idle = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Flatten)
     return {
         name: module
         for name, module in named.items()
-        if id(module) in blocks or (next(module.children(), None) is None and not isinstance(module, idle))
+        if id(module) in blocks or (id(module) in leaves and not isinstance(module, idle))
     }
 
 

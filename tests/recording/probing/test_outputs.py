@@ -175,6 +175,21 @@ def test_patterns_choose_by_name_and_blocks_of_lists_are_layers():
     assert "dropout" not in chosen
 
 
+def test_a_layer_with_a_parametrized_weight_and_attention_are_layers():
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 8)), nn.ReLU())
+    assert list(probe(model, torch.randn(3, 4)).kept) == ["0", "1"]
+
+    class Attends(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x):
+            return self.attention(x, x, x)[0]
+
+    assert list(probe(Attends(), torch.randn(3, 5, 4)).kept) == ["attention"]
+
+
 def test_batches_are_tensors_tuples_and_mappings():
     class Pair(nn.Module):
         def __init__(self) -> None:
