@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from explorer.app.inference_output import plain_token
 from explorer.app.inference_places import node_choices
 from explorer.app.inference_token_edits import vocabulary_of
-from explorer.inference.edits.kinds.activations import ActivationEdit
+from explorer.inference.edits.kinds.activations import ActivationEdit, Patch
 from explorer.inference.edits.kinds.fields import Edit
 from explorer.inference.edits.kinds.inputs import InsertToken, ReplaceToken, SetFeature
 
@@ -25,5 +25,8 @@ def edit_about(scene: Scene, edit: Edit) -> str:
         return repr(plain_token(vocabulary[edit.token])) if edit.token < len(vocabulary) else ""
     if isinstance(edit, ActivationEdit):
         choice = node_choices(scene.model).get(edit.node)
-        return f"output of {choice.module}" if choice is not None and choice.module else ""
+        parts = [f"output of {choice.module}"] if choice is not None and choice.module else []
+        if isinstance(edit, Patch) and edit.example is not None:  # counted from 1, as everywhere on the page
+            parts.append(f"{edit.example + 1} of {scene.model.num_examples} examples")
+        return ", ".join(parts)
     return ""

@@ -337,6 +337,20 @@ def test_a_capture_that_failed_says_why(root: Path, make_run: MakeRun, open_app:
     assert "export: uses numpy" in said(app)
 
 
+def test_a_layer_with_a_parametrized_weight_shows_what_its_weight_is_computed_from(
+    root: Path, open_app: OpenApp
+) -> None:
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), nn.ReLU())
+    with Recorder("norm", root=root, quiet=True, system_every_s=None) as rec:
+        rec.program(model, torch.randn(2, 4))
+    app = open_app("model", module="0")
+    assert_nothing_failed(app)
+    tables = [found.value for found in app.dataframe if "tensor" in found.value]
+    assert list(tables[0]["tensor"]) == [
+        "bias", "parametrizations.weight.original0", "parametrizations.weight.original1",
+    ]  # fmt: skip
+
+
 def test_a_program_that_would_not_be_run_is_drawn_and_says_so(recorded: Path, root: Path, open_app: OpenApp) -> None:
     run_id = record(root, "refused")
     assert "does not run this program" not in said(open_app("model"))
