@@ -82,9 +82,10 @@ def point(tab: Any, number: int, x: float, y: float) -> tuple[float, float]:
     return box["x"] + box["width"] * x, box["y"] + box["height"] * y
 
 
-def told(tab: Any, at: tuple[float, float]) -> dict[str, str]:
-    """What the tooltip says there; a chart that is still being drawn does not answer to the first move."""
-    for _ in range(20):
+def told(tab: Any, number: int, x: float, y: float) -> dict[str, str]:
+    """What the tooltip says there. A chart that is still being drawn does not answer, or is about to be elsewhere."""
+    for _ in range(60):
+        at = point(tab, number, x, y)
         tab.page.mouse.move(at[0] - 3, at[1])
         tab.page.mouse.move(*at)
         tab.page.wait_for_timeout(250)
@@ -96,9 +97,9 @@ def told(tab: Any, at: tuple[float, float]) -> dict[str, str]:
 
 def test_a_brush_over_the_heat_map_shows_exactly_the_steps_it_covers(tab: Any) -> None:
     tab.open("distributions?tensor=layer3.weight")
-    left, right = point(tab, 0, 0.5, 0.3), point(tab, 0, 0.8, 0.3)
-    first, last = (int(told(tab, at)["step"]) for at in (left, right))
+    first, last = (int(told(tab, 0, x, 0.3)["step"]) for x in (0.5, 0.8))
     assert first < last
+    left, right = point(tab, 0, 0.5, 0.3), point(tab, 0, 0.8, 0.3)
     tab.page.mouse.move(*left)
     tab.page.mouse.down()
     tab.page.mouse.move((left[0] + right[0]) / 2, left[1], steps=3)
@@ -142,10 +143,9 @@ def test_playing_moves_the_slice_without_a_flicker_and_ends_at_the_last_step(tab
 
 def test_a_click_on_a_cell_opens_both_distributions(tab: Any) -> None:
     tab.open("drift?from=first")
-    at = point(tab, 0, 0.6, 0.25)
-    cell = told(tab, at)
+    cell = told(tab, 0, 0.6, 0.25)
     tab.watch()
-    tab.act(lambda: tab.page.mouse.click(*at))
+    tab.act(lambda: tab.page.mouse.click(*point(tab, 0, 0.6, 0.25)))
     found = query(tab)
     assert (found["tensor"], found["at"]) == (cell["layer"], cell["step"].replace(",", ""))
     assert tab.page.get_by_role("heading", name=f"{cell['layer']} at step {cell['step']}").is_visible()
