@@ -170,6 +170,7 @@ def _tokens(model: PlainModel, before: Any, after: Any, is_edited: bool) -> None
             st.metric(f"{what}, edited", f"{esc(last['token_after'], 70)} · {percent(last['probability_after'])}")
             st.metric("Predictions that changed", f"{int(table['flipped'].sum()):,} of {len(table):,}")
             st.metric("Mean KL divergence", f"{table['kl'].mean():.3g} nats")
+    table["position"] = table["position"] if len(table) > 1 else "end"
     columns = ["position", "token_before", "probability_before"]
     columns += ["token_after", "probability_after", "probability_kept", "kl", "flipped"] if is_edited else []
     titles = {"token_before": "next token" if is_next else "class", "probability_before": "probability"}
@@ -180,7 +181,7 @@ def _tokens(model: PlainModel, before: Any, after: Any, is_edited: bool) -> None
     st.dataframe(
         table[columns].iloc[::-1].rename(columns=titles),
         hide_index=True,
-        height=390,
+        height=390 if len(table) > 10 else "content",
         column_config={titles[name]: _NUMBER for name in columns if name.startswith(("probability", "kl"))},
     )
 
