@@ -12,9 +12,9 @@ from explorer.app import inference_session, linked, links
 from explorer.app.inference_attribution_map import attribution_map, through_layer
 from explorer.app.inference_choices import class_name
 from explorer.app.inference_inputs import input_kind
-from explorer.app.inference_output import token_names
+from explorer.app.inference_output import output_names
 from explorer.app.inference_places import batched_choices, last_active
-from explorer.app.inference_result import output_kind
+from explorer.app.inference_result import are_tags, output_kind
 from explorer.app.names import plain
 from explorer.inference.edits.recipe import Recipe
 
@@ -51,6 +51,12 @@ def attribution(scene: Scene, recipe: Recipe, drawn: Drawn | None, output: Any) 
         output: of the edited model, [N, ...].
     """
     kind = input_kind(scene)
+    if kind == "other" and scene.recorded.dtype.kind != "f":
+        st.caption(
+            f"This input holds {scene.recorded.dtype}, which nothing can be attributed to"
+            + (": choose another input above." if len(scene.paths) > 1 else ".")
+        )
+        return
     layers = {method: _layers(scene, method, kind) for method in _AT_LAYER}
     methods = _methods(kind, layers)
     columns = st.columns([2, 2, 2, 3], vertical_alignment="bottom")
@@ -83,6 +89,7 @@ def attribution(scene: Scene, recipe: Recipe, drawn: Drawn | None, output: Any) 
         recipe,
         inputs=scene.inputs(drawn),
         method=method,
+        path=scene.path,
         target=target,
         baseline=baseline,
         num_steps=_STEPS,
@@ -159,10 +166,11 @@ def _target(scene: Scene, output: Any) -> int | list[int] | None:  # noqa: ANN40
         titles[default] = f"{class_name(scene.model, predicted)} (predicted)"
         return int(linked.select("Explain", links.TARGET, titles, default))
     if kind == "tokens":
-        names = token_names(scene.model, row.shape[-1])
+        names = output_names(scene.model, row)
         best, last = row.argmax(axis=-1), len(row) - 1
-        titles = {str(last): f"{names[int(best[last])]} after the end"}
-        titles |= {str(at): f"{names[int(best[at])]} after position {at}" for at in range(last - 1, -1, -1)}
+        where = "at" if are_tags(scene.model, row) else "after"
+        titles = {str(last): f"{names[int(best[last])]} {where} the end"}
+        titles |= {str(at): f"{names[int(best[at])]} {where} position {at}" for at in range(last - 1, -1, -1)}
         at = int(linked.select("Explain", links.TARGET, titles, str(last)))
         return [at, int(best[at])]
     size = int(np.prod(row.shape))

@@ -16,7 +16,7 @@ from explorer.app.inference_token_edits import edited_tokens, vocabulary_of
 from explorer.app.names import esc
 from explorer.charts.arrow_stream import stream
 from explorer.charts.model_lines import scores_spec, scores_table
-from explorer.charts.pixels import enlarged, picture, scale_bar, signed, value_range
+from explorer.charts.pixels import enlarged, picture, scale_bar, shown_width, signed, value_range
 from explorer.inference.edits.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -102,8 +102,11 @@ def _seen(scene: Scene, recipe: Recipe, drawn: Drawn | None) -> Any:  # noqa: AN
 def _over_image(scene: Scene, seen: Any, values: Any) -> None:  # noqa: ANN401 - arrays
     flat = values.sum(axis=0) if values.ndim == 3 else values
     left, right = st.columns(2)
-    left.image(picture(seen, value_range(scene.model.inputs[scene.path]), side=_SIDE), caption="Input", width=_SIDE)
-    right.image(signed(flat, _colours(), side=_SIDE), caption="Attribution", width=_SIDE)
+    width = shown_width(flat.shape, _SIDE)
+    left.image(picture(seen, value_range(scene.model.inputs[scene.path]), side=_SIDE), width=width)
+    left.caption("Input")
+    right.image(signed(flat, _colours(), side=_SIDE), width=width)
+    right.caption("Attribution")
     with right:
         _bar(float(np.abs(flat[np.isfinite(flat)]).max(initial=0.0)))
     st.caption("Orange speaks for the output, blue against it.")

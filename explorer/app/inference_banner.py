@@ -78,7 +78,10 @@ def verdict(scene: Scene, check: Mapping[str, Any]) -> tuple[str, bool | None]:
 def how_captured(model: PlainModel) -> str:
     """Route and the sizes that may vary, in one line."""
     if model.factory:
-        return f"runs your own code, {model.factory}, as given on the command line; evaluation mode"
+        return (
+            f"runs your own code, {model.factory}, as given on the command line; evaluation mode; outputs of "
+            "modules can be seen and edited, single operators cannot"
+        )
     program = model.program
     reasons = f" · a tape because {meaning_of(program.why[0][1])[0]}" if program.why and program.route == "tape" else ""
     route = f"{_ROUTES[program.route]} with PyTorch {program.torch}, evaluation mode"

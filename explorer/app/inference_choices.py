@@ -73,7 +73,8 @@ def choose() -> Scene | None:
         inference_empty.no_snapshot(info, [one.problem for one in found if one.problem])
         return None
     if not model.num_examples:
-        inference_empty.no_examples(model.problems)
+        taken = {found.path for found in model.program.inputs}
+        inference_empty.no_examples(model.problems, [path for path in model.left_out if path in taken])
         return None
     with columns[1]:
         step = pick_step(steps)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
+from explorer.app.inference_scene import input_name
 from explorer.app.names import esc
 from explorer.app.run_empty import nothing_recorded
 
@@ -90,11 +91,16 @@ def no_snapshot(info: RunInfo, problems: Sequence[str]) -> None:
     st.code(_SNAPSHOT, language="python")
 
 
-def no_examples(problems: Sequence[str]) -> None:
+def no_examples(problems: Sequence[str], left_out: Sequence[str] = ()) -> None:
     """Program and weights are there, and nothing to run them on."""
+    listed = ", ".join(esc(input_name(path), 80) for path in left_out[:5])
+    why = (
+        f"{listed}: larger than 64 MiB, or of a kind that is not kept" if left_out else "none is a tensor with a batch"
+    )
     st.warning(
         "\n".join(f"- {esc(problem, 300)}" for problem in problems[:5])
-        or "The inputs that were given to `rec.program` were not kept (none is a tensor with a batch).",
+        or f"The inputs that were given to `rec.program` were not kept ({why}). Record the program once more with "
+        "fewer or smaller examples: `rec.program(model, batch[:4])`.",
         title="There are no recorded examples to run the model on",
         icon=":material/broken_image:",
     )

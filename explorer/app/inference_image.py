@@ -12,7 +12,7 @@ from explorer.app import inference_pad, inference_recipe
 from explorer.app.inference_gallery import gallery
 from explorer.app.inference_picker import Box, picker
 from explorer.app.inference_upload import Upload, upload_form, uploaded
-from explorer.charts.pixels import grey, picture, value_range
+from explorer.charts.pixels import grey, picture, shown_width, value_range
 from explorer.inference.edits.kinds.inputs import BOX_BY
 
 if TYPE_CHECKING:
@@ -138,7 +138,8 @@ def _brush_form(scene: Scene, upload: Upload | None, ends: tuple[float, float], 
     rgb = rgb[::stride, ::stride]
     pixels = np.concatenate([rgb, np.full((*rgb.shape[:2], 1), 255, np.uint8)], axis=2)
     with where:
-        picker(f"inference.brush.{scene.info.run_id}", pixels, cells, brushed, drag=True)
+        picker(f"inference.brush.{scene.info.run_id}", pixels, cells, brushed, drag=True,
+               side=shown_width(cells, 300))  # fmt: skip
 
 
 def _box_form(scene: Scene, height: int, width: int) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Kind = Literal["image", "tokens", "table", "other"]
 
 _MAX_SLIDERS: Final = 40
+_MAX_ROWS: Final = 10_000
 
 
 def input_kind(scene: Scene) -> Kind:
@@ -93,7 +94,7 @@ def _choose_input(scene: Scene) -> None:
 
 
 def _features(scene: Scene, recipe: Recipe) -> None:
-    """A slider for each feature, from the least to the most among the recorded examples and half as much beyond."""
+    """A slider for each feature."""
     table = np.asarray(scene.model.inputs[scene.path], dtype=np.float64)
     row = np.asarray(scene.recorded, dtype=np.float64)
     chosen = {
@@ -101,12 +102,11 @@ def _features(scene: Scene, recipe: Recipe) -> None:
     }
     columns = st.columns(2)
     for place in range(min(len(row), _MAX_SLIDERS)):
-        low, high = float(np.nanmin(table[:, place])), float(np.nanmax(table[:, place]))
-        margin = (high - low) / 2 or 1.0
-        low, high = low - margin, high + margin
+        now = float(chosen.get(place, row[place]))
+        low, high = _ends(table[:, place], now)
         name = feature_name(scene, place)
         key = f"inference.feature.{scene.info.run_id}.{scene.path}.{scene.example}.{place}"
-        st.session_state[key] = float(np.clip(chosen.get(place, row[place]), low, high))
+        st.session_state[key] = now if math.isfinite(now) else low
         columns[place % 2].slider(
             f"{esc(name, 60)} :gray[({row[place]:.4g})]",
             low,
@@ -118,13 +118,25 @@ def _features(scene: Scene, recipe: Recipe) -> None:
             args=(key, place, scene.edit_path),
         )
     if len(row) > _MAX_SLIDERS:
-        st.caption(f"The first {_MAX_SLIDERS} of {len(row):,} features; all of them are in the table.")
+        st.caption(f"The first {_MAX_SLIDERS} of {len(row):,} features; more of them are in the table.")
     with st.expander("As numbers", icon=":material/table:", expanded=len(row) > _MAX_SLIDERS):
         _row_table(scene, row, chosen)
 
 
+def _ends(column: npt.NDArray[np.float64], now: float) -> tuple[float, float]:
+    """From the least to the most among the recorded examples and half as much beyond; further where the value is."""
+    finite = column[np.isfinite(column)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    margin = (high - low) / 2 or 1.0
+    beyond = [now] if math.isfinite(now) else []
+    return min([low - margin, *beyond]), max([high + margin, *beyond])
+
+
 def _row_table(scene: Scene, row: npt.NDArray[np.float64], chosen: Mapping[int, float]) -> None:
     """The row as a table: any value can be typed, those beyond the ends of the sliders, too."""
+    if len(row) > _MAX_ROWS:
+        st.caption(f"The first {_MAX_ROWS:,} of {len(row):,}.")
+        row = row[:_MAX_ROWS]
     names = [feature_name(scene, place) for place in range(len(row))]
     now = [chosen.get(place, float(value)) for place, value in enumerate(row)]
     key = f"inference.row.{scene.info.run_id}.{scene.path}.{scene.example}.{abs(hash(tuple(now)))}"

@@ -11,7 +11,8 @@ import streamlit as st
 from explorer.app import inference_finite, linked, links
 from explorer.app.inference_choices import class_name
 from explorer.app.inference_output_image import is_image, output_image
-from explorer.app.inference_result import as_logits, first_output, output_kind, shown_classes
+from explorer.app.inference_result import are_tags, as_logits, first_output, output_kind, shown_classes
+from explorer.app.inference_scene import output_name
 from explorer.app.names import esc, plain
 from explorer.charts.arrow_stream import stream
 from explorer.charts.outcome import CONTROL, EDITED, ORIGINAL, bars_spec, bars_table, percent
@@ -68,7 +69,7 @@ def _chosen(answer: Mapping[str, Any], first: str) -> tuple[str, Any, Any]:
     paths = [path for path, value in before.items() if _is_floating(value) and _is_floating(after.get(path))]
     path = first
     if len(paths) > 1:
-        titles = {each: f"{each or 'output'} {list(before[each].shape[1:])}" for each in paths}
+        titles = {each: f"{output_name(each)} {list(before[each].shape[1:])}" for each in paths}
         path = linked.select(
             "Output", links.OUTPUT, titles, first,
             help="What is said about the recorded examples and in the tabs below is about the first one.",
@@ -153,24 +154,26 @@ def _prediction(title: str, model: PlainModel, index: int, probabilities: Any, r
 def _tokens(model: PlainModel, before: Any, after: Any, is_edited: bool) -> None:  # noqa: ANN401 - arrays
     original = as_logits(before)[0]
     edited = as_logits(after)[0] if is_edited else original
-    names = token_names(model, original.shape[-1])
+    names, is_next = output_names(model, original), not are_tags(model, original)
+    what = "Next token" if is_next else "Class at the end"
     if original.shape != edited.shape:
         st.caption(
             f"The edited text has {len(edited):,} tokens and the original {len(original):,}: positions cannot be "
-            "compared, so only the next token after the end is."
+            "compared, so only the end is."
         )
         original, edited = original[-1:], edited[-1:]
     table = token_change(original, edited, names)
     last = table.iloc[-1]
     with st.container(horizontal=True, gap="large"):
-        st.metric("Next token", f"{esc(last['token_before'], 70)} · {percent(last['probability_before'])}")
+        st.metric(what, f"{esc(last['token_before'], 70)} · {percent(last['probability_before'])}")
         if is_edited:
-            st.metric("Next token, edited", f"{esc(last['token_after'], 70)} · {percent(last['probability_after'])}")
+            st.metric(f"{what}, edited", f"{esc(last['token_after'], 70)} · {percent(last['probability_after'])}")
             st.metric("Predictions that changed", f"{int(table['flipped'].sum()):,} of {len(table):,}")
             st.metric("Mean KL divergence", f"{table['kl'].mean():.3g} nats")
+    table["position"] = table["position"] if len(table) > 1 else "end"
     columns = ["position", "token_before", "probability_before"]
     columns += ["token_after", "probability_after", "probability_kept", "kl", "flipped"] if is_edited else []
-    titles = {"token_before": "next token", "probability_before": "probability"}
+    titles = {"token_before": "next token" if is_next else "class", "probability_before": "probability"}
     if is_edited:
         titles = {"token_before": "original", "probability_before": "p (original)", "token_after": "edited"}
         titles |= {"probability_after": "p (edited)", "probability_kept": "p of the original's", "kl": "KL (nats)"}
@@ -178,7 +181,7 @@ def _tokens(model: PlainModel, before: Any, after: Any, is_edited: bool) -> None
     st.dataframe(
         table[columns].iloc[::-1].rename(columns=titles),
         hide_index=True,
-        height=390,
+        height=390 if len(table) > 10 else "content",
         column_config={titles[name]: _NUMBER for name in columns if name.startswith(("probability", "kl"))},
     )
 
@@ -210,6 +213,11 @@ def _values(scene: Scene, before: Any, after: Any, row: int, is_edited: bool) ->
     st.dataframe(
         shown.rename(columns={"before": "original", "after": "edited"}), hide_index=True, column_config=numbers
     )
+
+
+def output_names(model: PlainModel, output: Any) -> list[str]:  # noqa: ANN401 - [..., V]
+    """A readable name for each score of a position: of a token, or of a class where positions have classes."""
+    return list(model.class_names) if are_tags(model, output) else token_names(model, output.shape[-1])
 
 
 def token_names(model: PlainModel, count: int) -> list[str]:

@@ -12,10 +12,12 @@ import numpy.typing as npt
 import streamlit as st
 
 from explorer.app import links, state
+from explorer.charts.pixels import shown_width
 
 Pixels = npt.NDArray[np.uint8]
 
 MAX_SIDE: Final = 128
+_SIDE: Final = 300  # of the pad in the page, in CSS pixels, at most
 _VERSION: Final = "1"
 _MAX_INK_CHARS: Final = 12_000
 _MAX_LAYERS: Final = 16
@@ -34,6 +36,7 @@ export default function (component) {
     canvas.width = W;
     canvas.height = H;
   }
+  canvas.style.maxWidth = data.side + 'px';
   const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
   if (data.revision !== kept.revision) {  // another example, a link, or cleared: Python owns the picture
     kept.revision = data.revision;
@@ -87,7 +90,7 @@ export default function (component) {
 """
 _CSS: Final = """
 canvas {
-  width: 100%; max-width: 300px; image-rendering: pixelated; touch-action: none; cursor: crosshair; display: block;
+  width: 100%; image-rendering: pixelated; touch-action: none; cursor: crosshair; display: block;
   border: 1px solid var(--st-border-color); border-radius: var(--st-base-radius);
 }
 """
@@ -135,6 +138,7 @@ def pad(
             "revision": f"{example}.{source}.{number}.{revision[0]}",
             "brush": brush,
             "erase": erase,
+            "side": shown_width(base.shape, _SIDE),
         },
         on_pixels_change=lambda: _arrived(key, example, base, number),
     )

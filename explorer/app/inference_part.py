@@ -54,15 +54,14 @@ def part(scene: Scene, recipe: Recipe, drawn: Drawn | None, node: str, choice: N
             key=f"inference.act_heads.{node}",
             help="0 where heads have a dimension of their own; else how many lie side by side in the features.",
         )
-    _picture(scene, recipe, drawn, node, kind, heads, key)
+    _picture(node_value(scene, recipe, drawn, node, choice.batch_dim), node, kind, heads, key)
     if not indices.strip():
         return None
     return f"{kind}:{indices.replace(' ', '')}" + (f"/{heads}" if heads else "")
 
 
-def _picture(scene: Scene, recipe: Recipe, drawn: Drawn | None, node: str, kind: str, num_heads: int, key: str) -> None:
+def _picture(value: Any, node: str, kind: str, num_heads: int, key: str) -> None:  # noqa: ANN401 - of `node_value`
     """Draw the value of the node in the edited model; a click puts a part into the list or takes it out."""
-    value = node_value(scene, recipe, drawn, node)
     if value is None:
         return
     dark = st.context.theme.type == "dark"
@@ -90,8 +89,11 @@ def _picture(scene: Scene, recipe: Recipe, drawn: Drawn | None, node: str, kind:
     )
 
 
-def node_value(scene: Scene, recipe: Recipe, drawn: Drawn | None, node: str) -> Any:  # noqa: ANN401 - [...] or None
-    """The value of a node for the example in the edited model, without the batch; None where there is none to show."""
+def node_value(scene: Scene, recipe: Recipe, drawn: Drawn | None, node: str, batch_dim: int = 0) -> Any:  # noqa: ANN401
+    """The value of a node for the example in the edited model, without the batch; None where there is none to show.
+
+    `batch_dim` is the dimension of the value that counts the examples.
+    """
     inputs = scene.inputs(drawn)
     try:
         answer = inference_session.ask(scene, "run", recipe, inputs=inputs, keep=[node])
@@ -100,6 +102,8 @@ def node_value(scene: Scene, recipe: Recipe, drawn: Drawn | None, node: str) -> 
         return None
     value = answer["kept"].get(node)
     size = len(inputs[scene.path])
+    if isinstance(value, np.ndarray) and value.ndim >= 2:
+        value = np.moveaxis(value, batch_dim, 0)
     if not isinstance(value, np.ndarray) or value.ndim < 2 or len(value) != size or value.dtype.kind != "f":
         st.caption("This value does not have one entry for each example, so it has no picture.")
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from explorer.inference.edits.batch import batch_dim
 from explorer.inference.modules import module_tree, path_of
 
 if TYPE_CHECKING:
@@ -18,11 +19,15 @@ _ACTIVE: Final = ("relu", "gelu", "silu", "tanh", "sigmoid", "elu", "hardswish",
 
 @dataclass(frozen=True)
 class NodeChoice:
-    """A value that can be edited: what it is called for people, its shape at capture, and whose output it is."""
+    """A value that can be edited: what it is called for people, its shape at capture, and whose output it is.
+
+    `batch_dim` is the dimension of the shape that counts the examples.
+    """
 
     title: str
     shape: tuple[int | str, ...]
     module: str = ""
+    batch_dim: int = 0
 
 
 def weight_choices(model: PlainModel) -> dict[str, str]:
@@ -79,14 +84,14 @@ def _node_choices(model: PlainModel) -> tuple[tuple[str, NodeChoice], ...]:
     for path, module in sorted(modules, key=lambda each: order.get(each[1].outputs[-1], 0)):
         for name in module.outputs:
             if name in floating and (name not in found or not module.children):
-                found[name] = NodeChoice(
-                    f"{path} ({module.type}) {_shape(floating[name].shape)}", _of(floating[name].shape), path
-                )
+                shape = _of(floating[name].shape)
+                title = f"{path} ({module.type}) {_shape(shape)}"
+                found[name] = NodeChoice(title, shape, path, batch_dim(program, shape))
     for name, node in floating.items():
         if name not in found:
             place = path_of(program, node) or "model"
             title = f"{place} · {node.op.removeprefix('aten.')} {_shape(node.shape)} {node.source}"
-            found[name] = NodeChoice(title, _of(node.shape))
+            found[name] = NodeChoice(title, _of(node.shape), batch_dim=batch_dim(program, node.shape))
     return tuple(list(found.items())[:_MAX_NODES])
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import groupby
 from typing import Any, Final
 
 import streamlit as st
@@ -15,6 +17,8 @@ from explorer.inference.edits.kinds.fields import Edit
 from explorer.inference.edits.recipe import MAX_EDITS, Recipe, from_text, parse_edit, to_text
 
 _TROUBLE: Final = "inference.trouble"
+_OF_TEXT: Final = ("replace_token", "insert_token", "delete_token")
+_MAX_OF_TEXT: Final = 3  # in a row, before they are folded away
 
 
 def current() -> Recipe:
@@ -86,35 +90,44 @@ def trouble() -> None:
         st.warning(esc(found, 600), icon=":material/block:")
 
 
-def edit_list(recipe: Recipe, modules: Mapping[str, str]) -> None:
+def edit_list(recipe: Recipe, about: Callable[[Edit], str]) -> None:
     """Draw every edit in words with the ways to switch it off, to move it and to take it away.
 
     Args:
         recipe: all edits.
-        modules: what the module is called that a node is the output of, for those that are one's.
+        about: what the numbers and nodes of an edit are called in this run; "" where there is nothing to add.
     """
     if not recipe:
         st.caption("No edits: this is the model as it was trained.")
         return
     off = _off(recipe)
-    for place, edit in enumerate(recipe):
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            is_on = place not in off
-            words = esc(edit.describe(), 300)
-            module = modules.get(getattr(edit, "node", ""))
-            of = "" if module is None else f" :gray[· output of {esc(module, 80)}]"
-            line = f"{place + 1}. {words}{of}" if is_on else f":gray[{place + 1}. ~~{words}~~]"
-            st.markdown(line, width="stretch")
-            eye = ("visibility", "Switch off") if is_on else ("visibility_off", "Switch on")
-            _button(eye[1], eye[0], f"switch.{place}", _switch, place)
-            _button("Earlier", "arrow_upward", f"up.{place}", _move, place, disabled=place == 0)
-            _button("Take away", "close", f"remove.{place}", _remove, place)
+    # A text that is typed makes an edit of each token: they would hide what else is edited.
+    for of_text, places in groupby(range(len(recipe)), lambda place: recipe[place].kind in _OF_TEXT):
+        listed = list(places)
+        name = f"{listed[0] + 1} to {listed[-1] + 1}: {len(listed)} edits of the text"
+        with (
+            st.expander(name, icon=":material/edit_note:") if of_text and len(listed) > _MAX_OF_TEXT else nullcontext()
+        ):
+            for place in listed:
+                _line(place, recipe[place], place not in off, about(recipe[place]))
     with st.container(horizontal=True, gap="xsmall"):
         st.button("Undo the last", key="inference.undo", icon=":material/undo:", on_click=_undo)
         st.button("Take all away", key="inference.clear", icon=":material/clear_all:", on_click=clear)
     kinds = {edit.on for edit in recipe}
     if len(kinds) > 1:
         st.caption("Whatever their order here: edits of weights come first, then those of the input, then activations.")
+
+
+def _line(place: int, edit: Edit, is_on: bool, more: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        words = esc(edit.describe(), 300)
+        of = f" :gray[· {esc(more, 80)}]" if more else ""
+        line = f"{place + 1}. {words}{of}" if is_on else f":gray[{place + 1}. ~~{words}~~]"
+        st.markdown(line, width="stretch")
+        eye = ("visibility", "Switch off") if is_on else ("visibility_off", "Switch on")
+        _button(eye[1], eye[0], f"switch.{place}", _switch, place)
+        _button("Earlier", "arrow_upward", f"up.{place}", _move, place, disabled=place == 0)
+        _button("Take away", "close", f"remove.{place}", _remove, place)
 
 
 def _button(help: str, icon: str, key: str, call: Callable[[int], None], place: int, disabled: bool = False) -> None:

@@ -39,6 +39,11 @@ def output_kind(model: PlainModel, output: Array) -> Kind:
     return "values"
 
 
+def are_tags(model: PlainModel, output: Array) -> bool:
+    """Whether the scores of every position are of the named classes, such as parts of speech, and not of tokens."""
+    return output.shape[-1] in {len(model.class_names)} - {0, len(model.vocabulary)}
+
+
 def as_logits(output: Array) -> tuple[npt.NDArray[np.float64], bool]:
     """Scores [..., C] as logits in float64, and whether they were probabilities already.
 

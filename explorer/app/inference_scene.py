@@ -110,11 +110,23 @@ class Scene:
 def input_name(path: str) -> str:
     """An input as its author's call has it.
 
-    >>> input_name("args[0]"), input_name("kwargs['mask']")
-    ('input 1', 'mask')
+    >>> input_name("args[0]"), input_name("kwargs['mask']"), input_name("args[0]['ids']"), input_name("args[1]['ids']")
+    ('input 1', 'mask', 'ids', 'ids of input 2')
     """
-    found = re.fullmatch(r"args\[(\d{1,9})\]", path)
+    found = re.fullmatch(r"args\[(\d{1,9})\](?:\['([^']+)'\])?", path)
+    if found and found[2]:
+        return found[2] if found[1] == "0" else f"{found[2]} of input {int(found[1]) + 1}"
     if found:
         return f"input {int(found[1]) + 1}"
     named = re.fullmatch(r"kwargs\['([^']+)'\]", path)
     return named[1] if named else path
+
+
+def output_name(path: str) -> str:
+    """An output as the model's return value names it; the only one is "output".
+
+    >>> output_name(""), output_name("['logits']"), output_name("[1]")
+    ('output', 'logits', '[1]')
+    """
+    named = re.fullmatch(r"\['([^']+)'\]", path)
+    return named[1] if named else path or "output"

@@ -12,8 +12,8 @@ import streamlit as st
 
 from explorer.app import inference_session
 from explorer.app.inference_choices import class_name
-from explorer.app.inference_output import token_names, unique
-from explorer.app.inference_result import as_logits, output_kind, shown_classes
+from explorer.app.inference_output import output_names, unique
+from explorer.app.inference_result import are_tags, as_logits, output_kind, shown_classes
 from explorer.app.names import esc
 from explorer.charts.arrow_stream import stream
 from explorer.charts.model_lines import rules_table, steps_spec, steps_table
@@ -60,8 +60,9 @@ def steps(scene: Scene, recipe: Recipe, drawn: Drawn | None) -> None:
         _lines(scene, at, as_logits(example)[0], names, label)
         _learned(scene, at, everything.argmax(axis=-1))
     elif kind == "tokens":
-        _lines(scene, at, as_logits(example[:, -1])[0], token_names(scene.model, example.shape[-1]), None)
-        st.caption("The token that follows the end of the text.")
+        _lines(scene, at, as_logits(example[:, -1])[0], output_names(scene.model, example), None)
+        is_next = not are_tags(scene.model, example)
+        st.caption("The token that follows the end of the text." if is_next else "The class at the end of the text.")
     else:
         values = example.reshape(len(at), -1)[:, :_MAX_LINES].astype(np.float64)
         _chart(at, unique([f"output {place}" for place in range(values.shape[1])]), values, "output", False)

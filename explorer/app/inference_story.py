@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 KEY: Final = "guide"  # of the address
 _SIDE: Final = 8
+_NUM_DIGITS: Final = 10
 _FOUR: Final = (
     "....##..",
     "...###..",
@@ -58,7 +59,13 @@ def story(scene: Scene, recipe: Recipe, drawn: Drawn | None, answer: Mapping[str
     """
     found = None if answer is None else first_output(answer["before"])
     is_digits = scene.recorded.shape[-2:] == (_SIDE, _SIDE) and scene.recorded.size == _SIDE * _SIDE
-    if found is None or not is_digits or len(scene.steps) < 3 or output_kind(scene.model, found[1]) != "classes":
+    if (
+        found is None
+        or not is_digits
+        or found[1].shape[-1] != 10
+        or len(scene.steps) < 3
+        or output_kind(scene.model, found[1]) != "classes"
+    ):
         return
     box = st.expander(
         "Try this: draw a digit, see since when it is read, and which channel it hangs on",

@@ -14,8 +14,8 @@ import streamlit as st
 from explorer.app import inference_session, linked, links
 from explorer.app.inference_choices import class_name
 from explorer.app.inference_inputs import input_kind
-from explorer.app.inference_output import token_names, unique
-from explorer.app.inference_result import as_logits, output_kind, shown_classes
+from explorer.app.inference_output import output_names, token_names, unique
+from explorer.app.inference_result import are_tags, as_logits, output_kind, shown_classes
 from explorer.app.inference_token_edits import edited_tokens, vocabulary_of
 from explorer.app.names import esc, plain
 from explorer.charts.arrow_stream import stream
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 _NUM_VALUES: Final = 41
+_MAX_SWEPT: Final = 500
 _MAX_LINES: Final = 6
 _MAX_TOKENS: Final = 1_000
 _MAX_OUTPUT_VALUES: Final = 20_000_000
@@ -81,6 +82,8 @@ def sweep(scene: Scene, recipe: Recipe, drawn: Drawn | None) -> None:
     if not titles:
         st.caption("Add an edit with a number, such as a scale: its size is what can be moved for such inputs.")
         return
+    if kind == "table" and len(scene.recorded) > _MAX_SWEPT:
+        st.caption(f"The first {_MAX_SWEPT} of {len(scene.recorded):,} features can be moved here.")
     key = linked.select(
         "Move", links.SWEPT, {key: plain(title, 90) for key, title in titles.items()}, next(iter(titles))
     )
@@ -102,14 +105,15 @@ def _of_input(scene: Scene, recipe: Recipe) -> dict[str, Swept]:
     if kind == "table":
         table = np.asarray(scene.model.inputs[scene.path], dtype=np.float64)
         names = scene.model.feature_names
-        for place in range(table.shape[1]):
+        for place in range(min(table.shape[1], _MAX_SWEPT)):
             column = table[:, place][np.isfinite(table[:, place])]
             low, high = (float(column.min()), float(column.max())) if column.size else (0.0, 0.0)
             margin = (high - low) / 4 or 1.0
             name = names[place] if place < len(names) else f"feature {place}"
             now = next(
                 (float(edit.to_dict()["value"] or 0) for edit in reversed(recipe)
-                 if edit.kind == "feature" and edit.to_dict().get("feature", 0) == place),
+                 if edit.kind == "feature" and edit.to_dict().get("feature", 0) == place
+                 and edit.to_dict().get("input", "") in ("", scene.path)),
                 float(scene.recorded[place]),
             )  # fmt: skip
             found[f"feature.{place}"] = Swept(
@@ -176,7 +180,7 @@ def _curve(scene: Scene, swept: Swept, after: Any) -> None:  # noqa: ANN401 - [v
         logits = as_logits(after if kind == "classes" else after[:, -1])[0]
         probabilities = np.exp(log_probabilities(logits))
         best = np.sort(shown_classes(probabilities.max(axis=0), most=_MAX_LINES))
-        tokens = token_names(scene.model, logits.shape[-1]) if kind == "tokens" else []
+        tokens = output_names(scene.model, logits) if kind == "tokens" else []
         names = [tokens[int(k)] if tokens else class_name(scene.model, int(k)) for k in best]
         values = probabilities[:, best]
         turns = int((np.diff(logits.argmax(axis=-1)) != 0).sum())
@@ -234,7 +238,7 @@ def _tokens(scene: Scene, recipe: Recipe) -> None:
     logits = as_logits(after if kind == "classes" else after[:, -1])[0]
     now = logits[tokens[int(place)]] if tokens[int(place)] < count else logits[0]
     best = logits.argmax(axis=-1)
-    known = token_names(scene.model, logits.shape[-1]) if kind == "tokens" else []
+    known = output_names(scene.model, logits) if kind == "tokens" else []
     table = pd.DataFrame(
         {
             "token here": names[:count],
@@ -246,5 +250,6 @@ def _tokens(scene: Scene, recipe: Recipe) -> None:
     number = st.column_config.NumberColumn(format="%.4g")
     st.dataframe(table, hide_index=True, height=390, column_config={"probability": number, "KL (nats)": number})
     changed = int((best != now.argmax()).sum())
-    what = "the next token after the end" if kind == "tokens" else "the prediction"
+    is_next = kind == "tokens" and not are_tags(scene.model, logits)
+    what = "the next token after the end" if is_next else "the prediction"
     st.caption(f"{changed:,} of {count:,} tokens at position {esc(place)} would change {what}.")

@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Final
 
 from explorer.app import inference_recipe
 from explorer.inference.edits.kinds.fields import Edit
-from explorer.inference.edits.kinds.inputs import DeleteToken, InputEdit, InsertToken, ReplaceToken
+from explorer.inference.edits.kinds.inputs import (
+    MAX_TOKENS,
+    DeleteToken,
+    InputEdit,
+    InsertToken,
+    ReplaceToken,
+    SetTokens,
+)
 from explorer.inference.edits.recipe import Recipe
 
 if TYPE_CHECKING:
     from explorer.app.inference_scene import Scene
 
-_KINDS: Final = ("replace_token", "insert_token", "delete_token")
+_KINDS: Final = ("replace_token", "insert_token", "delete_token", "set_tokens")
+_MAX_SINGLE: Final = 8
 
 
 def vocabulary_of(scene: Scene) -> tuple[str, ...]:
@@ -44,7 +52,9 @@ def edited_tokens(recorded: Sequence[int], recipe: Recipe, path: str = "") -> li
     for edit in recipe:
         if isinstance(edit, InputEdit) and edit.input not in ("", path):
             continue
-        if isinstance(edit, InsertToken) and edit.position <= len(tokens):
+        if isinstance(edit, SetTokens):
+            tokens = edit.numbers()
+        elif isinstance(edit, InsertToken) and edit.position <= len(tokens):
             tokens.insert(edit.position, edit.token)
         elif isinstance(edit, ReplaceToken) and edit.position < len(tokens):
             tokens[edit.position] = edit.token
@@ -54,7 +64,7 @@ def edited_tokens(recorded: Sequence[int], recipe: Recipe, path: str = "") -> li
 
 
 def token_edits(before: Sequence[int], after: Sequence[int], path: str = "") -> Recipe:
-    """Edits that make one list of tokens of another, from left to right.
+    """Edits that make one list of tokens of another, from left to right; one for the whole where there are many.
 
     >>> [edit.describe() for edit in token_edits([1, 2, 3], [1, 9])]
     ['replace the token at position 1 by 9', 'delete the token at position 2']
@@ -66,6 +76,8 @@ def token_edits(before: Sequence[int], after: Sequence[int], path: str = "") -> 
         edits += [ReplaceToken(input=path, position=j1 + k, token=int(after[j1 + k])) for k in range(both)]
         edits += [InsertToken(input=path, position=j, token=int(after[j])) for j in range(j1 + both, j2)]
         edits += [DeleteToken(input=path, position=j1 + both)] * (i2 - i1 - both)
+    if len(edits) > _MAX_SINGLE and 0 < len(after) <= MAX_TOKENS:
+        return (SetTokens(input=path, tokens=" ".join(str(int(token)) for token in after)),)
     return tuple(edits)
 
 

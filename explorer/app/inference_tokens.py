@@ -11,6 +11,7 @@ import streamlit as st
 
 from explorer.app import inference_session, inference_text, linked, links
 from explorer.app.inference_output import token_names
+from explorer.app.inference_result import are_tags, first_output, output_kind
 from explorer.app.inference_token_edits import edited_tokens, is_read_as_text, set_tokens, vocabulary_of
 from explorer.app.names import esc
 from explorer.charts.outcome import percent
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from explorer.app.inference_scene import Scene
 
 _MAX_CHOICES: Final = 2_000
+_MAX_TOKENS: Final = 20_000
 _MAX_FOUND: Final = 30
 _TROUBLE: Final = "inference.text_trouble"
 
@@ -51,6 +53,11 @@ def token_input(scene: Scene, recipe: Recipe) -> None:
             "Tokens of several letters are changed one by one. A run that records its tokenizer, with "
             '`rec.program(..., tokenizer="tokenizer.json")`, takes typed text.'
         )
+    if len(tokens) > _MAX_TOKENS:
+        st.caption(
+            f"{len(tokens):,} tokens are too many for a table to change them one by one: record a shorter example."
+        )
+        return
     count = max([*recorded, *tokens, len(vocabulary) - 1]) + 1
     with st.expander(f"{len(tokens):,} tokens", icon=":material/data_array:", expanded=not vocabulary):
         if count <= _MAX_CHOICES:
@@ -66,7 +73,7 @@ def token_input(scene: Scene, recipe: Recipe) -> None:
 
 def continuation(scene: Scene, recipe: Recipe) -> None:
     """Draw what the original and the edited model continue the text with, token by token."""
-    if not scene.model.runs_single or not linked.toggle(
+    if not _writes_on(scene) or not linked.toggle(
         "Continue the text", links.CONTINUE, help="The model writes on, one token after the other"
     ):
         return
@@ -81,6 +88,13 @@ def continuation(scene: Scene, recipe: Recipe) -> None:
             scene, "generate", edits, inputs=inputs, num_new=count, temperature=temperature, seed=0
         )
         _continued(scene, title, edited_tokens([int(t) for t in scene.recorded], edits, scene.path), answer["tokens"])
+
+
+def _writes_on(scene: Scene) -> bool:
+    """Whether the model can be asked for the token after the end: not where its outputs are known to be others."""
+    made = first_output(scene.model.outputs)
+    is_other = made is not None and (output_kind(scene.model, made[1]) != "tokens" or are_tags(scene.model, made[1]))
+    return scene.model.runs_single and not is_other
 
 
 def _continued(scene: Scene, title: str, before: Sequence[int], made: Sequence[dict[str, Any]]) -> None:

@@ -19,7 +19,7 @@ from explorer.app import (
     inference_story,
     inference_text,
 )
-from explorer.app.inference_places import node_choices
+from explorer.app.inference_edit_names import edit_about
 from explorer.app.inference_refusal import refusal
 from explorer.app.inference_result import first_output, output_kind
 from explorer.app.names import esc
@@ -69,8 +69,7 @@ def _input(scene: Scene, recipe: Recipe, drawn: Drawn | None, answer: dict[str, 
 def _edits(scene: Scene, whole: Recipe, recipe: Recipe, drawn: Drawn | None) -> None:
     with st.container(border=True):
         st.markdown("**Edits**")
-        modules = {name: choice.module for name, choice in node_choices(scene.model).items() if choice.module}
-        inference_recipe.edit_list(whole, modules)
+        inference_recipe.edit_list(whole, lambda edit: edit_about(scene, edit))
         inference_recipe.trouble()
         weights, activations = st.tabs(["Weights", "Activations"], key="inference.form", on_change="rerun")
         if weights.open:

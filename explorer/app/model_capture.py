@@ -10,6 +10,7 @@ import streamlit as st
 
 from explorer.app.model_shapes import ranges_text
 from explorer.app.names import esc, plain
+from explorer.inference.refused import refused_operators
 
 if TYPE_CHECKING:
     from explorer.app.model_source import Architecture
@@ -22,6 +23,7 @@ _ROUTES: Final[Mapping[str, str]] = {
     "strict": "captured by torch.export in strict mode",
     "tape": "recorded as a tape of one run",
 }
+_MAX_REFUSED: Final = 5
 _LINE: Final = "rec.program(model, example_inputs)   # or: with examples of your choice, before or after the loop"
 _WATCH: Final = "rec.watch(model, optimizer)          # once, before the loop: captures with the first batch"
 
@@ -34,12 +36,15 @@ def about(info: RunInfo, model: Architecture) -> None:
         parts.append(f"{root.num_frozen:,} of them frozen")
     if root.num_buffers:
         parts.append(f"{root.num_buffers:,} values in buffers")
-    parts.append(f"{len(model.rows) - 1:,} modules")
+    count = len(model.rows) - 1
+    parts.append(f"{count:,} module{'' if count == 1 else 's'}")
     if model.program is not None:
         parts += [f"{len(model.program.graph.nodes):,} operators", *captured(model.program)]
     st.markdown(" · ".join(parts))
     if model.program is None:
         _missing(info, model)
+    else:
+        _refused(model.program)
 
 
 def details(model: Architecture) -> None:
@@ -88,6 +93,23 @@ def _details(program: Program, sizes: Mapping[str, str]) -> None:
         lines += [f"- Tied: {esc(' = '.join(plain(name, 80) for name in names), 300)}" for names in program.ties[:5]]
     st.markdown("\n".join(lines))
     st.caption("The page Inference runs it again and compares it with the recorded output each time.")
+
+
+def _refused(program: Program) -> None:
+    """Say which of the operators that are drawn would not be run."""
+    found = refused_operators(program)
+    if not found:
+        return
+    listed = [f"**{esc(name, 80)}**" + (f" ({esc(source, 80)})" if source else "") for name, source in found.items()]
+    more = f" and {len(found) - _MAX_REFUSED:,} more" if len(found) > _MAX_REFUSED else ""
+    st.warning(
+        f"It holds {', '.join(listed[:_MAX_REFUSED])}{more}, which {'is' if len(found) == 1 else 'are'} not on the "
+        "list of operators that compute new tensors and do nothing else. It is drawn as the file says, and nothing of "
+        "it runs. The recorder writes no such program: do not trust this run unless you know where it is from. With "
+        "its code at hand, record it again, or start the app with `--factory package.module:make_model`.",
+        title="The page Inference does not run this program",
+        icon=":material/block:",
+    )
 
 
 def _missing(info: RunInfo, model: Architecture) -> None:

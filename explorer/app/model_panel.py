@@ -17,11 +17,11 @@ from explorer.app.model_shapes import shape_text
 from explorer.app.names import esc, plain
 from explorer.charts import arrow
 from explorer.inference.edits.recipe import parse_recipe, to_text
-from explorer.inference.folding import FoldedGraph, operator_of
+from explorer.inference.folding import PARAMETRIZATIONS, FoldedGraph, operator_of
 from explorer.inference.modules import is_inside, parent_of, path_of
 
 if TYPE_CHECKING:
-    from explorer.app.model_source import Architecture, ModuleRow
+    from explorer.app.model_source import Architecture, ModuleRow, Weight
     from explorer.app.model_timing import Times
     from explorer.inference.modules import Node
     from explorer.reading.catalogue import RunInfo
@@ -50,8 +50,9 @@ def panel(
             return
         _head(model, graph, row)
         _facts(model, row, painted, times)
-        _weights(row)
-        _ways(info, row)
+        weights = _own(model, row)
+        _weights(row, weights)
+        _ways(info, row, weights)
         _edits(info, model, row)
         _nodes(model, row, times)
 
@@ -112,10 +113,17 @@ def _list(facts: Mapping[str, str]) -> None:
     st.markdown("\n".join(f"- {esc(name, 80)}: **{esc(text, 300)}**" for name, text in facts.items()))
 
 
-def _weights(row: ModuleRow) -> None:
-    if not row.weights:
+def _own(model: Architecture, row: ModuleRow) -> list[Weight]:
+    """Its parameters and buffers, and those that its weights are computed from, as by weight_norm."""
+    within = f"{row.path}.{PARAMETRIZATIONS}" if row.path else PARAMETRIZATIONS
+    behind = [other for path, other in model.rows.items() if is_inside(path, within)]
+    return [weight for each in (row, *behind) for weight in each.weights]
+
+
+def _weights(row: ModuleRow, weights: Sequence[Weight]) -> None:
+    if not weights:
         return
-    shown = row.weights[:_MAX_WEIGHTS]
+    shown = weights[:_MAX_WEIGHTS]
     flags = [
         " ".join(["buffer"] * weight.is_buffer + ["frozen"] * bool(weight.is_frozen) + ["tied"] * bool(weight.tied))
         for weight in shown
@@ -123,7 +131,7 @@ def _weights(row: ModuleRow) -> None:
     st.dataframe(
         arrow.table(
             {
-                "tensor": arrow.texts([plain(weight.name.rpartition(".")[2], 80) for weight in shown]),
+                "tensor": arrow.texts([plain(_name_in(row, weight), 80) for weight in shown]),
                 "shape": arrow.texts([shape_text(weight.shape, {}) for weight in shown]),
                 "dtype": arrow.texts([plain(weight.dtype, 20) for weight in shown]),
                 "values": arrow.numbers([weight.num_values for weight in shown], pa.int64()),
@@ -138,10 +146,15 @@ def _weights(row: ModuleRow) -> None:
     )
 
 
-def _ways(info: RunInfo, row: ModuleRow) -> None:
+def _name_in(row: ModuleRow, weight: Weight) -> str:
+    inner = weight.name.removeprefix(f"{row.path}.")
+    return inner if inner.startswith(PARAMETRIZATIONS) else weight.name.rpartition(".")[2]
+
+
+def _ways(info: RunInfo, row: ModuleRow, weights: Sequence[Weight]) -> None:
     """To the pages that show what was recorded of it."""
-    names = [weight.name for weight in row.weights if not weight.is_buffer]
-    tensor = next((weight.name for weight in row.weights if len(weight.shape) > 1), names[0] if names else "")
+    names = [weight.name for weight in weights if not weight.is_buffer]
+    tensor = next((weight.name for weight in weights if len(weight.shape) > 1), names[0] if names else "")
     run = {"runs": [info.run_id], links.RUN: info.run_id}
     with st.container(horizontal=True, gap="xsmall"):
         if tensor:

@@ -32,6 +32,7 @@ _BASE: Final[Spec] = {
 
 _LINES: Final[Spec] = {"mark": {"type": "line", "point": {"size": 28}, "strokeWidth": 1.6}}
 # Where something happened: a dashed line over the whole height with its words beside it.
+_AXIS_PX: Final = 54
 _RULES: Final[list[Spec]] = [
     {
         "data": {"name": "rules"},
@@ -45,9 +46,9 @@ _RULES: Final[list[Spec]] = [
         "data": {"name": "rules"},
         "mark": {
             **{"type": "text", "align": "left", "baseline": "top", "dx": 4, "y": 2},
-            **{"fontSize": 11, "color": "#808080", "tooltip": None},
+            **{"fontSize": 11, "color": "#808080", "tooltip": None, "lineBreak": "\n"},
         },
-        "encoding": {"x": {"field": "step", "type": "quantitative"}, "text": {"field": "text", "type": "nominal"}},
+        "encoding": {"x": {"field": "step", "type": "quantitative"}, "text": {"field": "label", "type": "nominal"}},
     },
 ]
 
@@ -134,8 +135,14 @@ def sweep_spec(names: tuple[str, ...], moved: str, title: str, is_share: bool) -
 
 
 def rules_table(places: Sequence[float], texts: Sequence[str]) -> pa.Table:
-    """Return `rules`: vertical lines at some places of the x axis, with what each says."""
-    return arrow.table({"step": arrow.column(np.asarray(places, dtype=np.float64)), "text": arrow.texts(texts)})
+    """Return `rules`: vertical lines at some places of the x axis, with what each says, a line of text lower each."""
+    return arrow.table(
+        {
+            "step": arrow.column(np.asarray(places, dtype=np.float64)),
+            "text": arrow.texts(texts),
+            "label": arrow.texts(["\n" * place + text for place, text in enumerate(texts)]),
+        }
+    )
 
 
 def _line_encoding(names: tuple[str, ...], x: Spec, title: str, is_share: bool, moved: str) -> Spec:
@@ -187,7 +194,7 @@ def scores_spec(num_rows: int, title: str, colours: tuple[str, str]) -> Spec:
         "color": {"condition": {"test": "datum.score < 0", "value": colours[0]}, "value": colours[1]},
         "tooltip": _tips(("name", "input"), ("text", "attribution")),
     }
-    height = 16 * max(1, num_rows)
+    height = _AXIS_PX + 16 * max(1, num_rows)
     return {**_BASE, "height": height, "data": {"name": "scores"}, "mark": {"type": "bar"}, "encoding": encoding}
 
 

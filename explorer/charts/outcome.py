@@ -24,6 +24,8 @@ ORIGINAL: Final = "original"
 EDITED: Final = "edited"
 CONTROL: Final = "random controls"
 CONDITIONS: Final = (ORIGINAL, EDITED, CONTROL)
+_AXIS_PX: Final = 54
+_LEGEND_PX: Final = 32
 _BASE: Final[Spec] = {
     "padding": {"left": 0, "top": 4, "right": 6, "bottom": 0},
     "usermeta": {"embedOptions": {"renderer": "canvas"}},
@@ -76,7 +78,8 @@ def bars_spec(conditions: tuple[str, ...], num_rows: int, title: str = "probabil
     }
     if several:
         bars["yOffset"] = {"field": "condition", "type": "nominal", "scale": {"domain": list(conditions)}}
-    height = max(1, num_rows) * (12 + 10 * len(conditions))
+    # Axis, title and legend take their room first, so that few classes have bars, too.
+    height = _AXIS_PX + (_LEGEND_PX if several else 0) + max(1, num_rows) * (6 + 10 * len(conditions))
     ends: Spec = {"x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}}
     kept: Spec = {name: bars[name] for name in ("y", "yOffset") if name in bars}
     # Rows without ends have a rule of no length at 0.

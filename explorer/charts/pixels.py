@@ -74,6 +74,16 @@ def scale_bar(colours: Sequence[str], width: int, height: int = 12) -> Pixels:
     return signed(np.linspace(-1.0, 1.0, width)[None].repeat(height, axis=0), colours, 1.0, side=1)
 
 
+def shown_width(shape: Sequence[int], side: int) -> int:
+    """How wide to show a picture [..., H, W] so that it is at most `side` wide and not much higher, as sequences are.
+
+    >>> shown_width((1, 8, 8), 300), shown_width((20, 3), 300), shown_width((2_000, 2), 300)
+    (300, 63, 24)
+    """
+    height, width = shape[-2:]
+    return max(24, min(side, round(1.4 * side * width / height)))
+
+
 def enlarged(rgb: Pixels, side: int) -> Pixels:
     """uint8[H, W, 3 or 4] with pixels repeated a whole number of times, so that the longer side is about `side`."""
     times = max(1, side // max(rgb.shape[:2]))

@@ -19,6 +19,9 @@ class EditedModule(nn.Module):
     `taps[node]` is an identity through which the value of that node goes, after its edits: whatever hooks a module
     reads, replaces or differentiates there. Gradients flow to the inputs, and to weights that want them.
 
+    Attribution runs many variants of the examples as one batch, one whole batch after the other: inputs that are not
+    among `paths` are then repeated as often.
+
     Args:
         edited: the model; its own inputs are what `paths` leaves out.
         paths: of the inputs that `forward` takes; None is all of them.
@@ -61,9 +64,24 @@ class EditedModule(nn.Module):
         if self._on_forward is not None:
             self._on_forward()
         subject = self._edited.subject
-        given = {**self._edited.inputs, **dict(zip(self._paths, inputs, strict=True))}
+        given = {**self._repeated(inputs), **dict(zip(self._paths, inputs, strict=True))}
         result = subject.interpreter.run(given, self._weights, device=subject.device, replace=self._replace)
         return chosen_output(result.outputs, self._output)
+
+    def _repeated(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The inputs that are not given, for as many examples as the given ones hold."""
+        own = dict(self._edited.inputs)
+        batches = {
+            found.path: found.shape[0] for found in self._edited.subject.interpreter.program.inputs if found.shape
+        }
+        first = self._paths[0] if self._paths else ""
+        count = len(own[first]) if batches.get(first) is not None else 0
+        times = len(inputs[0]) // count if count else 1
+        if times > 1:
+            for path, value in own.items():
+                if path not in self._paths and batches.get(path) == batches[first]:
+                    own[path] = value.repeat(times, *(1,) * (value.dim() - 1))
+        return own
 
 
 def predicted_class(edited: Edited, output: str | None = None) -> int:

@@ -15,6 +15,8 @@ from typing import Final, Literal
 from explorer.inference.modules import outwards, parent_of, path_of
 from explorer.storage.program import Node, Program, references
 
+PARAMETRIZATIONS: Final = "parametrizations"
+"""Name of the module that PyTorch puts into a layer whose weights are computed from others, as by weight_norm."""
 MAX_BOXES: Final = 40
 MAX_OPENED_AT_FIRST: Final = 24
 Kind = Literal["input", "module", "group", "operator", "output"]
@@ -97,8 +99,9 @@ def fold(
 
 
 def _opened_at_first(program: Program) -> FoldedGraph:
-    """As many whole levels as fit; a module without modules inside stays closed."""
-    holding = {parent_of(outer) for call in program.modules for outer in outwards(call.path)} - {""}
+    """As many whole levels as fit; a module without modules inside, but for its weights' own, stays closed."""
+    inside = {outer for call in program.modules for outer in outwards(call.path) if PARAMETRIZATIONS not in outer}
+    holding = {parent_of(outer) for outer in inside} - {""}
     best = _folded(program, frozenset())
     for depth in range(1, 1 + max((path.count(".") + 1 for path in holding), default=0)):
         found = _folded(program, frozenset(path for path in holding if path.count(".") < depth))

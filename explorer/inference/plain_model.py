@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from explorer.inference.edits.batch import takes_one
 from explorer.reading.dtypes import decode
 from explorer.reading.programs import RawTensor, read_recorded_program
 from explorer.storage.layout import RunPaths
@@ -47,6 +48,7 @@ class PlainModel:
         class_names, vocabulary, feature_names: () when not recorded.
         problems: what could not be read.
         factory: the user's own function that makes the model, which then runs instead of a program; "" as a rule.
+        left_out: paths of inputs and outputs that were too large to be kept, or hold what no file holds.
         tokenizer: the bytes of a `tokenizer.json`, uint8[n], of anybody's making; None when not recorded.
     """
 
@@ -64,6 +66,7 @@ class PlainModel:
     problems: tuple[str, ...]
     factory: str = ""
     tokenizer: Array | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def num_examples(self) -> int:
@@ -75,7 +78,7 @@ class PlainModel:
     @property
     def runs_single(self) -> bool:
         """Whether one example alone can be run; otherwise the captured batch size is fixed."""
-        return all(_takes_one(self.program, found.shape) for found in self.program.inputs if found.dtype)
+        return takes_one(self.program)
 
 
 def read_plain_model(run_path: str | Path) -> PlainModel | None:
@@ -104,6 +107,7 @@ def read_plain_model(run_path: str | Path) -> PlainModel | None:
         tuple(about.get("feature_names", ())),
         recorded.problems,
         tokenizer=next((array for array in by_role.get("tokenizer", {}).values() if array.dtype == np.uint8), None),
+        left_out=tuple(about.get("left_out", ())),
     )
 
 
@@ -173,10 +177,3 @@ def _dtypes(program: Program) -> list[str]:
 def _in_float32(found: dict[str, Any]) -> dict[str, Any]:
     """An object of the document without half precision."""
     return {**found, "dtype": "float32"} if found.get("dtype") in _HALF else found
-
-
-def _takes_one(program: Program, shape: tuple[int | str, ...]) -> bool:
-    if not shape:
-        return False
-    first = shape[0]
-    return first == 1 if isinstance(first, int) else program.symbols.get(first, (0, None))[0] <= 1

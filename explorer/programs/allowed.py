@@ -58,6 +58,35 @@ _LISTED = """
     upsample_nearest3d upsample_trilinear3d vander var var_mean vdot view view_as view_as_complex view_as_real
     view_copy vsplit vstack where zero zeros zeros_like
 """
+_TAGGED = """
+    __lshift__ __rshift__ __xor__ _adaptive_avg_pool3d _conj_physical _log_softmax _native_batch_norm_legit
+    _pdist_forward _softmax abs acos acosh add addcdiv addcmul addmm alias angle asin asinh atan atan2 atanh
+    bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor bmm ceil clamp clamp_max
+    clamp_min clip conj_physical convolution copy copysign cos cosh deg2rad digamma div elu eq erf erfc
+    erfinv exp exp2 expm1 fill floor fmax fmin fmod frac frexp gcd ge gelu grid_sampler_2d gt hardshrink
+    hardsigmoid hardtanh heaviside hypot i0 igamma igammac isfinite isinf isnan isneginf isposinf lcm ldexp
+    le leaky_relu lerp lgamma log log10 log1p log2 logaddexp logaddexp2 logical_and logical_or logical_xor
+    logit lt max_pool2d_with_indices max_pool3d_with_indices maximum minimum mul mvlgamma nan_to_num ne neg
+    nextafter polygamma positive pow rad2deg reciprocal relu relu6 remainder round rsqrt rsub sgn sigmoid
+    sign signbit sin sinc sinh softplus softshrink special_airy_ai special_bessel_j0 special_bessel_j1
+    special_bessel_y0 special_bessel_y1 special_chebyshev_polynomial_t special_chebyshev_polynomial_u
+    special_chebyshev_polynomial_v special_chebyshev_polynomial_w special_entr special_erfcx
+    special_hermite_polynomial_h special_hermite_polynomial_he special_i0e special_i1 special_i1e
+    special_laguerre_polynomial_l special_legendre_polynomial_p special_log_ndtr special_modified_bessel_i0
+    special_modified_bessel_i1 special_modified_bessel_k0 special_modified_bessel_k1 special_ndtri
+    special_scaled_modified_bessel_k0 special_scaled_modified_bessel_k1
+    special_shifted_chebyshev_polynomial_t special_shifted_chebyshev_polynomial_u
+    special_shifted_chebyshev_polynomial_v special_shifted_chebyshev_polynomial_w
+    special_spherical_bessel_j0 special_xlog1py special_zeta sqrt sub sym_is_contiguous tan tanh true_divide
+    trunc xlogy
+"""
+_ON_SIZES = """
+    cond builtins.round math.ceil math.floor math.trunc operator.add operator.and_ operator.eq
+    operator.floordiv operator.ge operator.getitem operator.gt operator.le operator.lt operator.mod
+    operator.mul operator.ne operator.neg operator.not_ operator.or_ operator.pos operator.pow operator.sub
+    operator.truediv torch._sym_sqrt torch.sym_float torch.sym_int torch.sym_ite torch.sym_max torch.sym_min
+    torch.sym_not torch.sym_sum
+"""
 _IN_PLACE = """
     abs_ add_ addcdiv_ addcmul_ addmm_ baddbmm_ bernoulli_ bitwise_and_ bitwise_not_ bitwise_or_ ceil_ clamp_
     clamp_max_ clamp_min_ copy_ cos_ cumsum_ div_ dropout_ elu_ eq_ exp_ fill_ floor_ ge_ gelu_ gt_ hardsigmoid_
@@ -70,6 +99,15 @@ _IN_PLACE = """
 LISTED: Final = frozenset(_LISTED.split())
 """Names in `aten` that compute, and are neither tagged as core nor as pointwise by every PyTorch that we run on."""
 
+TAGGED: Final = frozenset(_TAGGED.split())
+"""Names in `aten` that PyTorch 2.13 tags as core or pointwise, for who tells what a program holds without PyTorch.
+
+What may run is decided by the tags of the PyTorch that is there, see `operators`.
+"""
+
+ON_SIZES: Final = frozenset(_ON_SIZES.split())
+"""Python functions that a program calls on sizes, and `cond`."""
+
 REFUSED: Final = frozenset(("_fft_c2r", "_fft_r2c", "as_strided", "sym_storage_offset"))
 """Names that PyTorch tags as core, but that trust what they are given."""
 
@@ -81,3 +119,21 @@ STATISTICS: Final = frozenset(("batch_norm", "instance_norm", "native_batch_norm
 
 IN_PLACE: Final = frozenset(_IN_PLACE.split())
 """Names in `aten` that write into their first argument; for tapes alone."""
+
+
+def is_refused(name: str, *, in_place: bool = False) -> bool:
+    """Whether an operator of this name is known not to be allowed, as far as names tell.
+
+    >>> is_refused("aten.relu.default"), is_refused("aten.from_file.default"), is_refused("os.system.default")
+    (False, True, True)
+    """
+    parts = name.split(".")
+    if name in ON_SIZES:
+        return False
+    if len(parts) != 3 or parts[0] != "aten" or parts[1].endswith("_backward") or parts[1] in REFUSED:
+        return True
+    if parts[2].startswith("_") or "out" in parts[2].split("_"):  # no overload, or one that takes a place to write to
+        return True
+    if parts[1] in IN_PLACE:
+        return not in_place
+    return parts[1] not in LISTED and parts[1] not in EMPTY and parts[1] not in TAGGED

@@ -213,7 +213,8 @@ def _check_path(step: Step, value: Value) -> None:
         where = f" ({step.node.source})" if step.node.source else ""
         raise PathChanged(
             f"the model decides by a value at {step.node.name}{where}: {expected!r} when it was recorded, {value!r} "
-            "now. It would go another way, which was not recorded"
+            "now. It would go another way, which was not recorded: undo or lessen the edit, or choose an input that is "
+            "more like the example"
         )
 
 

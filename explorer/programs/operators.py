@@ -146,4 +146,7 @@ def _is_safe(found: torch._ops.OpOverload[..., Any], packet_name: str, in_place:
 
 
 def _refusal(name: str) -> str:
-    return f"the program calls {name[:100]!r}, which is not on the list of operators that may run here"
+    return (
+        f"the program calls {name[:100]!r}, which is not on the list of operators that may run here; the code that it "
+        "was made of can, with --factory"
+    )

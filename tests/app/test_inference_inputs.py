@@ -19,6 +19,8 @@ from explorer.app.inference_pad import ink_text
 from explorer.charts.pixels import grey, value_range
 from explorer.inference.edits.recipe import from_text, parse_recipe, to_text
 from tests.app.inference_runs import (
+    Masked,
+    record,
     record_apart,
     record_autoencoder,
     record_images,
@@ -134,6 +136,25 @@ def test_two_images_are_brushed_one_by_one(root: Path, open_app: OpenApp) -> Non
     assert metric(app, "Edited") != metric(app, "Original")
 
 
+def test_the_input_that_is_shown_is_the_one_that_the_output_is_attributed_to(root: Path, open_app: OpenApp) -> None:
+    run_id = record_apart(root)
+    model = explorer.load_model(explorer.open_run(root / run_id), 0)
+    images = {path: value[:1].clone() for path, value in model.inputs.items()}
+    for shown in images:
+        app = open_app("inference", input=shown, look="Attribution")
+        assert_drawn(app)
+        without = model.run({**images, shown: torch.zeros_like(images[shown])}).outputs[""]
+        assert float(metric(app, "At the baseline")) == pytest.approx(float(without), rel=2e-3)
+
+
+def test_an_input_without_gradients_is_not_attributed_to(root: Path, open_app: OpenApp) -> None:
+    tokens = torch.randint(0, 5, (3, 4))
+    record(root, "masked", Masked(), tokens, mask=tokens > 1, labels=torch.tensor([0, 1, 2]))
+    app = open_app("inference", input="kwargs['mask']", look="Attribution")
+    assert_drawn(app)
+    assert "holds bool, which nothing can be attributed to: choose another input above" in said(app)
+
+
 @pytest.mark.parametrize("edited", [False, True])
 def test_an_output_that_is_an_image_is_shown_as_one(root: Path, open_app: OpenApp, edited: bool) -> None:
     record_autoencoder(root)
@@ -194,6 +215,17 @@ def test_a_value_is_patched_from_another_run(root: Path, open_app: OpenApp) -> N
     assert_drawn(shown)
     assert f"patch relu from example 1, step 7, run {other}" in said(shown)
     assert metric(shown, "KL divergence") != "0 nats"
+
+
+def test_a_value_beyond_the_recorded_ones_is_where_its_slider_stands(root: Path, open_app: OpenApp) -> None:
+    run_id = record_table(root)
+    recipe = to_text(parse_recipe([{"edit": "feature", "feature": 1, "value": 1234.5}]))
+    app = open_app("inference", recipe=recipe)
+    assert_drawn(app)
+    slider = app.slider(key=f"inference.feature.{run_id}.args[0].0.1")
+    assert slider.value == slider.max == 1234.5
+    names = explorer.load_model(explorer.open_run(root / run_id), 0).about["feature_names"]
+    assert f"set feature 1 to 1234.5 :gray[· {names[1]}]" in said(app)
 
 
 def test_the_curve_of_a_feature_is_what_the_model_gives(root: Path, open_app: OpenApp) -> None:

@@ -16,7 +16,7 @@ import explorer
 from explorer.inference.edits.recipe import from_text, parse_recipe, to_text
 from explorer.inference.sandbox.session import Sandbox
 from tests.app.inference_runs import record
-from tests.app.page_texts import assert_drawn, said
+from tests.app.page_texts import assert_drawn, metric, said
 from tests.small_tokenizer import SIZE, small_tokenizer
 
 OpenApp = Callable[..., AppTest]
@@ -91,6 +91,39 @@ def test_the_text_goes_on_in_words(root: Path, open_app: OpenApp) -> None:
         tokens.append(int(model.run({"args[0]": torch.tensor([tokens])}).outputs[""][0, -1].argmax()))
     whole = small_tokenizer().decode(tokens[-80:], skip_special_tokens=False)
     assert f"{TEXT} ⟶ {whole.removeprefix(TEXT)}" in [str(code.value) for code in app.code]
+
+
+def test_a_short_text_can_be_typed_over_a_long_one(root: Path, open_app: OpenApp) -> None:
+    torch.manual_seed(0)
+    tokens = torch.randint(0, 5, (2, 300))
+    run_id = record(root, "letters", NextToken(5), tokens, vocabulary=list("abcde"), kind="tokens")
+    app = open_app("inference")
+    app.text_area[0].set_value("decade").run()
+    assert_drawn(app)
+    assert not app.warning
+    assert app.text_area[0].value == "decade"
+    (edit,) = from_text(query(app, "recipe"))
+    assert f"{edit.describe()} :gray[· 'decade']" in said(app)
+    model = explorer.load_model(explorer.open_run(root / run_id), 0)
+    scores = model.run({"args[0]": torch.tensor([[3, 4, 2, 0, 3, 4]])}).outputs[""][0, -1]
+    assert metric(app, "Next token, edited").replace("\\", "").startswith(repr("abcde"[int(scores.argmax())]))
+    app.button(key="inference.undo").click().run()
+    assert app.text_area[0].value == "".join("abcde"[token] for token in tokens[0])
+
+
+def test_classes_of_every_token_have_their_names_and_are_no_text_that_goes_on(root: Path, open_app: OpenApp) -> None:
+    torch.manual_seed(0)
+    tagger = nn.Sequential(nn.Embedding(5, 8), nn.Linear(8, 3))
+    tokens = torch.tensor([[0, 1, 2], [3, 4, 0]])
+    run_id = record(root, "tags", tagger, tokens, vocabulary=list("abcde"), class_names=["noun", "verb", "other"])
+    scores = explorer.load_model(explorer.open_run(root / run_id), 0).run().outputs[""][0]
+    wanted = ["noun", "verb", "other"][int(scores[-1].argmax())]
+    for look in ("Where it matters", "Attribution", "Sweep"):
+        app = open_app("inference", look=look)
+        assert_drawn(app)
+        assert next(str(found.value) for found in app.metric if found.label == "Class at the end").startswith(wanted)
+        assert not [found for found in app.toggle if found.label == "Continue the text"]
+    assert set(app.dataframe[-1].value["prediction"]) <= {"noun", "verb", "other"}
 
 
 def test_pieces_of_a_large_vocabulary_are_found_by_what_they_hold(root: Path, open_app: OpenApp) -> None:

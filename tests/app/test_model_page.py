@@ -337,6 +337,38 @@ def test_a_capture_that_failed_says_why(root: Path, make_run: MakeRun, open_app:
     assert "export: uses numpy" in said(app)
 
 
+def test_a_layer_with_a_parametrized_weight_shows_what_its_weight_is_computed_from(
+    root: Path, open_app: OpenApp
+) -> None:
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), nn.ReLU())
+    with Recorder("norm", root=root, quiet=True, system_every_s=None) as rec:
+        rec.program(model, torch.randn(2, 4))
+    app = open_app("model", module="0")
+    assert_nothing_failed(app)
+    tables = [found.value for found in app.dataframe if "tensor" in found.value]
+    assert list(tables[0]["tensor"]) == [
+        "bias", "parametrizations.weight.original0", "parametrizations.weight.original1",
+    ]  # fmt: skip
+
+
+def test_a_program_that_would_not_be_run_is_drawn_and_says_so(recorded: Path, root: Path, open_app: OpenApp) -> None:
+    run_id = record(root, "refused")
+    assert "does not run this program" not in said(open_app("model"))
+    (path,) = (root / run_id / "program").glob("*.json.gz")
+    document = json.loads(gzip.decompress(path.read_bytes()))
+    node = document["graph"]["nodes"][-1]
+    node["op"], node["source"] = "aten.from_file.default", "model.py:7"
+    document.pop("checksum", None)
+    path.write_bytes(gzip.compress(json.dumps(document).encode()))
+    app = open_app("model")
+    assert_nothing_failed(app)
+    (warning,) = app.warning
+    told = str(warning.value).replace("\\", "")
+    assert "aten.from_file.default** (model.py:7)" in told
+    assert "do not trust this run" in told
+    assert [found for found in app.tabs if found.label == "Graph"]
+
+
 def test_hostile_names_are_shown_letter_by_letter(recorded: Path, root: Path, open_app: OpenApp) -> None:
     run_id = record(root, "hostile")
     (path,) = (root / run_id / "program").glob("*.json.gz")

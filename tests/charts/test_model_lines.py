@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from explorer.charts.model_lines import rules_table, scores_table, steps_spec, steps_table, sweep_spec
+from explorer.charts.model_lines import rules_table, scores_spec, scores_table, steps_spec, steps_table, sweep_spec
 
 
 def test_a_value_that_is_not_finite_has_its_text_and_no_mark():
@@ -18,8 +18,14 @@ def test_rules_are_places_with_words():
     assert rules_table([5.0, 9.0], ["first right", "this step"]).to_pydict() == {
         "step": [5.0, 9.0],
         "text": ["first right", "this step"],
+        "label": ["first right", "\nthis step"],  # on lines of their own, since places may be neighbours
     }
     assert rules_table([], []).num_rows == 0
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 10])
+def test_a_bar_has_room_for_its_name_beside_the_axis(num_rows):
+    assert (scores_spec(num_rows, "attribution", ("#000000", "#ffffff"))["height"] - 50) / num_rows >= 14
 
 
 @pytest.mark.parametrize("is_share", [True, False])

@@ -32,6 +32,12 @@ def test_other_probabilities_keep_the_specification():
     assert bars_spec((ORIGINAL, EDITED), 10) is bars_spec((ORIGINAL, EDITED), 10)
 
 
+@pytest.mark.parametrize("conditions", [(ORIGINAL,), (ORIGINAL, EDITED), (ORIGINAL, EDITED, CONTROL)])
+def test_two_classes_have_bars_beside_the_axis_and_the_legend(conditions):
+    room = 50 + (30 if len(conditions) > 1 else 0)
+    assert (bars_spec(conditions, 2)["height"] - room) / 2 >= 14 + 10 * (len(conditions) - 1)
+
+
 @pytest.mark.parametrize(("share", "text"), [(1.0, "100%"), (0.9999, "99.99%"), (0.5, "50%"), (1e-9, "1e-07%")])
 def test_a_probability_is_told_so_that_small_and_large_ones_are_told_apart(share, text):
     assert percent(share) == text

@@ -197,6 +197,41 @@ def test_a_model_of_fixed_sizes_is_integrated_one_step_at_a_time():
     assert ours.relative_gap() < 0.01
 
 
+class TwoInputs(nn.Module):
+    """An image, and a word for each."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.words, self.fc = nn.Conv2d(1, 3, 3), nn.Embedding(5, 3), nn.Linear(6, 2)
+
+    def forward(self, image, word):
+        return self.fc(torch.cat([torch.tanh(self.conv(image)).mean((2, 3)), self.words(word).mean(1)], 1))
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "saliency", "occlusion", "layer_conductance"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_any_of_several_inputs_is_attributed_with_the_others_as_they_are(method, count):
+    torch.manual_seed(0)
+    model, image, word = TwoInputs().eval(), torch.randn(4, 1, 5, 5), torch.randint(0, 5, (4, 2))
+    found = capture(model, (image, word), {})
+    program = parse_program(found.document)
+    subject = Subject(Interpreter(program, found.constants), dict(model.state_dict()))
+    edited = apply((), subject, {"args[0]": image[:count], "args[1]": word[:count]})
+    node = next(node.name for node in program.graph.nodes if node.op.startswith("aten.conv2d"))
+    ours = attribute(edited, method, target=1, path="args[0]", node=node if method == "layer_conductance" else None)
+    given = {"target": 1, "additional_forward_args": (word[:count],)}
+    x = image[:count]
+    theirs = {
+        "integrated_gradients": lambda: attr.IntegratedGradients(model).attribute(x, n_steps=20, **given),
+        "saliency": lambda: attr.Saliency(model).attribute(x, abs=False, **given),
+        "occlusion": lambda: attr.Occlusion(model).attribute(x, (1, 3, 3), **given),
+        "layer_conductance": lambda: attr.LayerConductance(model, model.conv).attribute(x, n_steps=20, **given),
+    }[method]()
+    assert np.allclose(ours.values, theirs.detach().numpy(), atol=1e-7)
+    words = attribute(edited, "feature_ablation", target=1, path="args[1]")
+    assert words.values.shape == (count, 2)
+
+
 def test_a_run_can_be_stopped_and_counted(digits):
     runs = []
     attribute(plain(digits), "feature_ablation", target=4, on_run=lambda: runs.append(1))

@@ -152,3 +152,11 @@ def test_a_module_that_is_called_twice_is_one_box():
     program = program_of(Twice(), torch.randn(3, 4))
     graph = fold(program)
     assert [box.path for box in kinds(graph, "module")].count("body") == 1
+
+
+def test_a_layer_with_a_parametrized_weight_is_one_box_at_first():
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 2))
+    program = program_of(model, torch.randn(3, 4))
+    assert [box.path for box in fold(program).boxes if box.kind == "module"] == ["0", "1", "2"]
+    opened = [box.path for box in fold(program, ["0", "0.parametrizations"]).boxes if box.kind == "module"]
+    assert "0.parametrizations.weight" in opened

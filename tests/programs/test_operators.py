@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from explorer.errors import ProgramError
-from explorer.programs.allowed import EMPTY, IN_PLACE, LISTED, REFUSED
-from explorer.programs.operators import OperatorNotAllowed, OperatorUnknown, is_random, name_of, resolve, writes
+from explorer.programs.allowed import EMPTY, IN_PLACE, LISTED, REFUSED, is_refused
+from explorer.programs.operators import COND, OperatorNotAllowed, OperatorUnknown, is_random, name_of, resolve, writes
 from explorer.programs.sizes import FUNCTIONS
 
 HOSTILE = [
@@ -180,3 +180,21 @@ def test_arithmetic_is_pythons():
     assert FUNCTIONS["torch.sym_sum"]([1, 2, 3]) == 6
     assert FUNCTIONS["torch.sym_ite"](False, 1, 2) == 2
     assert FUNCTIONS["operator.getitem"]((5, 6), 1) == 6
+
+
+def test_what_is_told_by_name_alone_is_what_this_pytorch_allows():
+    names = {name.split("::")[1].split(".")[0] for name in torch._C._dispatch_get_all_op_names() if "aten::" in name}
+    for name in sorted(names):
+        packet = getattr(torch.ops.aten, name, None)
+        for overload in packet.overloads() if isinstance(packet, torch._ops.OpOverloadPacket) else ():
+            try:
+                resolve(f"aten.{name}.{overload}")
+            except ProgramError:
+                continue
+            assert not is_refused(f"aten.{name}.{overload}"), name
+    assert not any(is_refused(name) for name in (*FUNCTIONS, COND))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_told_by_name_alone(name):
+    assert is_refused(name)

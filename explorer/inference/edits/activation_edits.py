@@ -41,6 +41,11 @@ def chained(first: Replace, then: Replace) -> Replace:
     return lambda value: then(first(value))
 
 
+def along(dim: int, change: Replace) -> Replace:
+    """A change that has the batch as its first dimension, for a value that has it as dimension `dim`."""
+    return change if dim == 0 else lambda value: change(value.movedim(dim, 0)).movedim(0, dim)
+
+
 def _change(edit: kinds.ActivationEdit, values: Values, part: Part | None) -> Replace:
     match edit:
         case kinds.ScaleActivation():
@@ -64,8 +69,9 @@ def _change(edit: kinds.ActivationEdit, values: Values, part: Part | None) -> Re
 def part_index(value: Tensor, part: Part) -> tuple[Tensor, tuple[slice | Tensor, ...]]:
     """A view of a value and the index of a part of it: `view[index]` is the part.
 
-    Dimension 0 is the batch. Units are the last dimension; channels dimension 1; positions dimension 1 of [B, T, D],
-    2 of [B, heads, T, d]; heads dimension 1 of [B, heads, T, d], or `num_heads` equal pieces of the last dimension.
+    Dimension 0 is the batch (see `along`). Units are the last dimension; channels dimension 1; positions dimension 1
+    of [B, T, D], 2 of [B, heads, T, d]; heads dimension 1 of [B, heads, T, d], or `num_heads` equal pieces of the last
+    dimension.
 
     Raises:
         UsageError: the value has no such dimension, or an index is out of range.
@@ -74,7 +80,8 @@ def part_index(value: Tensor, part: Part) -> tuple[Tensor, tuple[slice | Tensor,
     if part.kind == "head" and part.num_heads:
         if value.shape[-1] % part.num_heads:
             raise UsageError(f"{value.shape[-1]} features cannot be {part.num_heads} heads of one size")
-        view, dim = value.reshape(*value.shape[:-1], part.num_heads, -1), value.dim() - 1
+        size = value.shape[-1] // part.num_heads
+        view, dim = value.reshape(*value.shape[:-1], part.num_heads, size), value.dim() - 1
     elif part.kind == "head" and value.dim() != 4:
         raise UsageError(f"heads of a value of {value.dim()} dimensions need their number, as in head:2/12")
     least = {"unit": 2, "channel": 2, "position": 3, "head": 2}[part.kind]
@@ -112,6 +119,7 @@ def mean_like(probe: Tensor, value: Tensor, node: str) -> Tensor:
 
     Dimensions whose sizes differ, as the positions of texts of other lengths do, are averaged over, too.
     """
+    _check_filled(probe, node)
     if probe.dim() != value.dim():
         raise _unfit(probe, value, node)
     mean = probe.mean(dim=0, keepdim=True, dtype=torch.promote_types(probe.dtype, torch.float32))
@@ -123,6 +131,7 @@ def mean_like(probe: Tensor, value: Tensor, node: str) -> Tensor:
 
 def resampled(probe: Tensor, value: Tensor, node: str, seed: int) -> Tensor:
     """Values of examples drawn from a probe batch, one for each example of `value`, drawn on the CPU by the seed."""
+    _check_filled(probe, node)
     if probe.shape[1:] != value.shape[1:]:
         raise _unfit(probe, value, node)
     generator = torch.Generator().manual_seed(seed)
@@ -137,8 +146,14 @@ def fitted(other: Tensor, value: Tensor, node: str) -> Tensor:
     return other.to(value.device, value.dtype).expand_as(value)
 
 
+def _check_filled(probe: Tensor, node: str) -> None:
+    """A part that none of the examples is sent through, such as an expert, has no mean. Raises UsageError."""
+    if not len(probe):
+        raise UsageError(f"the recorded examples leave {node} without any value to put in; ablate it by zero instead")
+
+
 def _unfit(other: Tensor, value: Tensor, node: str) -> UsageError:
     return UsageError(
         f"the value put into {node} should have the shape {tuple(value.shape)}, or one example of it; found "
-        f"{tuple(other.shape)}"
+        f"{tuple(other.shape)}: take it from an example of the same size, or edit another value"
     )

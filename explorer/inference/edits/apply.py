@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from explorer.errors import UsageError
-from explorer.inference.edits.activation_edits import Replace, chained, replacement
+from explorer.inference.edits.activation_edits import Replace, along, chained, replacement
+from explorer.inference.edits.batch import batch_dim, takes_one
 from explorer.inference.edits.input_edits import edit_inputs
 from explorer.inference.edits.kinds.activations import ActivationEdit
 from explorer.inference.edits.kinds.inputs import InputEdit
@@ -18,7 +19,7 @@ from explorer.inference.edits.recipe import Recipe
 from explorer.inference.edits.weight_edits import NoSnapshots, Snapshots, Weights, edit_weights
 from explorer.inference.hooked_model import HookedModel
 from explorer.programs.interpreter import Interpreter, Result
-from explorer.storage.program import Node
+from explorer.storage.program import Node, Program, Shape
 
 Inputs = Mapping[str, Tensor]
 OnNode = Callable[[Node, object], None]
@@ -62,10 +63,35 @@ class Subject:
     def example(self, index: int) -> dict[str, Tensor]:
         """One recorded example as a batch of one. Raises UsageError."""
         probe = self.probe or {}
-        size = min((len(value) for value in probe.values()), default=0)
+        self._check(index)
+        return {path: value[index : index + 1] for path, value in probe.items()}
+
+    def value_for(self, node: str, index: int, weights: Weights) -> object:
+        """The value of a node for one recorded example, in its batch where the model takes none alone.
+
+        Raises:
+            UsageError: there is no such example.
+            ProgramError: the model cannot run.
+        """
+        program = self.interpreter.program
+        if takes_one(program):
+            return self.run(self.example(index), weights=weights, keep={node}).kept[node]
+        self._check(index)
+        value = self.run(self.probe or {}, weights=weights, keep={node}).kept[node]
+        dim = batch_dim(program, _shapes(program)[node])
+        if isinstance(value, Tensor) and value.dim() > dim and value.shape[dim] == self.num_examples:
+            return value.narrow(dim, index, 1)
+        return value
+
+    @property
+    def num_examples(self) -> int:
+        """How many examples the probe batch has."""
+        return min((len(value) for value in (self.probe or {}).values()), default=0)
+
+    def _check(self, index: int) -> None:
+        size = self.num_examples
         if not 0 <= index < size:
             raise UsageError(f"the example should be one of {size} recorded ones, from 0; found {index}")
-        return {path: value[index : index + 1] for path, value in probe.items()}
 
 
 @dataclass(frozen=True)
@@ -103,11 +129,12 @@ class Edited:
 
 @dataclass(frozen=True)
 class _Elsewhere:
-    """Values of nodes for edits; the model as it is after the edits of its weights."""
+    """Values of nodes for edits, the batch's dimension first; the model as it is after the edits of its weights."""
 
     subject: Subject
     inputs: Inputs
     weights: Weights
+    dims: Mapping[str, int]
 
     def probe(self, node: str) -> Tensor:
         if self.subject.probe is None:
@@ -115,15 +142,18 @@ class _Elsewhere:
         return self._value(node, self.subject.probe, self.weights)
 
     def elsewhere(self, node: str, example: int | None, step: int | None, run: str) -> Tensor:
-        inputs = self.inputs if example is None else self.subject.example(example)
         weights = self.weights if step is None else self.subject.snapshots.weights(run, step)
-        return self._value(node, inputs, weights)
+        if example is None:
+            return self._value(node, self.inputs, weights)
+        return self._batch_first(node, self.subject.value_for(node, example, weights))
 
     def _value(self, node: str, inputs: Inputs, weights: Weights) -> Tensor:
-        value = self.subject.run(inputs, weights=weights, keep={node}).kept[node]
+        return self._batch_first(node, self.subject.run(inputs, weights=weights, keep={node}).kept[node])
+
+    def _batch_first(self, node: str, value: object) -> Tensor:
         if not isinstance(value, Tensor):
             raise UsageError(f"the node {node} should hold one tensor to be edited; it holds a {type(value).__name__}")
-        return value
+        return value.movedim(self.dims[node], 0) if value.dim() else value
 
 
 def apply(recipe: Recipe, subject: Subject, inputs: Inputs) -> Edited:
@@ -148,7 +178,8 @@ def apply(recipe: Recipe, subject: Subject, inputs: Inputs) -> Edited:
             weights = edit_weights(weights, edit, snapshots=subject.snapshots, buffers=buffers, ties=program.ties)
         elif isinstance(edit, InputEdit):
             edited = edit_inputs(edited, edit)
-    elsewhere = _Elsewhere(subject, edited, weights)
+    dims = {name: batch_dim(program, shape) for name, shape in _shapes(program).items()}
+    elsewhere = _Elsewhere(subject, edited, weights, dims)
     dtypes = {node.name: node.dtype for node in program.graph.nodes}
     for edit in recipe:
         if isinstance(edit, ActivationEdit):
@@ -157,6 +188,10 @@ def apply(recipe: Recipe, subject: Subject, inputs: Inputs) -> Edited:
             if "float" not in dtypes[edit.node]:
                 held = dtypes[edit.node] or "something else"
                 raise UsageError(f"the node {edit.node} should hold one floating tensor to be edited; it holds {held}")
-            function = replacement(edit, elsewhere)
+            function = along(dims[edit.node], replacement(edit, elsewhere))
             replace[edit.node] = chained(replace[edit.node], function) if edit.node in replace else function
     return Edited(subject, edited, weights, replace, inputs)
+
+
+def _shapes(program: Program) -> dict[str, Shape | None]:
+    return {node.name: node.shape for node in program.graph.nodes}

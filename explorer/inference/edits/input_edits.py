@@ -50,6 +50,9 @@ def edit_input(value: Tensor, edit: kinds.InputEdit) -> Tensor:
         case kinds.DeleteToken():
             _within(edit.position, _tokens(value).shape[-1], "position")
             return torch.cat([value[..., : edit.position], value[..., edit.position + 1 :]], dim=-1)
+        case kinds.SetTokens():
+            tokens = torch.tensor(edit.numbers(), dtype=_tokens(value).dtype, device=value.device)
+            return tokens.expand(*value.shape[:-1], len(tokens)).contiguous()
     raise UsageError(f"an edit of inputs was expected; found {edit.kind}")
 
 

@@ -58,6 +58,7 @@ KINDS: Final[Mapping[str, type[Edit]]] = {
         inputs.ReplaceToken,
         inputs.InsertToken,
         inputs.DeleteToken,
+        inputs.SetTokens,
     )
 }
 

@@ -200,12 +200,18 @@ def truncated(values: Tensor, rank: int) -> Tensor | None:
 
 
 def interpolated(values: Tensor, other: Tensor, t: float) -> Tensor:
-    """`(1 - t) * values + t * other`; exactly one of them at 0 and 1. Whole numbers jump to the other at t = 1."""
+    """`(1 - t) * values + t * other`; exactly one of them at 0 and 1, and the same bits where both are equal.
+
+    Whole numbers jump to the other at t = 1.
+    """
     if t == 0:
         return values
     if t == 1:
         return other
-    return (1 - t) * values + t * other if values.is_floating_point() else values
+    if not (values.is_floating_point() or values.is_complex()):
+        return values
+    # Rounding would change equal values, such as frozen ones, and infinities must stay what they are.
+    return torch.where(values == other, values, (1 - t) * values + t * other)
 
 
 def _carried(source: Weights, t: float) -> Change:

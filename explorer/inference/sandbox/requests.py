@@ -148,6 +148,7 @@ def attribution(models: Models, request: Request, tick: Ticker) -> Answer:
     baseline = request.get("baseline", "zero")
     options: dict[str, Any] = {
         "target": _target(request.get("target")),
+        "path": text(request, "path") if request.get("path") is not None else None,
         "baseline": torch.from_numpy(baseline) if isinstance(baseline, np.ndarray) else str(baseline),
         "node": text(request, "node") if request.get("node") is not None else None,
         "num_steps": _int(request, "num_steps", 20),

@@ -108,11 +108,11 @@ class Samples:
     tensors: list[tuple[str, str, Tensor]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
-    def add(self, role: str, name: str, value: Any, max_bytes: int = MAX_BYTES) -> None:  # noqa: ANN401
-        """Add a tensor; other values are ignored."""
+    def add(self, role: str, name: str, value: Any, max_bytes: int | None = None) -> None:  # noqa: ANN401
+        """Add a tensor of at most `max_bytes`, by default MAX_BYTES; other values are ignored."""
         if not isinstance(value, Tensor):
             return
-        if value.nbytes > max_bytes or dtype_name(value) not in ITEM_BYTES:
+        if value.nbytes > (MAX_BYTES if max_bytes is None else max_bytes) or dtype_name(value) not in ITEM_BYTES:
             self.left_out.append(name)
         else:
             self.tensors.append((role, name, value))
@@ -130,14 +130,31 @@ def dtype_name(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def samples_of(inputs: Sequence[Any], paths: Sequence[str], outputs: Mapping[str, Any], about: About) -> Samples:
-    """The samples of a capture: inputs by path, outputs by path, labels, the bytes of the tokenizer."""
+def samples_of(
+    inputs: Sequence[Any], paths: Sequence[str], outputs: Mapping[str, Any], about: About, is_free: bool = False
+) -> Samples:
+    """The samples of a capture: inputs by path, outputs by path, labels, the bytes of the tokenizer.
+
+    Where all of them hold the same number of examples and `is_free` says that the model runs on any number of them, so
+    many are kept that each tensor of inputs fits.
+    """
     found = Samples()
+    first = slice(_num_kept(inputs, outputs, about.labels) if is_free else None)
     for path, value in zip(paths, inputs, strict=True):
-        found.add("input", path, value)
+        found.add("input", path, value[first] if isinstance(value, Tensor) and value.dim() else value)
     for path, value in outputs.items():
-        found.add("output", path, value)
-    found.add("label", "", about.labels)
+        found.add("output", path, value[first] if isinstance(value, Tensor) and value.dim() else value)
+    found.add("label", "", None if about.labels is None else about.labels[first])
     if about.tokenizer is not None:
         found.add("tokenizer", "", torch.frombuffer(bytearray(about.tokenizer), dtype=torch.uint8))
     return found
+
+
+def _num_kept(inputs: Sequence[Any], outputs: Mapping[str, Any], labels: Tensor | None) -> int | None:
+    """How many examples to keep; None where all fit, none would, or nobody can tell what an example is."""
+    given = [value for value in inputs if isinstance(value, Tensor) and value.dim()]
+    made = [value for value in (*outputs.values(), labels) if isinstance(value, Tensor) and value.dim()]
+    largest = max(given, key=lambda value: value.nbytes, default=None)
+    if largest is None or largest.nbytes <= MAX_BYTES or len({len(value) for value in (*given, *made)}) != 1:
+        return None
+    return (MAX_BYTES * len(largest) // largest.nbytes) or None

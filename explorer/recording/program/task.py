@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -82,7 +83,7 @@ class ProgramTask:
         if constants.tensors:
             self._write_tensors(self._paths.program_constants(*where), step, constants, {})
         paths = [entry["path"] for entry in document["inputs"]]
-        samples = samples_of(capture.inputs, paths, capture.outputs, found.about)
+        samples = samples_of(capture.inputs, paths, capture.outputs, found.about, _takes_any_number(document))
         more = {**found.about.described(), "left_out": samples.left_out}
         self._write_tensors(self._paths.samples(*where), step, samples, {"samples": more})
         size = write_program(self._paths.program(*where), document, disk=self._disk)
@@ -95,6 +96,13 @@ class ProgramTask:
 
     def _write_tensors(self, path: Path, step: int, samples: Samples, more: dict[str, Any]) -> None:
         write_snapshot(path, step, samples.rows(), attempt=self._attempt, rank=self._rank, disk=self._disk, more=more)
+
+
+def _takes_any_number(document: Mapping[str, Any]) -> bool:
+    """Whether the first size of every input may vary, down to one example."""
+    firsts = [(entry["shape"] or [0])[0] for entry in document["inputs"] if entry["dtype"]]
+    lowest = {name: reach[0] for name, reach in document["symbols"].items()}
+    return all(isinstance(first, str) and lowest.get(first, 2) <= 1 for first in firsts)
 
 
 def _facts(found: _Captured) -> dict[str, Any]:

@@ -2,10 +2,16 @@
 
 import pytest
 import torch
+from torch import nn
 
 from explorer.errors import UsageError
-from explorer.inference.edits.apply import apply
+from explorer.inference.edits.apply import Subject, apply
+from explorer.inference.edits.batch import takes_one
 from explorer.inference.edits.recipe import parse_recipe
+from explorer.inference.modules import module_tree
+from explorer.programs.interpreter import Interpreter
+from explorer.recording.program.capture import capture
+from explorer.storage.program_document import parse_program
 
 
 def run(case, *edits, inputs=None, **changes):
@@ -184,3 +190,94 @@ def test_a_value_that_is_no_single_tensor_cannot_be_edited(characters):
 def test_without_recorded_examples_the_mean_is_refused(digits):
     with pytest.raises(UsageError, match="needs recorded examples; there are none"):
         run(digits, {"edit": "ablate", "node": digits.node("relu")}, probe=None)
+
+
+class TimeFirst(nn.Module):
+    """Its recurrent layer works on [T, B, D], as is PyTorch's default."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.out = nn.GRU(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.out(self.rnn(x.transpose(0, 1))[0].transpose(0, 1))
+
+
+class Experts(nn.Module):
+    """Rows above 0 go one way, all others another."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x):
+        y = torch.zeros_like(x)
+        for expert, chosen in ((self.first, x[:, 0] > 0), (self.second, x[:, 0] <= 0)):
+            rows = chosen.nonzero().squeeze(-1)
+            y = y.index_add(0, rows, expert(x[rows]))
+        return y
+
+
+def captured(model, inputs):
+    """A subject of a model, and the name of the value that each of its modules gives."""
+    model.eval().requires_grad_(False)  # a GRU rounds otherwise where its weights could learn
+    found = capture(model, (inputs,), {})
+    program = parse_program(found.document)
+    subject = Subject(Interpreter(program, found.constants), dict(model.state_dict()), probe={"args[0]": inputs})
+    return subject, {path: module.outputs[0] for path, module in module_tree(program).items() if module.outputs}
+
+
+def output(subject, inputs, **edit):
+    return apply(parse_recipe([edit]), subject, {"args[0]": inputs}).run().outputs[""]
+
+
+def by_hook(model, layer, inputs, change):
+    handle = layer.register_forward_hook(lambda _module, _args, value: (change(value[0]), value[1]))
+    try:
+        with torch.no_grad():
+            return model(inputs)
+    finally:
+        handle.remove()
+
+
+def test_examples_are_told_from_positions_where_time_comes_first():
+    torch.manual_seed(0)
+    model, inputs = TimeFirst(), torch.randn(5, 7, 3)
+    subject, nodes = captured(model, inputs)
+
+    def mean_of_the_examples(value):  # [T, B, D]
+        return value.transpose(0, 1).mean(0)[:, None].expand_as(value)
+
+    found = output(subject, inputs, edit="ablate", node=nodes["rnn"])
+    assert torch.equal(found, by_hook(model, model.rnn, inputs, mean_of_the_examples))
+
+    def without_position_2(value):
+        value = value.clone()
+        value[2] = 0
+        return value
+
+    found = output(subject, inputs, edit="ablate", by="zero", node=nodes["rnn"], part="position:2")
+    assert torch.equal(found, by_hook(model, model.rnn, inputs, without_position_2))
+
+
+def test_a_value_is_patched_from_an_example_of_a_model_that_takes_none_alone():
+    torch.manual_seed(0)
+    model, inputs = TimeFirst(), torch.randn(5, 7, 3)
+    subject, nodes = captured(model, inputs)
+    assert not takes_one(subject.interpreter.program)
+    found = output(subject, inputs, edit="patch", node=nodes["rnn"], example=3)
+    assert torch.equal(found, by_hook(model, model.rnn, inputs, lambda value: value[:, 3:4].expand_as(value)))
+    with pytest.raises(UsageError, match="one of 5 recorded ones"):
+        output(subject, inputs, edit="patch", node=nodes["rnn"], example=5)
+
+
+@pytest.mark.parametrize("by", ["mean", "resample"])
+def test_a_part_that_no_example_is_sent_through_has_no_mean(by):
+    torch.manual_seed(0)
+    inputs = torch.randn(6, 3).abs()
+    subject, nodes = captured(Experts(), inputs)
+    with pytest.raises(UsageError, match="ablate it by zero instead"):
+        output(subject, inputs, edit="ablate", node=nodes["second"], by=by)
+    for part in ("", "unit:0", "head:0/3"):
+        found = output(subject, inputs, edit="ablate", node=nodes["second"], by="zero", part=part)
+        assert torch.equal(found, subject.run({"args[0]": inputs}).outputs[""])

@@ -50,6 +50,7 @@ INPUTS = [
         lambda x: torch.cat([x[:, :2], torch.full_like(x[:, :1], 5), x[:, 2:]], dim=1),
     ),
     ("characters", {"edit": "delete_token", "position": 3}, lambda x: torch.cat([x[:, :3], x[:, 4:]], dim=1)),
+    ("characters", {"edit": "set_tokens", "tokens": "3 1 4 1 5"}, lambda x: torch.tensor([[3, 1, 4, 1, 5]] * len(x))),
 ]
 
 

@@ -81,6 +81,7 @@ TOKENS = torch.tensor([[5, 6, 7, 8]])
         ({"edit": "insert_token", "position": 0, "token": 9}, [9, 5, 6, 7, 8]),
         ({"edit": "insert_token", "position": 4, "token": 9}, [5, 6, 7, 8, 9]),
         ({"edit": "delete_token", "position": 2}, [5, 6, 8]),
+        ({"edit": "set_tokens", "tokens": "1 2 3 4 5 6"}, [1, 2, 3, 4, 5, 6]),
     ],
 )
 def test_tokens_are_replaced_inserted_and_deleted(edit, wanted):
@@ -167,3 +168,9 @@ def test_a_box_is_shifted_over_what_is_there_and_leaves_the_fill(down, right):
             if 0 <= row + down < height and 0 <= column + right < width:
                 theirs[..., row + down, column + right] = IMAGE[..., row, column]
     assert torch.equal(found, theirs)
+
+
+@pytest.mark.parametrize("tokens", ["", "1  2", "1,2", "-1", "9999999999", " ".join(["1"] * 5_000), 7, None])
+def test_tokens_that_are_no_numbers_are_refused(tokens):
+    with pytest.raises(UsageError, match="numbers with a blank between"):
+        parse_recipe([{"edit": "set_tokens", "tokens": tokens}])

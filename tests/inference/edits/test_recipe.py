@@ -50,6 +50,7 @@ FIELDS = {
     "amount": st.floats(0, 100),
     "channel": st.none() | index,
     "example": index,
+    "tokens": st.lists(index, min_size=1, max_size=40).map(lambda found: " ".join(map(str, found))),
     "low": st.floats(-10, 0),
     "high": st.none() | st.floats(0, 10),
     **dict.fromkeys(("factor", "value", "fill"), finite),

@@ -10,7 +10,7 @@ from torch.nn.utils import prune
 from explorer.errors import UsageError
 from explorer.inference.edits.apply import apply
 from explorer.inference.edits.recipe import parse_recipe
-from explorer.inference.edits.weight_edits import changed_names, edit_weights
+from explorer.inference.edits.weight_edits import changed_names, edit_weights, interpolated
 
 
 def edited(case, *edits):
@@ -100,6 +100,7 @@ def test_an_edit_is_what_pytorch_gives_by_hand(digits, edit, by_hand):
         {"edit": "low_rank", "target": "fc", "rank": 10},
         {"edit": "interpolate", "target": "", "t": 0, "step": 50},
         {"edit": "interpolate", "target": "", "t": 1, "step": 100},
+        {"edit": "interpolate", "target": "", "t": 0.3, "step": 100},
         {"edit": "take", "target": "", "step": 100},
     ],
     ids=lambda edit: edit["edit"],
@@ -113,6 +114,17 @@ def test_an_edit_that_changes_nothing_gives_the_same_bits(digits, edit):
 def test_all_of_another_step_gives_that_steps_outputs(digits):
     for edit in ({"edit": "take", "step": 50}, {"edit": "interpolate", "t": 1, "step": 50}):
         assert torch.equal(edited(digits, {"target": "", **edit})[1], digits.eager(weights=digits.halfway))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])
+def test_half_way_is_the_mean_whatever_the_tensor_holds(dtype):
+    first, other = torch.tensor([1.0, 2.0, 0.1]).to(dtype), torch.tensor([3.0, 0.0, 0.1]).to(dtype)
+    assert torch.equal(interpolated(first, other, 0.5), torch.tensor([2.0, 1.0, 0.1]).to(dtype))
+
+
+def test_a_mask_of_infinities_stays_one_on_the_way_to_another_step():
+    mask = torch.tensor([[0.0, -torch.inf], [0.0, 0.0]])
+    assert torch.equal(interpolated(mask, mask.clone(), 0.3), mask)
 
 
 def test_the_original_weights_are_never_written_to(digits):

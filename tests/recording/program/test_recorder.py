@@ -265,3 +265,24 @@ def test_an_example_that_is_too_large_is_left_out_and_named(record):
     found = read_recorded_program(record(Repeats(), torch.ones(2, 500)))
     assert found.about["left_out"] == [""]
     assert [raw.role for raw in found.samples] == ["input"]
+
+
+def test_of_a_batch_that_is_too_large_as_many_examples_are_kept_as_fit(record):
+    model, batch = nn.Linear(2_000_000, 2), torch.randn(10, 2_000_000)
+    path = record(model, batch, labels=torch.arange(10))
+    kept = {raw.role: raw for raw in read_recorded_program(path).samples}
+    assert kept["input"].shape == (8, 2_000_000)
+    assert kept["output"].shape == (8, 2)
+    assert bytes(kept["label"].data) == torch.arange(8).numpy().tobytes()
+    assert bytes(kept["input"].data) == batch[:8].numpy().tobytes()
+
+
+def test_of_a_batch_whose_size_is_fixed_no_part_is_kept(record):
+    class Decides(nn.Module):
+        def forward(self, x):
+            return x.mean(1) if x.sum() > -1e9 else x.sum(1)
+
+    found = read_recorded_program(record(Decides(), torch.ones(10, 2_000_000)))
+    assert found.program.route == "tape"
+    assert found.about["left_out"] == ["args[0]"]
+    assert [raw.role for raw in found.samples] == ["output"]

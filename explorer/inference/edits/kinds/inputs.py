@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from explorer.inference.edits.kinds.fields import MAX_SEED, Edit, On
+from explorer.errors import UsageError
+from explorer.inference.edits.kinds.fields import MAX_INDEX, MAX_SEED, Edit, On, short
 
+MAX_TOKENS: Final = 4_096
+_TOKENS: Final = re.compile(r"\d{1,10}(?: \d{1,10})*", re.ASCII)
 BOX_BY: Final = ("value", "blur", "noise")
 
 
@@ -178,3 +182,34 @@ class DeleteToken(InputEdit):
     def describe(self) -> str:
         """The edit in a few words."""
         return f"delete the token at position {self.position}{self._of}"
+
+
+@dataclass(frozen=True)
+class SetTokens(InputEdit):
+    """Put a whole text in the place of another, of any length.
+
+    Attributes:
+        tokens: their numbers, with a blank between, such as "5 0 17".
+    """
+
+    tokens: str = "0"
+
+    kind: ClassVar[str] = "set_tokens"
+
+    def _check(self) -> None:
+        count = self.tokens.count(" ") + 1 if isinstance(self.tokens, str) else 0
+        if not 1 <= count <= MAX_TOKENS or _TOKENS.fullmatch(self.tokens) is None or max(self.numbers()) > MAX_INDEX:
+            raise UsageError(
+                f"tokens of set_tokens should be 1 to {MAX_TOKENS:,} numbers with a blank between; found "
+                f"{short(self.tokens)}"
+            )
+
+    def numbers(self) -> list[int]:
+        """The tokens as numbers."""
+        return [int(token) for token in self.tokens.split(" ")]
+
+    def describe(self) -> str:
+        """The edit in a few words."""
+        numbers = self.numbers()
+        listed = " ".join(map(str, numbers[:8])) + (" ..." if len(numbers) > 8 else "")
+        return f"set the {len(numbers)} token{'s' if len(numbers) > 1 else ''}{self._of} to {listed}"
