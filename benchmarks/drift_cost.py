@@ -22,7 +22,7 @@ from benchmarks.report import SCIPY, Row, Target
 from benchmarks.trials import Place, call, interleave
 from explorer.analysis.densities import heat, shares_below
 from explorer.analysis.drift import MEASURES, drift_matrix, drift_over_steps
-from explorer.analysis.drift_growth import GrowingDrift
+from explorer.analysis.drift_growth import GrowingDrift, grow
 from explorer.analysis.drift_history import GrowingAlarm
 from explorer.analysis.quantiles import bin_bounds, histogram_quantiles
 from explorer.reading.tensors import TensorStore
@@ -125,7 +125,7 @@ def _view(tensors: dict[str, Histograms], folder: Path) -> dict[str, float]:
     distances, alarm = (GrowingDrift("wasserstein"), GrowingDrift("wasserstein", levels=False)), GrowingAlarm()
 
     def compare(rows: dict[str, Histograms]) -> object:
-        far, moved = (one.matrix(rows, to) for one, to in zip(distances, ("first", "previous"), strict=True))
+        far, moved = grow(list(zip(distances, ("first", "previous"), strict=True)), rows)
         return far, alarm.alarm(moved.values)
 
     compare(early)
@@ -190,7 +190,7 @@ def _tensor(rng: np.random.Generator, kind: str) -> Histograms:
         m=np.full(NUM_STEPS, M),
         offsets=offsets,
         bins=bins,
-        counts=counts,
+        counts=counts.astype(np.int32),  # as those that TensorStore hands out are
         zeros=none,
         nans=none,
         infs=none,

@@ -6,8 +6,8 @@ permuted weight matrix has no drift. See `movement`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from explorer.analysis.row_drift import (
     MEASURES,
     Drift,
     Measure,
+    Question,
     drift_of_pairs,
     drift_over_steps,
     js_distance,
@@ -34,6 +35,9 @@ __all__ = [
     "DriftMatrix",
     "HistoryAlarm",
     "Measure",
+    "Reference",
+    "Wanted",
+    "drift_matrices",
     "drift_matrix",
     "drift_over_steps",
     "history_alarm",
@@ -46,6 +50,7 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
+Reference: TypeAlias = Literal["first", "previous"] | int | Mapping[str, Histograms]
 
 
 class DriftMatrix(NamedTuple):
@@ -80,9 +85,18 @@ class Before(NamedTuple):
     num_reference_rows: Mapping[str, int]
 
 
+class Wanted(NamedTuple):
+    """A drift of all tensors of a run that is asked for; as the arguments of `drift_matrix`."""
+
+    reference: Reference
+    measure: Measure
+    levels: bool = True
+    before: Before | None = None
+
+
 def drift_matrix(
     tensors: Mapping[str, Histograms],
-    reference: Literal["first", "previous"] | int | Mapping[str, Histograms],
+    reference: Reference,
     measure: Measure,
     *,
     levels: bool = True,
@@ -102,44 +116,70 @@ def drift_matrix(
     Raises:
         ValueError: measure or reference is unknown, or class labels are compared with a tensor.
     """
+    return drift_matrices(tensors, [Wanted(reference, measure, levels, before)])[0]
+
+
+def drift_matrices(tensors: Mapping[str, Histograms], wanted: Sequence[Wanted]) -> list[DriftMatrix]:
+    """Return several drifts of the same tensors, each the same as from `drift_matrix` but for rounding.
+
+    What is made of the rows of a tensor is made once for all of them, which is most of the work.
+
+    Raises:
+        ValueError: as `drift_matrix`.
+    """
     steps = np.unique(np.concatenate([h.step for h in tensors.values()])) if tensors else np.empty(0, np.int64)
-    shape = (len(tensors), len(steps))
-    values, null = np.full(shape, np.nan), np.full(shape, np.nan)
-    absolute, reference_steps = np.zeros(shape, bool), np.zeros(shape, np.int64)
+    matrices = [_empty(tuple(tensors), steps) for _ in wanted]
+    lines = [{} if one.before is None else _line_of(one.before) for one in wanted]
     scratch = Scratch()
     for place, (name, h) in enumerate(tensors.items()):
-        other = h if not isinstance(reference, Mapping) else reference.get(name)
-        if other is None or not len(other):
-            continue
-        index = _reference_rows(h, other, reference)
         column = np.searchsorted(steps, h.step)
-        reference_steps[place, column] = np.where(index >= 0, other.step[index], 0)
-        if before is not None:
-            known, old, at = _known(before, name, h, other, index)
-            for now, then in zip((values, null, absolute), before.matrix[2:5], strict=True):
-                now[place, column[known]] = then[old, at]
-            index[known] = -1
-            new = np.setdiff1d(np.arange(len(h)), known, assume_unique=True)
-        else:
-            new = np.arange(len(h))
-        for now, computed in zip(
-            (values, null, absolute), drift_of_pairs(h, other, index, measure, scratch, levels), strict=True
-        ):
-            now[place, column[new]] = computed[new]
-    return DriftMatrix(tuple(tensors), steps, values, null, absolute, reference_steps)
+        asked: list[tuple[DriftMatrix, Ints, Question]] = []
+        for one, matrix, line in zip(wanted, matrices, lines, strict=True):
+            other = h if not isinstance(one.reference, Mapping) else one.reference.get(name)
+            if other is None or not len(other):
+                continue
+            index = _reference_rows(h, other, one.reference)
+            matrix.reference_steps[place, column] = np.where(index >= 0, other.step[index], 0)
+            is_new = np.ones(len(h), bool)
+            if one.before is not None and name in line:
+                known, at = _known(one.before, name, line[name], h, other, index)
+                to, of = _slice(column[known]), _slice(at)
+                for now, then in zip(matrix[2:5], one.before.matrix[2:5], strict=True):
+                    now[place, to] = then[line[name], of]
+                is_new[known], index[known] = False, -1
+            asked.append((matrix, np.flatnonzero(is_new), Question(other, index, one.measure, one.levels)))
+        computed = drift_of_pairs(h, [question for _, _, question in asked], scratch)
+        for (matrix, new, _), found in zip(asked, computed, strict=True):
+            to, of = _slice(column[new]), _slice(new)
+            for now, values in zip(matrix[2:5], found, strict=True):
+                now[place, to] = values[of]
+    return matrices
 
 
-def _known(before: Before, name: str, h: Histograms, other: Histograms, index: Ints) -> tuple[Ints, int, Ints]:
-    """Rows whose distance is known, and where in the matrix of before: rows int64[k], its line, columns int64[k]."""
-    none = np.empty(0, np.int64)
-    if name not in before.matrix.names:
-        return none, 0, none
-    line = before.matrix.names.index(name)
+def _slice(places: Ints) -> Ints | slice:
+    """The same places as a slice, where they are neighbours: that is copied ten times as fast."""
+    if len(places) and (places[1:] - places[:-1] == 1).all():
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places
+
+
+def _empty(names: tuple[str, ...], steps: Ints) -> DriftMatrix:
+    shape = (len(names), len(steps))
+    values, null = np.full(shape, np.nan), np.full(shape, np.nan)
+    return DriftMatrix(names, steps, values, null, np.zeros(shape, bool), np.zeros(shape, np.int64))
+
+
+def _line_of(before: Before) -> dict[str, int]:
+    return {name: line for line, name in enumerate(before.matrix.names)}
+
+
+def _known(before: Before, name: str, line: int, h: Histograms, other: Histograms, index: Ints) -> tuple[Ints, Ints]:
+    """Rows whose distance is known, and their columns in the matrix of before: int64[k] both."""
     rows = np.arange(before.num_rows.get(name, 0))
     rows = rows[(index[rows] >= 0) & (index[rows] < before.num_reference_rows.get(name, 0))]
     column = np.searchsorted(before.matrix.steps, h.step[rows])
     same = before.matrix.reference_steps[line, column] == other.step[index[rows]]
-    return rows[same], line, column[same]
+    return rows[same], column[same]
 
 
 def _reference_rows(h: Histograms, other: Histograms, reference: object) -> Ints:

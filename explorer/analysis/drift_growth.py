@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from explorer.analysis.drift import Before, DriftMatrix, Measure, drift_matrix
+from explorer.analysis.drift import Before, DriftMatrix, Measure, Reference, Wanted, drift_matrices
 from explorer.storage.bins import Histograms
 
 Marks = tuple[npt.NDArray[np.generic], ...]
@@ -41,35 +42,66 @@ class GrowingDrift:
     def matrix(
         self,
         tensors: Mapping[str, Histograms],
-        reference: Literal["first", "previous"] | int | Mapping[str, Histograms],
+        reference: Reference,
     ) -> DriftMatrix:
         """Return the same as `drift_matrix`, but for rounding.
 
         Only what is new, or is compared with something else than before, is computed.
         """
-        rows = {name: _marks(h) for name, h in tensors.items()}
-        others = {name: _marks(h) for name, h in reference.items()} if isinstance(reference, Mapping) else rows
-        with self._lock:
+        return grow([(self, reference)], tensors)[0]
+
+
+def grow(wanted: Sequence[tuple[GrowingDrift, Reference]], tensors: Mapping[str, Histograms]) -> list[DriftMatrix]:
+    """Return what `GrowingDrift.matrix` returns of each, for the same tensors; what they share is made once.
+
+    No growing drift may be there twice.
+    """
+    rows = {name: _marks(h) for name, h in tensors.items()}
+    others = [
+        {name: _marks(h) for name, h in reference.items()} if isinstance(reference, Mapping) else rows
+        for _, reference in wanted
+    ]
+    with ExitStack() as locks:
+        for growing in sorted((growing for growing, _ in wanted), key=id):  # in the same order everywhere
+            locks.enter_context(growing._lock)
+        same = _Same()
+        asked = []
+        for (growing, reference), other in zip(wanted, others, strict=True):
             before = None
-            if self._matrix is not None:
-                before = Before(self._matrix, _num_same(self._rows, rows), _num_same(self._reference_rows, others))
-            self._matrix = drift_matrix(tensors, reference, self._measure, levels=self._levels, before=before)
-            self._rows, self._reference_rows = rows, others
-            return self._matrix
+            if growing._matrix is not None:
+                num_rows, num_others = same.of(growing._rows, rows), same.of(growing._reference_rows, other)
+                before = Before(growing._matrix, num_rows, num_others)
+            asked.append(Wanted(reference, growing._measure, growing._levels, before))
+        found = drift_matrices(tensors, asked)
+        for (growing, _), other, matrix in zip(wanted, others, found, strict=True):
+            growing._matrix, growing._rows, growing._reference_rows = matrix, rows, other
+        return found
 
 
 def _marks(h: Histograms) -> Marks:
     return tuple(getattr(h, name) for name in _MARKS)
 
 
-def _num_same(before: Mapping[str, Marks], now: Mapping[str, Marks]) -> dict[str, int]:
-    """How many leading rows of each tensor are as they were."""
-    found = {}
-    for name, marks in now.items():
-        num = min(len(before[name][0]), len(marks[0])) if name in before else 0
-        differs = np.zeros(num, bool)
-        for old, new in zip(before.get(name, ()), marks, strict=False):
-            one, other = old[:num], new[:num]
-            differs |= (one != other) & ~((one != one) & (other != other))  # NaN is itself
-        found[name] = int(differs.argmax()) if differs.any() else num
-    return found
+class _Same:
+    """How many leading rows are as they were, of tensors before and now; the same question is answered once."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, int], dict[str, int]] = {}
+
+    def of(self, before: Mapping[str, Marks], now: Mapping[str, Marks]) -> dict[str, int]:
+        """That of each tensor of now."""
+        key = (id(before), id(now))
+        if key not in self._found:
+            self._found[key] = {name: _num_same(before.get(name, ()), marks) for name, marks in now.items()}
+        return self._found[key]
+
+
+def _num_same(before: Marks, now: Marks) -> int:
+    """How many leading rows are as they were."""
+    num = min(len(before[0]), len(now[0])) if before else 0
+    for old, new in zip(before, now, strict=False):
+        # By their bits, for which NaN is itself.
+        differs = old[:num].view(np.int64) != new[:num].view(np.int64)
+        if differs.any():
+            num = int(differs.argmax())
+    return num

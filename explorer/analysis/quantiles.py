@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from explorer.analysis.monotone_cubic import outer_density, places, shared_density
-from explorer.storage.bins import MAX_M, WHOLE_NUMBERS, Histograms, bin_edges
+from explorer.storage.bins import MAX_M, MIN_M, WHOLE_NUMBERS, Histograms, bin_edges
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -55,26 +55,29 @@ def finite_counts(h: Histograms, start: int = 0, stop: int | None = None) -> Int
     begins = h.offsets[start : len(h) if stop is None else stop]
     ends = h.offsets[start + 1 : start + 1 + len(begins)]
     num = np.zeros(len(begins), np.int64)
-    some = np.flatnonzero(ends > begins)
+    some = (ends > begins).nonzero()[0]
     if len(some):
-        num[some] = np.add.reduceat(h.counts[: ends[-1]], begins[some])
+        first = begins[0]
+        num[some] = np.add.reduceat(h.counts[first : ends[-1]], begins[some] - first)
     return num
 
 
-def order_statistics(h: Histograms, rank: Ints, *, evenly: bool = False) -> Floats:
+def order_statistics(h: Histograms, rank: Ints, *, evenly: bool = False, total: Ints | None = None) -> Floats:
     """Return the values at some places of each row's sorted finite values, to the width of a bin.
 
     Args:
         h: n rows.
         rank: int64[n, k], from 0 to the row's number of finite values less one.
         evenly: spread the values of a bin evenly over it, which takes a third of the time.
+        total: `running_counts(h)`, when that is known.
 
     Returns:
         float64[n, k]; NaN in rows without a finite value.
     """
     if not len(h.bins):
         return np.full(rank.shape, np.nan)
-    total = _running(h.counts)
+    if total is None:
+        total = running_counts(h)
     ends = total[h.offsets]
     num = np.diff(ends)[:, None]
     wanted = ends[:-1, None] + rank
@@ -118,8 +121,9 @@ def _clipped_at(h: Histograms, entry: Ints) -> tuple[Floats, Floats]:
     """Ends of the bins at some entries of each row, int64[n, k], cut to the row's smallest and largest value."""
     m = int(h.m[0])
     low, high = bin_bounds(h.bins[entry], m if (h.m == m).all() else h.m[:, None])
-    low = np.clip(low, h.min[:, None], h.max[:, None])
-    return low, np.clip(high, low, h.max[:, None])
+    most = h.max[:, None]
+    low = np.minimum(np.maximum(low, h.min[:, None]), most)
+    return low, np.minimum(np.maximum(high, low), most)
 
 
 def bin_bounds(bins: npt.NDArray[np.int16], m: npt.NDArray[np.int8] | int) -> tuple[Floats, Floats]:
@@ -127,6 +131,10 @@ def bin_bounds(bins: npt.NDArray[np.int16], m: npt.NDArray[np.int8] | int) -> tu
 
     Bin 0, which holds nothing larger than the smallest normal float32, is exactly 0; a whole number is itself.
     """
+    if isinstance(m, int) and m != WHOLE_NUMBERS:
+        lower, upper = _ends_of_bins(m)
+        place = np.add(bins, len(lower) // 2, dtype=np.int64)
+        return lower.take(place, mode="clip"), upper.take(place, mode="clip")
     number = bins.astype(np.int64)
     mantissa = np.asarray(m, np.int64)
     whole = mantissa == WHOLE_NUMBERS
@@ -137,6 +145,13 @@ def bin_bounds(bins: npt.NDArray[np.int16], m: npt.NDArray[np.int8] | int) -> tu
     low = edges.take((number - (number < 0) << shift) + middle, mode="clip")
     high = edges.take((number + (number > 0) << shift) + middle, mode="clip")
     return (np.where(whole, number, low), np.where(whole, number, high)) if whole.any() else (low, high)
+
+
+@lru_cache(maxsize=MAX_M - MIN_M + 1)
+def _ends_of_bins(m: int) -> tuple[Floats, Floats]:
+    """What `bin_bounds` returns of all bins of m mantissa bits, and of one more on either side; bin 0 in the middle."""
+    last = 255 << m
+    return bin_bounds(np.arange(-last, last + 1).astype(np.int16), np.full(1, m, np.int8))
 
 
 @lru_cache(maxsize=1)
@@ -155,8 +170,8 @@ def clipped_bounds(h: Histograms) -> tuple[Floats, Floats]:
     return low, np.clip(high, low, most)
 
 
-def _running(counts: Ints) -> Ints:
-    """How many values lie before each entry: int64[k + 1]."""
-    total = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=total[1:])
-    return total
+def running_counts(h: Histograms) -> Ints:
+    """How many values lie before each entry of all rows: int64[k + 1]; the last one is the number of all."""
+    total = np.zeros(len(h.counts) + 1, np.int64)
+    total[1:] = h.counts  # summed up in place: from int32 to int64 it takes half as long again
+    return np.cumsum(total, out=total)

@@ -7,6 +7,7 @@ those sizes from one distribution show.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from explorer.analysis import distances
 from explorer.analysis.quantiles import finite_counts
-from explorer.analysis.shared_bins import PairedBlock, Scratch, shared_pairs
+from explorer.analysis.shared_bins import PairedBlock, Pairs, Scratch, shared_pairs
 from explorer.storage.bins import Histograms
 
 Floats = npt.NDArray[np.float64]
@@ -94,62 +95,114 @@ def drift_over_steps(h: Histograms, reference: Histograms, measure: Measure) -> 
             a tensor.
     """
     if len(reference) == 1:
-        return drift_of_pairs(h, reference, np.zeros(len(h), np.int64), measure, Scratch())
+        return drift_of_pairs(h, [Question(reference, np.zeros(len(h), np.int64), measure)], Scratch())[0]
     if len(reference) != len(h):
         raise ValueError(f"the reference has 1 row or as many as are compared ({len(h)}), got {len(reference)}")
-    return drift_of_pairs(h, reference, np.arange(len(h)), measure, Scratch())
+    return drift_of_pairs(h, [Question(reference, np.arange(len(h)), measure)], Scratch())[0]
 
 
-def drift_of_pairs(
-    rows: Histograms, reference: Histograms, index: Ints, measure: Measure, scratch: Scratch, levels: bool = True
-) -> Drift:
-    """Distance of each row from row `index` (int64[n], -1 for none) of the reference; raises as `drift_over_steps`.
+class Question(NamedTuple):
+    """What each of n rows is compared with, and how.
 
-    Without `levels`, chance levels are left out: NaN.
+    Attributes:
+        reference: where the others are from; perhaps the same histograms.
+        places: int64[n], its row that each is compared with; -1 for none.
+        measure: which distance.
+        levels: whether chance levels are wanted; they are NaN otherwise.
     """
-    if measure not in MEASURES:
-        raise ValueError(f"the measure is one of {', '.join(MEASURES)}, got {measure!r}")
-    left = np.flatnonzero(index >= 0)
-    right = index[left]
-    size, other_size = _sizes(rows, left), _sizes(reference, right)
-    some = np.flatnonzero((size > 0) & (other_size > 0))
-    left, right, size, other_size = left[some], right[some], size[some], other_size[some]
-    value, groups = np.zeros(len(left)), np.zeros(len(left), np.int64)
-    for block in shared_pairs(rows, reference, left, right, scratch):
-        value[block.pairs], groups[block.pairs] = _distances(block, measure)
+
+    reference: Histograms
+    places: Ints
+    measure: Measure
+    levels: bool = True
+
+
+def drift_of_pairs(rows: Histograms, questions: Sequence[Question], scratch: Scratch) -> list[Drift]:
+    """The answer to each question about the rows; what several need of them is made once.
+
+    Raises:
+        ValueError: as `drift_over_steps`.
+    """
+    for question in questions:
+        if question.measure not in MEASURES:
+            raise ValueError(f"the measure is one of {', '.join(MEASURES)}, got {question.measure!r}")
+    asked = [(question.places >= 0).nonzero()[0] for question in questions]
+    sizes = _sizes(
+        [(rows, left) for left in asked]
+        + [(question.reference, question.places[left]) for question, left in zip(questions, asked, strict=True)]
+    )
+    lists, known = [], []
+    for question, left, size, other_size in zip(questions, asked, sizes, sizes[len(asked) :], strict=False):
+        some = ((size > 0) & (other_size > 0)).nonzero()[0]
+        lists.append(Pairs(question.reference, left[some], question.places[left[some]]))
+        known.append((size[some], other_size[some]))
+    found = [(np.zeros(len(pairs.left)), np.zeros(len(pairs.left), np.int64)) for pairs in lists]
+    for block in shared_pairs(rows, lists, scratch):
+        value, groups = found[block.number]
+        value[block.pairs], groups[block.pairs] = _distances(block, questions[block.number].measure)
+    return [
+        _drift(rows, pairs, question, *each, *of_pairs)
+        for pairs, question, each, of_pairs in zip(lists, questions, known, found, strict=True)
+    ]
+
+
+def _drift(
+    rows: Histograms, pairs: Pairs, question: Question, size: Ints, other_size: Ints, value: Floats, groups: Ints
+) -> Drift:
+    """The drift of all rows, from the distances of some pairs by their bins, and of how many groups each is made."""
+    reference, left, right = pairs
     constant = np.zeros(len(left), bool)
-    if measure == "wasserstein":
+    if question.measure == "wasserstein":
         value = _with_exact_parts(rows, reference, left, right, value)
-        spread = _spreads(reference, right) if levels else np.full(len(right), np.nan)
         constant = reference.min[right] == reference.max[right]
         unit = np.where(constant, 1.0, reference.std[right])
-        value, null = value / unit, distances.wasserstein_by_chance(size, other_size, spread) / unit
-    elif measure == "psi":
+        value = value / unit
+        if question.levels:
+            null = distances.wasserstein_by_chance(size, other_size, _spreads(reference, right)) / unit
+    elif question.measure == "psi":
         null = distances.psi_by_chance(size, other_size, groups)
     else:
         value = np.where(_apart(rows, reference, left, right), 1.0, value)
-        by_groups = measure == "js_distance"
+        by_groups = question.measure == "js_distance"
         null = (
             distances.js_by_chance(size, other_size, groups) if by_groups else distances.ks_by_chance(size, other_size)
         )
     found = Drift(np.full(len(rows), np.nan), np.full(len(rows), np.nan), np.zeros(len(rows), bool))
     found.values[left], found.absolute[left] = value, constant
-    if levels:
+    if question.levels:
         found.null[left] = null
     return found
 
 
-def _sizes(h: Histograms, rows: Ints) -> Ints:
-    """Finite values of some rows: int64, as long as `rows`."""
-    start, stop = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
-    return finite_counts(h, start, stop)[rows - start]
+def _sizes(wanted: Sequence[tuple[Histograms, Ints]]) -> list[Ints]:
+    """Finite values of some rows of some histograms: int64, as long as each list of rows."""
+    ranges: dict[int, list[tuple[int, int]]] = {}
+    for h, rows in wanted:
+        ranges.setdefault(id(h), []).append(_range(rows))
+    sizes: dict[int, Ints] = {}
+    for h, _ in wanted:
+        if id(h) not in sizes:
+            sizes[id(h)] = np.zeros(len(h), np.int64)
+            done = 0
+            for start, stop in sorted(ranges[id(h)]):
+                start = max(start, done)
+                if start < stop:
+                    sizes[id(h)][start:stop] = finite_counts(h, start, stop)
+                    done = stop
+    return [sizes[id(h)][rows] for h, rows in wanted]
+
+
+def _range(rows: Ints) -> tuple[int, int]:
+    """The first of some rows and the one behind the last."""
+    return (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
 
 
 def _spreads(reference: Histograms, rows: Ints) -> Floats:
     """What the chance level of the Wasserstein distance needs of each row: float64, as long as `rows`."""
+    start, stop = _range(rows)
+    if stop - start <= 2 * len(rows):
+        return distances.bridge_areas(reference.between(start, stop))[rows - start]
     used, place = np.unique(rows, return_inverse=True)
-    if 2 * len(used) > len(reference):  # then copying them costs more than the others do
-        return distances.bridge_areas(reference)[rows]
     return distances.bridge_areas(reference.take(used))[place]
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from explorer.analysis.drift import DriftMatrix, Measure
-from explorer.analysis.drift_growth import GrowingDrift
+from explorer.analysis.drift_growth import GrowingDrift, grow
 from explorer.analysis.drift_history import GrowingAlarm
 from explorer.app.caching import tensor_store
 from explorer.app.distributions_data import kept
@@ -130,33 +130,55 @@ def _make(
     against: tuple[str, str],
 ) -> Drifted:
     """`about` names the tensors and `against` the reference: of what has grown, only what is new is computed."""
-    matrix = _grown(("growing drift", about, measure, against), GrowingDrift(measure), tensors, reference)
+    drift = _Growing(("growing drift", about, measure, against), GrowingDrift(measure), reference)
+    # Whatever is shown, a change is unusual by its distance from the step before.
+    changes = _Growing(("growing changes", about), GrowingDrift("wasserstein", levels=False), "previous")
+    made: list[DriftMatrix] = []
 
     def alarms_now() -> Booleans:
-        # Whatever is shown, a change is unusual by its distance from the step before.
-        fresh = GrowingDrift("wasserstein", levels=False)
-        changes = _grown(("growing changes", about), fresh, tensors, "previous").values
+        matrix, distances = _grown([drift, changes], tensors)
+        made.append(matrix)
         growing = kept(("growing alarms", about), GrowingAlarm)
-        return growing.alarm(changes).alarm
+        return growing.alarm(distances.values).alarm
 
     alarms = kept(("alarms", tuple(tensors.items())), alarms_now)
+    matrix = made[0] if made else _grown([drift], tensors)[0]
     names = tuple(tensors)
     num_values = tuple(int(rows.n[-1]) for rows in tensors.values())
     return Drifted(names, tuple(unique_labels(names)), num_values, matrix, measure, alarms)
 
 
-def _grown(
-    key: tuple[object, ...], fresh: GrowingDrift, tensors: Mapping[str, Histograms], reference: Reference
-) -> DriftMatrix:
-    """The matrix of what is kept at `key`, or else of `fresh`, which is then kept with its size."""
+class _Growing(NamedTuple):
+    """A drift that is wanted: the key at which it is kept, what is kept there if nothing is, and the reference."""
+
+    key: tuple[object, ...]
+    drift: GrowingDrift
+    reference: Reference
+
+
+def _grown(wanted: Sequence[_Growing], tensors: Mapping[str, Histograms]) -> list[DriftMatrix]:
+    """The matrices of these drifts, made together; those that are not kept yet are then kept with their sizes."""
+    chosen: list[tuple[GrowingDrift, Reference]] = []
     made: list[DriftMatrix] = []
 
-    def make() -> GrowingDrift:
-        made.append(fresh.matrix(tensors, reference))
-        return fresh
+    def choose(number: int) -> None:
+        if number == len(wanted):
+            made.extend(grow(chosen, tensors))
+            return
+        key, fresh, reference = wanted[number]
 
-    growing = kept(key, make)
-    return made[0] if made else growing.matrix(tensors, reference)
+        def make() -> GrowingDrift:
+            chosen.append((fresh, reference))
+            choose(number + 1)
+            return fresh
+
+        found = kept(key, make)
+        if not made:
+            chosen.append((found, reference))
+            choose(number + 1)
+
+    choose(0)
+    return made
 
 
 def _score(found: Drifted, row: int) -> tuple[bool, float]:

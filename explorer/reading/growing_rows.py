@@ -24,7 +24,7 @@ class GrowingRows:
     def __init__(self) -> None:
         none = empty_histograms()
         self._columns: dict[str, npt.NDArray[Any]] = {name: getattr(none, name).copy() for name in _PER_ROW}
-        self._entries: dict[str, npt.NDArray[Any]] = {name: getattr(none, name).copy() for name in ("bins", "counts")}
+        self._entries: dict[str, npt.NDArray[Any]] = {"bins": none.bins.copy(), "counts": none.counts.astype(np.int32)}
         self._offsets = none.offsets.copy()
         self._num = 0
         self._num_written = 0  # rows in the arrays that somebody may hold, perhaps beyond those that count
@@ -70,6 +70,8 @@ class GrowingRows:
     def _write(self, h: Histograms, start: int, stop: int, num_expected: int) -> None:
         num, first, last = stop - start, int(h.offsets[start]), int(h.offsets[stop])
         at, to = int(self._offsets[self._num]), int(self._offsets[self._num]) + last - first
+        if h.counts.dtype.itemsize > self._entries["counts"].dtype.itemsize:  # large ones, the first of this tensor
+            self._entries["counts"] = self._entries["counts"].astype(h.counts.dtype)
         if self._num + num >= len(self._offsets) or to > len(self._entries["bins"]):
             more = max(num_expected, num)
             num_entries = at + (last - first) * more // num

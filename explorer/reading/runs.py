@@ -6,9 +6,12 @@ import difflib
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from explorer.errors import DamagedFile, FileError, MetricNotFound, TensorNotFound
 from explorer.reading.attempts import Attempt as Attempt, read_attempt
@@ -155,7 +158,7 @@ class Run:
         return statistics_frame(self._tensors.statistics(self.path, kind), self._tensors.problems(self.path))
 
     def histogram(self, name: str, kind: str = "param") -> Histograms:
-        """The histograms of one tensor at all its steps, ascending.
+        """The histograms of one tensor at all its steps, ascending; counts are int64.
 
         Raises:
             TensorNotFound: the tensor was not watched; the message names those that come near.
@@ -164,7 +167,7 @@ class Run:
         if not len(found):
             known = [key.name for key in self._tensors.names(self.path) if key.kind == kind]
             raise TensorNotFound(_not_found(self.info, name, known, f"tensor of kind {kind}"))
-        return found
+        return replace(found, counts=found.counts.astype(np.int64))
 
     @property
     def snapshots(self) -> list[SnapshotInfo]:

@@ -33,6 +33,7 @@ _CHUNK: Final = 1 << 17
 
 Ints = npt.NDArray[np.int64]
 Int16s = npt.NDArray[np.int16]
+Counts = npt.NDArray[np.int64] | npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 
 
@@ -132,7 +133,8 @@ class Histograms:
         m: int8[n], mantissa bits of each row's bins; -1 (`WHOLE_NUMBERS`) where bins are whole numbers themselves.
         offsets: int64[n + 1]; row i has the entries `offsets[i]:offsets[i + 1]`.
         bins: int16[offsets[-1]], ascending within a row.
-        counts: int64[offsets[-1]], how many values lie in each of those bins.
+        counts: int64[offsets[-1]], how many values lie in each of those bins; or int32, which is half of the memory:
+            what `TensorStore` hands out where all of them fit.
         zeros, nans, infs: int64[n], how many values are exactly zero, NaN and infinite.
         n: int64[n], how many values there are, NaN and infinities included.
         mean, std, min, max: float64[n], of the finite values themselves, not of the bins; std is the population's.
@@ -143,7 +145,7 @@ class Histograms:
     m: npt.NDArray[np.int8]
     offsets: Ints
     bins: Int16s
-    counts: Ints
+    counts: Counts
     zeros: Ints
     nans: Ints
     infs: Ints
@@ -154,10 +156,13 @@ class Histograms:
     max: Floats
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            shown = np.asarray(getattr(self, field.name), _DTYPES[field.name]).view()
+        for name, kind in _DTYPES.items():
+            values = getattr(self, name)
+            if name == "counts" and getattr(values, "dtype", None) == np.int32:
+                kind = np.int32
+            shown = np.asarray(values, kind).view()
             shown.flags.writeable = False
-            object.__setattr__(self, field.name, shown)
+            object.__setattr__(self, name, shown)
 
     def __len__(self) -> int:
         return len(self.step)
@@ -179,6 +184,13 @@ class Histograms:
         entries = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], num)
         per_row = {name: getattr(self, name)[rows] for name in _PER_ROW}
         return Histograms(offsets=offsets, bins=self.bins[entries], counts=self.counts[entries], **per_row)
+
+    def between(self, start: int, stop: int) -> Histograms:
+        """The rows from `start` to before `stop`, which lie in the same memory; 0 <= start <= stop <= n."""
+        first, last = self.offsets[start], self.offsets[stop]
+        per_row = {name: getattr(self, name)[start:stop] for name in _PER_ROW}
+        offsets = self.offsets[start : stop + 1] - first
+        return Histograms(offsets=offsets, bins=self.bins[first:last], counts=self.counts[first:last], **per_row)
 
     def at_m(self, m: int) -> Histograms:
         """All rows folded to m mantissa bits. Raises UsageError where a row has fewer, or whole numbers."""

@@ -8,6 +8,7 @@ The layout: https://parquet.apache.org/docs/file-format/data-pages/ and .../nest
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +20,7 @@ _SIZE_BYTES: Final = 4
 _ALL_THERE: Final = 3  # definition level of an entry of a list, where list and entry may be null
 # For each byte of levels, which of its eight entries begin a list.
 _BEGINS: Final = [[place for place in range(8) if not byte >> place & 1] for byte in range(256)]
+_GROUP, _FIRST_OF_EIGHT = 3, 0xFE  # the head of one group of eight entries, and one whose first begins a list
 
 Ints = npt.NDArray[np.int64]
 
@@ -59,27 +61,76 @@ class Lists:
         if twin is not None and twin._levels == self._levels:
             self.offsets: Ints = twin.offsets
             return
-        starts: list[int] = []
+        starts: list[Ints] = []
         base = 0
         for count, levels in self._levels:
-            _add_begins(levels, base, count, starts)
+            starts.append(base + _begins(levels, count))
             base += count
-        if len(starts) != num_rows or starts[:1] != [0]:
+        self.offsets = np.concatenate([*starts, np.array([total])])
+        if len(self.offsets) != num_rows + 1 or self.offsets[0] != 0:
             raise OtherLayout
-        self.offsets = np.array([*starts, total], np.int64)
+
+    @cached_property
+    def num_bits(self) -> int:
+        """How many of the lowest bits of a number are used by any of them; 64 or 32 when one is below zero."""
+        most = 0
+        for page, at, _, count in self._pages:
+            planes = self._planes(page, at, count)
+            top = self._width - 1
+            while top and 8 * top >= most and not planes[top].any():
+                top -= 1
+            most = max(most, 8 * top + int(planes[top].max()).bit_length())
+        return most
 
     def fill(self, target: npt.NDArray[Any], low: int, high: int) -> None:
-        """Put the entries from `low` to before `high` into an array of zeros; of narrower types, their lowest bytes."""
+        """Put the entries from `low` to before `high` into an array; of narrower types, their lowest bytes."""
+        num_bytes = min(-(-self.num_bits // 8), target.itemsize)
         for page, at, base, count in self._pages:
             begin, end = max(low, base), min(high, base + count)
             if begin >= end:
                 continue
-            shown = target[begin - low : end - low].view(np.uint8).reshape(end - begin, -1)
-            planes = np.frombuffer(page, np.uint8, self._width * count, at).reshape(self._width, count)
-            for place in range(shown.shape[1]):
-                plane = planes[place, begin - base : end - base]
-                if plane.any():  # the upper bytes of counts are zero as a rule
-                    shown[:, place] = plane
+            shown = target[begin - low : end - low]
+            planes = self._planes(page, at, count)[:num_bytes, begin - base : end - base]
+            # All numbers a byte at a time: half of the time that the bytes of each take one after the other.
+            shown[:] = planes[-1] if num_bytes else 0
+            for plane in planes[-2::-1]:
+                shown <<= 8
+                shown |= plane
+
+    def _planes(self, page: memoryview, at: int, count: int) -> npt.NDArray[np.uint8]:
+        """The bytes of a page's numbers, the lowest of all first: `[width, count]`."""
+        return np.frombuffer(page, np.uint8, self._width * count, at).reshape(self._width, count)
+
+
+def _begins(levels: memoryview, count: int) -> Ints:
+    """Where rows begin among so many entries, by the levels of repetition. Raises OtherLayout."""
+    sizes = _sizes_of_long_rows(levels)
+    if sizes is not None and sizes.sum() == count:
+        return np.cumsum(sizes) - sizes
+    starts: list[int] = []
+    _add_begins(levels, 0, count, starts)
+    return np.array(starts, np.int64)
+
+
+def _sizes_of_long_rows(levels: memoryview) -> Ints | None:
+    """How many entries each row has, when all have 16 to 8,199; None when any has not.
+
+    Each is then four or five bytes: a group of its first eight entries, and one run of the others. No other byte of
+    them is the head of a group with such a group behind it, so rows are found without going from each to the next.
+    """
+    data = np.frombuffer(levels, np.uint8)
+    starts = np.flatnonzero((data[:-1] == _GROUP) & (data[1:] == _FIRST_OF_EIGHT))
+    ends = np.append(starts[1:], len(data))
+    num_bytes = ends - starts
+    if not len(starts) or starts[0] or num_bytes.min() < 4 or num_bytes.max() > 5:
+        return None
+    is_long = num_bytes == 5
+    low, high, value = data[starts + 2], data[starts + 3], data[ends - 1]
+    as_expected = (low & 1 == 0) & ((low > 0x7F) == is_long) & (value == 1) & ((high < 0x80) | ~is_long)
+    if not as_expected.all():
+        return None
+    head = (low & 0x7F) + np.where(is_long, high.astype(np.int64) << 7, 0)
+    return 8 + (head >> 1) if head.all() else None
 
 
 def _add_begins(view: memoryview, base: int, count: int, starts: list[int]) -> None:

@@ -47,7 +47,7 @@ def decode_column(data: bytes, num_rows: int, values: npt.NDArray[Any]) -> npt.N
         OtherLayout: nothing is wrong, but it is not for us to decode.
         OSError: a page does not decompress.
     """
-    there: list[npt.NDArray[np.bool_]] = []
+    there: list[tuple[int, npt.NDArray[np.bool_] | None]] = []
     row = num = 0
     for page, count in read_pages(data, num_rows):
         present, start = _decode_levels(page, count)
@@ -55,11 +55,13 @@ def decode_column(data: bytes, num_rows: int, values: npt.NDArray[Any]) -> npt.N
         if len(page) - start != values.itemsize * known or known > len(values) - num:
             raise OtherLayout
         unsplit(page, start, values[num : num + known])
-        there.append(np.ones(count, bool) if present is None else present)
+        there.append((count, present))
         row, num = row + count, num + known
     if row != num_rows or num != len(values):
         raise OtherLayout
-    return None if num == num_rows else np.flatnonzero(np.concatenate(there))
+    if num == num_rows:
+        return None
+    return np.flatnonzero(np.concatenate([np.ones(count, bool) if one is None else one for count, one in there]))
 
 
 def read_pages(data: bytes, max_values: int) -> Iterator[tuple[memoryview, int]]:

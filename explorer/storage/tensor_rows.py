@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from explorer.errors import UsageError
-from explorer.storage.bins import MAX_M, MIN_M
+from explorer.storage.bins import MAX_M, MIN_M, Counts
 from explorer.storage.columns import validity
 
 KINDS: Final = ("param", "grad", "update", "activation", "labels")
@@ -210,7 +210,7 @@ def small_numbers(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
 def check_histograms(
     m: npt.NDArray[Any] | None,
     bins: tuple[npt.NDArray[np.int64], npt.NDArray[np.int16]] | None,
-    counts: npt.NDArray[np.int64] | None,
+    counts: Counts | None,
 ) -> None:
     """Refuse histograms that no writer of ours makes; None is not looked at.
 

@@ -43,3 +43,11 @@ def labels():
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+@pytest.fixture(params=[1, 2**21], ids=["small", "above 31 bits together"])
+def two_widths(request, rng):
+    """The same rows with counts of 64 and of 32 bits; where they are large, those of a row together need more."""
+    wide = concatenate([histogram_of(rng.standard_normal(1_000) * (1 + k / 9) + k / 50, k) for k in range(9)])
+    wide = dataclasses.replace(wide, counts=wide.counts * request.param, n=wide.n * request.param)
+    return wide, dataclasses.replace(wide, counts=wide.counts.astype(np.int32))

@@ -183,3 +183,10 @@ def test_a_wrong_argument_of_a_density_is_named(rows):
         density(rows([1.0]), [1, 1])
     with pytest.raises(ValueError, match="not both"):
         density(rows([1.0]), [1, 2], m=3)
+
+
+@pytest.mark.parametrize("scale", ["linear", "symlog", "quantile"])
+def test_counts_of_32_bits_have_the_heat_map_of_those_of_64(two_widths, scale):
+    wide, narrow = (heat(h, 50, scale) for h in two_widths)
+    for one, other in zip(wide, narrow, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -10,6 +10,8 @@ from scipy.stats import ks_2samp, wasserstein_distance
 
 from explorer.analysis.drift import (
     MEASURES,
+    Wanted,
+    drift_matrices,
     drift_matrix,
     drift_over_steps,
     js_distance,
@@ -345,3 +347,37 @@ def test_what_is_no_reference_or_measure_is_named(trained):
         drift_matrix(trained, "first", "kl")
     with pytest.raises(ValueError, match=r"1 row or as many as are compared \(6\), got 2"):
         ks(trained["head"], trained["head"].take([0, 1]))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("reference", ["first", "previous"])
+def test_counts_of_32_bits_drift_as_those_of_64(two_widths, measure, reference):
+    wide, narrow = (drift_matrix({"w": h}, reference, measure) for h in two_widths)
+    for one, other in zip(wide[1:], narrow[1:], strict=True):
+        np.testing.assert_array_equal(one, other)
+    other_run = drift_matrix({"w": two_widths[0]}, {"w": two_widths[1]}, measure)
+    assert (other_run.values == 0).all()
+
+
+def test_several_drifts_that_are_made_together_are_those_that_are_made_alone(trained, rng):
+    other = {name: concatenate([histogram_of(rng.standard_normal(500) * 0.1, 20)]) for name in trained}
+    wanted = [
+        Wanted(reference, measure, levels)
+        for reference in ("first", "previous", 25, {"body": trained["body"], "head": other["head"]}, other)
+        for measure, levels in (("wasserstein", False), ("psi", True), ("js_distance", True), ("ks", True))
+    ]
+    for one, found in zip(wanted, drift_matrices(trained, wanted), strict=True):
+        expected = drift_matrix(trained, one.reference, one.measure, levels=one.levels)
+        assert found.names == expected.names
+        for part, other_part in zip(found[1:], expected[1:], strict=True):
+            np.testing.assert_allclose(part, other_part, rtol=1e-11, atol=1e-15)
+
+
+def test_of_drifts_that_are_made_together_each_pair_is_compared_at_its_own_mantissa_bits(rng):
+    rows = [histogram_of(rng.standard_normal(3_000) + k, k).at_m(3) if k % 3 else histogram_of([1.0, 2.0 + k], k)
+            for k in range(12)]  # fmt: skip
+    h = {"w": concatenate(rows)}
+    assert len(set(h["w"].m.tolist())) > 1
+    wanted = [Wanted(reference, "ks") for reference in ("first", "previous", 4)]
+    for one, found in zip(wanted, drift_matrices(h, wanted), strict=True):
+        np.testing.assert_array_equal(found.values, drift_matrix(h, one.reference, "ks").values)

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from explorer.analysis import row_drift
 from explorer.analysis.drift import MEASURES, drift_matrix
-from explorer.analysis.drift_growth import GrowingDrift
+from explorer.analysis.drift_growth import GrowingDrift, grow
+from explorer.analysis.shared_bins import shared_pairs
 from explorer.storage.bins import concatenate, histogram_of
 
 
@@ -85,3 +87,28 @@ def test_another_reference_step_is_compared_anew(run):
     growing = GrowingDrift("psi")
     for step in (7, 20, 20, 3):
         assert_same(growing.matrix(run, step), drift_matrix(run, step, "psi"))
+
+
+def test_drifts_that_grow_together_are_those_that_grow_alone(run):
+    both = [(GrowingDrift("wasserstein"), "first"), (GrowingDrift("wasserstein", levels=False), "previous")]
+    both[1][0].matrix(until(run, 5), "previous")  # it may have begun earlier
+    for step in (10, 11, 33, 40):
+        tensors = until(run, step)
+        first, previous = grow(both, tensors)
+        assert_same(first, drift_matrix(tensors, "first", "wasserstein"))
+        assert_same(previous, drift_matrix(tensors, "previous", "wasserstein", levels=False))
+        assert_same(both[0][0].matrix(tensors, "first"), first)
+
+
+def test_of_what_grows_together_only_what_is_new_is_computed(run, monkeypatch):
+    both = [(GrowingDrift("ks"), "first"), (GrowingDrift("psi"), "previous")]
+    grow(both, until(run, 30))
+    compared = []
+
+    def watched(rows, lists, scratch):
+        compared.extend(len(pairs.left) for pairs in lists)
+        return shared_pairs(rows, lists, scratch)
+
+    monkeypatch.setattr(row_drift, "shared_pairs", watched)
+    grow(both, until(run, 32))
+    assert compared == [2, 2, 1, 1, 2, 1]  # of `even`, `odd` and `late`, whose first row is new

@@ -12,7 +12,7 @@ from explorer.analysis.quantiles import (
     histogram_quantiles,
     order_statistics,
 )
-from explorer.storage.bins import histogram_of
+from explorer.storage.bins import bin_edges, histogram_of
 
 Q = np.array([0, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1])
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -144,3 +144,22 @@ def test_bounds_hold_the_values_they_stand_for(rng):
 def test_a_probability_that_is_none_is_refused(q):
     with pytest.raises(ValueError, match="from 0 to 1"):
         histogram_quantiles(histogram_of([1.0]), q)
+
+
+def test_counts_of_32_bits_have_the_quantiles_of_those_of_64(two_widths):
+    wide, narrow = two_widths
+    np.testing.assert_array_equal(finite_counts(narrow), finite_counts(wide))
+    np.testing.assert_array_equal(finite_counts(narrow, 3, 7), finite_counts(wide)[3:7])
+    np.testing.assert_array_equal(histogram_quantiles(narrow, Q), histogram_quantiles(wide, Q))
+
+
+@pytest.mark.parametrize("m", range(3, 8))
+def test_the_ends_of_bins_are_those_of_the_edges(m):
+    edges = bin_edges(m)
+    last = (255 << m) - 1
+    for m_of in (m, np.full(2 * last + 1, m, np.int8)):
+        low, high = bin_bounds(np.arange(-last, last + 1).astype(np.int16), m_of)
+        assert low[last] == high[last] == 0
+        for lower, upper in ((low, high), (-high[::-1], -low[::-1])):
+            np.testing.assert_array_equal(lower[last + 1 :], edges[1:-1])
+            np.testing.assert_array_equal(upper[last + 1 :], edges[2:])

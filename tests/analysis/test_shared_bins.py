@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from explorer.analysis.quantiles import bin_bounds
-from explorer.analysis.shared_bins import Scratch, Span, shared_bins, shared_pairs
+from explorer.analysis.shared_bins import Pairs, Scratch, Span, shared_bins, shared_pairs
 from explorer.storage.bins import WHOLE_NUMBERS, bin_edges, concatenate, histogram_of
 
 
@@ -72,7 +72,7 @@ def test_used_memory_leaves_no_trace(h):
 def test_each_pair_comes_once_at_the_smaller_of_its_mantissa_bits(h):
     left, right = np.arange(1, 40), np.arange(39)
     seen = []
-    for block in shared_pairs(h, h, left, right, Scratch()):
+    for block in shared_pairs(h, [Pairs(h, left, right)], Scratch()):
         m = np.minimum(h.m[left], h.m[right])[block.pairs]
         assert len(set(m.tolist())) == 1
         for place, pair in enumerate(block.pairs):
@@ -87,7 +87,7 @@ def test_each_pair_comes_once_at_the_smaller_of_its_mantissa_bits(h):
 def test_a_far_row_is_compared_without_those_between(rng):
     h = concatenate([histogram_of(rng.standard_normal(100) + k, k) for k in range(500)])
     left, right = np.array([0, 499]), np.array([499, 0])
-    (block,) = shared_pairs(h, h, left, right, Scratch())
+    (block,) = shared_pairs(h, [Pairs(h, left, right)], Scratch())
     np.testing.assert_array_equal(block.rows[::-1], block.reference)
 
 

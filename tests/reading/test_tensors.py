@@ -296,3 +296,22 @@ def test_a_run_gives_histograms_and_says_which_there_are(run, record, truth, mak
         opened.histogram("layer.1.weight")
     with pytest.raises(TensorNotFound, match="nothing has been watched"):
         opened.histogram("layers.1.weight", "grad")
+
+
+def test_counts_are_of_32_bits_until_one_needs_more(store, run, record, truth, make_row):
+    record(rows_of(make_row, range(5), kinds=("param",)), finish=True)
+    before = store.histograms(run.path, "a", "param")
+    assert before.counts.dtype == np.int32
+    large = make_row(5, "a", "param")
+    record([replace(large, counts=large.counts + 2**40)], 2, finish=True)
+    record(rows_of(make_row, range(6, 9), kinds=("param",)), 3, finish=True)
+    after = store.histograms(run.path, "a", "param")
+    assert after.counts.dtype == np.int64
+    check_histograms(after, truth.newest("a", "param"))
+    check_histograms(before, truth.newest("a", "param")[:5])
+    assert open_run(run.path).histogram("a").counts.dtype == np.int64
+
+
+def test_a_run_tells_counts_in_64_bits(run, record, make_row):
+    record(rows_of(make_row, range(5), kinds=("param",)), finish=True)
+    assert open_run(run.path).histogram("a").counts.dtype == np.int64

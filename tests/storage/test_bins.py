@@ -1,6 +1,7 @@
 """Bins: the same edges for everybody, exact folding, and histograms that never change."""
 
 import math
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -212,3 +213,29 @@ def test_histograms_cannot_be_changed_and_leave_the_arrays_they_were_given_alone
         h.counts[0] = 5
     counts[0] = 1
     assert h.bins.dtype == np.int16
+
+
+def test_neighbouring_rows_lie_where_they_lay(rows):
+    _, h = rows
+    for start, stop in ((0, len(h)), (3, 5), (2, 2)):
+        some, taken = h.between(start, stop), h.take(range(start, stop))
+        assert np.shares_memory(some.bins, h.bins) or start == stop
+        for field in fields(Histograms):
+            assert np.array_equal(getattr(some, field.name), getattr(taken, field.name), equal_nan=True)
+
+
+def test_counts_of_32_bits_stay_so_and_are_the_same_numbers(rows):
+    _, h = rows
+    narrow = replace(h, counts=h.counts.astype(np.int32))
+    assert narrow.counts.dtype == narrow.take([0, 3]).counts.dtype == np.int32
+    assert narrow.num_bytes == h.num_bytes - 4 * len(h.counts)
+    assert concatenate([narrow, h]).counts.dtype == np.int64
+    assert np.array_equal(narrow.at_m(3).counts, h.at_m(3).counts)
+    assert np.array_equal(narrow.dense()[2], h.dense()[2])
+
+
+def test_counts_of_32_bits_are_summed_up_in_64():
+    h = concatenate([histogram_of([1.0, 1.1, 1.2])] * 2).at_m(7)
+    narrow = replace(h, counts=np.full(len(h.counts), 2**31 - 1, np.int32))
+    assert narrow.at_m(3).counts.tolist() == [2 * (2**31 - 1), 2**31 - 1] * 2
+    assert narrow.dense(3)[2].tolist() == [[2 * (2**31 - 1), 2**31 - 1]] * 2

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from explorer.storage.list_pages import Lists
+from explorer.storage.list_pages import Lists, _add_begins, _sizes_of_long_rows
 from explorer.storage.pages import OtherLayout
 
 
@@ -76,6 +76,84 @@ def test_runs_of_every_length_are_decoded(size):
 def test_what_looks_different_is_left_to_parquets_reader(lists, options):
     with pytest.raises((OtherLayout, OSError)):
         decoded(chunk_of(lists, **options), len(lists))
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(0, 2**16))
+@settings(deadline=None, max_examples=150)
+def test_rows_of_every_size_are_found_one_beside_another(sizes, seed):
+    lists = np.split(np.random.default_rng(seed).integers(0, 2**40, sum(sizes)), np.cumsum(sizes)[:-1])
+    assert decoded(chunk_of(lists), len(lists)) == [part.tolist() for part in lists]
+
+
+def run_of(num):
+    """The levels of so many entries that begin no list."""
+    head = num << 1
+    return bytes([head] if head < 0x80 else [head & 0x7F | 0x80, head >> 7]) + b"\x01"
+
+
+def levels_of(sizes):
+    """The levels of repetition of long rows, as the specification of Parquet has them."""
+    return b"".join(b"\x03\xfe" + run_of(size - 8) for size in sizes)
+
+
+@pytest.mark.parametrize("sizes", [[16], [71, 72, 16], [72, 8_199, 71], [300] * 256])
+def test_long_rows_are_found_by_their_bytes_as_by_going_from_each_to_the_next(sizes):
+    levels = memoryview(levels_of(sizes))
+    starts = []
+    _add_begins(levels, 0, sum(sizes), starts)
+    assert _sizes_of_long_rows(levels).tolist() == sizes
+    assert starts == (np.cumsum(sizes) - sizes).tolist()
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        b"",
+        b"\x03",
+        b"\x03\xfe",
+        b"\x03\xfe\x00\x01",  # a run of nothing
+        b"\x03\xfe\x80\x00\x01",
+        b"\x03\xfe\x11\x01",  # groups, where a run is expected
+        b"\x03\xfe\x10\x00",  # rows of one entry
+        b"\x03\xfe\x90\x81\x01\x01",  # a longer head
+        b"\x03\xfe\x90\x81\x01",
+        b"\x03\x7e\x10\x01",  # a group that begins another row
+        b"\x10\x01" + levels_of([20]),  # a row goes on
+        levels_of([20]) + b"\x02",
+        levels_of([20])[:-1] + levels_of([20]),
+    ],
+)
+def test_levels_of_anything_else_are_not_taken_for_long_rows(levels):
+    assert _sizes_of_long_rows(memoryview(levels)) is None
+
+
+@given(st.binary(max_size=12), st.lists(st.integers(16, 200), max_size=3), st.integers(0, 30))
+@settings(max_examples=300)
+def test_whatever_is_taken_for_long_rows_says_the_same_step_by_step(noise, sizes, cut):
+    levels = levels_of(sizes)
+    levels = memoryview(levels[: max(len(levels) - cut, 0)] + noise + levels_of(sizes))
+    found = _sizes_of_long_rows(levels)
+    if found is not None:
+        starts = []
+        _add_begins(levels, 0, int(found.sum()), starts)
+        assert starts == (np.cumsum(found) - found).tolist()
+
+
+@pytest.mark.parametrize(
+    ("lists", "num_bits"),
+    [([[0]], 0), ([[1], [2]], 2), ([[2**31 - 1, 0]], 31), ([[2**31]], 32), ([[5, 2**40], [7]], 41), ([[-1]], 64)],
+)
+def test_it_is_known_how_many_bits_the_numbers_need(lists, num_bits):
+    for rows in (1, 100):
+        assert Lists(chunk_of(lists, max_rows_per_page=rows), len(lists), 10**6, 8).num_bits == num_bits
+
+
+def test_small_numbers_fill_narrow_arrays():
+    lists = [[2**31 - 1, 0, 1 << 8], [1 << 16, 1 << 24, 255]]
+    found = Lists(chunk_of(lists), 2, 10, 8)
+    entries = np.full(4, -1, np.int32)
+    found.fill(entries, 1, 5)
+    assert entries.tolist() == [0, 1 << 8, 1 << 16, 1 << 24]
 
 
 def test_another_number_of_rows_or_entries_is_not_for_us():
