@@ -259,12 +259,14 @@ def test_readers_of_several_threads_see_whole_prefixes_while_the_tail_is_rewritt
     for thread in threads:
         thread.start()
     writer = TensorSegments(run.path, 1, 0, Disk())
-    for step in range(150):
-        writer.add([replace(one, step=step, name=f"t{n}") for n in range(40)])
-        writer.flush()
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for step in range(150):
+            writer.add([one._replace(step=step, name=f"t{n}") for n in range(40)])
+            writer.flush()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
     assert errors == []
     assert max(seen) > 50
     assert len(store.histograms(run.path, "t3", "param")) == 150
