@@ -20,6 +20,7 @@ from explorer.app.names import esc, plain
 from explorer.charts.pixels import picture, value_range
 from explorer.inference.edits.recipe import Recipe
 from explorer.inference.outcome import log_probabilities
+from explorer.inference.unit_dims import unit_dim
 
 if TYPE_CHECKING:
     from explorer.app.inference_scene import Scene
@@ -52,7 +53,8 @@ def units(scene: Scene, recipe: Recipe) -> None:
         node = linked.select("Value", links.NODE, titles, last_active(choices), help="Modules come first")
     answer = inference_session.ask(scene, "units", common, node=node, k=_NUM_TOP)
     table: pd.DataFrame = answer["table"]
-    word = "channel" if len(choices[node].shape) >= 4 else "unit"
+    rank = len(choices[node].shape)
+    word = "channel" if rank >= 3 and unit_dim(scene.model.program, node, rank) == 1 else "unit"
     with left:
         asked = st.session_state.pop(_ASKED, None)
         unit = _table(table, word, asked[1] if asked is not None and asked[0] == node else None)

@@ -12,6 +12,7 @@ from torch import Tensor
 from explorer.errors import UsageError
 from explorer.inference.checkpoint_scrubber import as_array
 from explorer.inference.edits.apply import Edited, Inputs
+from explorer.inference.unit_dims import unit_dim
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,8 +45,8 @@ class UnitActivity:
 def unit_activity(edited: Edited, probe: Inputs, node: str, *, k: int = 9) -> UnitActivity:
     """Run the edited model on a probe batch and look at one node.
 
-    Units are dimension 1 of a value [N, C, H, W] or of three spatial dimensions, and the last one otherwise; positions
-    and pixels count as further values of a unit, and the highest of them is what excites it.
+    Which dimension counts the units is told by `unit_dim`; positions and pixels are further values of a unit, and the
+    highest of them is what excites it.
 
     Raises:
         UsageError: the node holds no floating tensor [N, ...] with units.
@@ -56,7 +57,7 @@ def unit_activity(edited: Edited, probe: Inputs, node: str, *, k: int = 9) -> Un
     value = edited.on(probe, keep={node}).kept[node]
     if not isinstance(value, Tensor) or not value.is_floating_point() or value.dim() < 2:
         raise UsageError(f"the node {node} should hold a floating tensor [N, ...] to have units")
-    dim = 1 if value.dim() >= 4 else value.dim() - 1
+    dim = unit_dim(edited.subject.interpreter.program, node, value.dim())
     rows = as_array(value.movedim(dim, 1).flatten(2) if value.dim() > 2 else value.unsqueeze(2))  # [N, units, places]
     if not rows.size:
         raise UsageError(f"the node {node} should hold values; found the shape {tuple(value.shape)}")

@@ -172,6 +172,28 @@ def diabetes() -> Case:
     )
 
 
+class Signals(nn.Module):
+    """Channels are convolved, then turned into the last dimension."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolved, self.mixed = nn.Conv1d(8, 6, 3, padding=1), nn.Linear(6, 4)
+
+    def forward(self, rows):
+        return self.mixed(torch.relu(self.convolved(rows)).transpose(1, 2)).mean(1)
+
+
+@pytest.fixture(scope="session")
+def signals() -> Case:
+    images, labels = load_digits(n_class=4, return_X_y=True)
+    images, labels = torch.tensor(images / 16, dtype=torch.float32).reshape(-1, 8, 8), torch.tensor(labels)
+    torch.manual_seed(4)
+    return make_case(
+        Signals(), images[600:650], labels[600:650], batches=lambda _: (images[:600], labels[:600]),
+        loss=functional.cross_entropy,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def characters() -> Case:
     vocabulary = "".join(sorted(set(TEXT)))

@@ -137,6 +137,17 @@ def test_channels_are_the_units_of_images_and_features_those_of_texts(digits, ch
     assert len(texts.table) == 96
 
 
+def test_channels_are_the_units_of_signals_until_they_are_turned(signals):
+    probe = {signals.path: signals.inputs}
+    for op, num_units, dims in (("conv1d", 6, (0, 2)), ("relu", 6, (0, 2)), ("linear", 4, (0, 1))):
+        node = signals.node(op)
+        found = unit_activity(plain(signals), probe, node)
+        assert len(found.table) == num_units
+        assert np.allclose(
+            found.table["mean"], signals.subject().run(probe, keep={node}).kept[node].mean(dims), atol=1e-5
+        )
+
+
 def test_a_node_without_units_is_refused(characters):
     with pytest.raises(UsageError, match="to have units"):
         unit_activity(plain(characters), {characters.path: characters.inputs}, characters.node("chunk"))
