@@ -7,51 +7,14 @@ from typing import Final
 from explorer.storage.program import Program, references
 
 # Operators on [N, C, L], and those that give out each value in the place of one that they were given.
-_CONVOLVING: Final = frozenset(
-    [
-        "adaptive_avg_pool1d",
-        "avg_pool1d",
-        "batch_norm",
-        "conv1d",
-        "conv_transpose1d",
-        "group_norm",
-        "instance_norm",
-        "max_pool1d",
-        "upsample_linear1d",
-        "upsample_nearest1d",
-    ]
-)
-_KEEPING: Final = frozenset(
-    [
-        "add",
-        "alpha_dropout",
-        "celu",
-        "clamp",
-        "clone",
-        "contiguous",
-        "div",
-        "dropout",
-        "elu",
-        "feature_dropout",
-        "gelu",
-        "hardsigmoid",
-        "hardswish",
-        "hardtanh",
-        "leaky_relu",
-        "mish",
-        "mul",
-        "prelu",
-        "relu",
-        "relu6",
-        "rrelu",
-        "selu",
-        "sigmoid",
-        "silu",
-        "softplus",
-        "sub",
-        "tanh",
-    ]
-)
+_CONVOLVING: Final = frozenset("""
+    adaptive_avg_pool1d avg_pool1d batch_norm conv1d conv_transpose1d group_norm instance_norm max_pool1d
+    upsample_linear1d upsample_nearest1d
+""".split())  # fmt: skip  # noqa: SIM905
+_KEEPING: Final = frozenset("""
+    add alpha_dropout celu clamp clone contiguous div dropout elu feature_dropout gelu hardsigmoid hardswish hardtanh
+    leaky_relu mish mul prelu relu relu6 rrelu selu sigmoid silu softplus sub tanh
+""".split())  # fmt: skip  # noqa: SIM905
 
 
 def unit_dim(program: Program, name: str, rank: int) -> int:
