@@ -100,7 +100,7 @@ def many_lines_spec(look: LinesLook) -> Spec:
         "encoding": {
             "x": x,
             "y": y,
-            "color": {**depth, "legend": None},
+            "color": depth,
             "opacity": {"condition": {"test": "datum.alone", "value": 1}, "value": 0},
             "tooltip": tips,
         },

@@ -1,7 +1,6 @@
 """The tensors of a run as a user reads them, compared with what pandas makes of the very rows that were added."""
 
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -305,7 +304,7 @@ def test_counts_are_of_32_bits_until_one_needs_more(store, run, record, truth, m
     before = store.histograms(run.path, "a", "param")
     assert before.counts.dtype == np.int32
     large = make_row(5, "a", "param")
-    record([replace(large, counts=large.counts + 2**40)], 2, finish=True)
+    record([large._replace(counts=large.counts + 2**40)], 2, finish=True)
     record(rows_of(make_row, range(6, 9), kinds=("param",)), 3, finish=True)
     after = store.histograms(run.path, "a", "param")
     assert after.counts.dtype == np.int64

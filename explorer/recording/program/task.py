@@ -100,7 +100,7 @@ class ProgramTask:
 
 def _takes_any_number(document: Mapping[str, Any]) -> bool:
     """Whether the first size of every input may vary, down to one example."""
-    firsts = [(entry["shape"] or [0])[0] for entry in document["inputs"] if entry["dtype"]]
+    firsts = [(entry["shape"] or [0])[0] for entry in document["inputs"] if entry.get("dtype")]
     lowest = {name: reach[0] for name, reach in document["symbols"].items()}
     return all(isinstance(first, str) and lowest.get(first, 2) <= 1 for first in firsts)
 
