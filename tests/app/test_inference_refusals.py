@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import signal
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -140,8 +141,11 @@ def test_a_child_that_dies_at_work_is_told_and_started_again(
     send, left = session._Child.send, [1]
 
     def send_and_die(self: Any, message: Any) -> None:
+        dies = message.kind == "run" and left
+        if dies:  # held still first: it might answer before it is killed
+            self.process.send_signal(signal.SIGSTOP)
         send(self, message)
-        if message.kind == "run" and left:
+        if dies:
             left.pop()
             self.process.kill()
 
