@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_CLASSES: Final = 64
 MAX_RUNS: Final = 8
+MAX_LISTED: Final = 1_000
 _ROW_PX: Final = 16
 _MIN_PX: Final = 80
 _NUM_TICKS: Final = 8
@@ -54,35 +55,57 @@ def labels(infos: Sequence[RunInfo], name: str) -> None:
     live.follow(infos, draw, "The labels")
 
 
-def count_classes(rows: Histograms) -> tuple[Ints, Ints]:
-    """Return the classes, ascending: int64[c], and how often each came at each step: int64[c, n]."""
-    classes, place = np.unique(rows.bins.astype(np.int64), return_inverse=True)
-    counts = np.zeros((len(classes), len(rows)), np.int64)
+class Classes(NamedTuple):
+    """What came in all steps together.
+
+    Attributes:
+        label: the classes, ascending: int64[c].
+        total: how often each came: int64[c].
+        num_steps: at how many steps: int64[c].
+    """
+
+    label: Ints
+    total: Ints
+    num_steps: Ints
+
+
+def count_classes(rows: Histograms) -> Classes:
+    """Return what came. Labels may be tokens: there is no table of all classes by all steps, which may fill memory."""
+    label, place = np.unique(rows.bins.astype(np.int64), return_inverse=True)
+    total = np.zeros(len(label), np.int64)
+    np.add.at(total, place.reshape(-1), rows.counts)
+    return Classes(label, total, np.bincount(place.reshape(-1)[rows.counts > 0], minlength=len(label)))
+
+
+def counts_by_step(rows: Histograms, chosen: Ints) -> Ints:
+    """Return how often each of these classes, ascending, came at each step: int64[classes, n]."""
+    counts = np.zeros((len(chosen), len(rows)), np.int64)
     step = np.repeat(np.arange(len(rows)), np.diff(rows.offsets))
-    np.add.at(counts, (place.reshape(-1), step), rows.counts)
-    return classes, counts
+    asked = np.isin(rows.bins, chosen)
+    np.add.at(counts, (np.searchsorted(chosen, rows.bins[asked]), step[asked]), rows.counts[asked])
+    return counts
 
 
 def _card(info: RunInfo, title: str, name: str, rows: Histograms) -> None:
-    classes, counts = count_classes(rows)
-    total = counts.sum(axis=1)
-    shown = np.sort(np.argsort(-total, kind="stable")[:MAX_CLASSES])
+    classes = count_classes(rows)
+    shown = np.sort(np.argsort(-classes.total, kind="stable")[:MAX_CLASSES])
+    counts = counts_by_step(rows, classes.label[shown])
     columns = step_columns(len(shown), rows.step)
     of_columns = np.array([rows.n[part].sum() for part in columns], np.float64)
-    summed = np.stack([counts[shown][:, part].sum(axis=1) for part in columns], axis=1)
+    summed = np.stack([counts[:, part].sum(axis=1) for part in columns], axis=1)
     shares = np.divide(summed, of_columns, out=np.zeros(summed.shape), where=of_columns > 0)
-    named = [f"{label:,}" for label in classes[shown].tolist()]
+    named = [f"{label:,}" for label in classes.label[shown].tolist()]
     height = max(len(shown) * _ROW_PX, _MIN_PX)
     card = PictureCard(
         title=f"{plain(name, 60)}: {title}",
         key=f"labels_{info.run_id}_{len(shown)}",
-        caption=caption_text(rows, classes, total, len(shown), max(len(part) for part in columns)),
+        caption=caption_text(rows, classes, len(shown), max(len(part) for part in columns)),
         look=PictureLook(
             tips=("class", "step", "share", "labels"), height=height, x_title="step", y_title="class",
             legend="share of a step's labels",
         ),
         of=title,
-        make_csv=lambda: to_csv(rows, classes, counts),
+        make_csv=lambda: to_csv(rows),
         code=code_lines(str(info.path), name),
     )  # fmt: skip
     gap = max(1, -(-len(columns) // _NUM_TICKS))
@@ -91,7 +114,7 @@ def _card(info: RunInfo, title: str, name: str, rows: Histograms) -> None:
     ends = (0.0, float(shares.max(initial=0.0)) or 1.0)
     picture_card(shares, ends, cells, ticks, name_ticks(named, height), card)
     st.dataframe(
-        totals_table(rows, classes, counts), hide_index=True, height="content" if len(classes) <= 10 else 300,
+        totals_table(rows, classes), hide_index=True, height="content" if len(classes.label) <= 10 else 300,
         column_config={
             "labels": st.column_config.NumberColumn(format="localized"),
             "share": st.column_config.NumberColumn(format="percent"),
@@ -101,25 +124,26 @@ def _card(info: RunInfo, title: str, name: str, rows: Histograms) -> None:
     )  # fmt: skip
 
 
-def caption_text(rows: Histograms, classes: Ints, total: Ints, num_shown: int, most: int) -> str:
+def caption_text(rows: Histograms, classes: Classes, num_shown: int, most: int) -> str:
     """Return what is drawn, plain text."""
-    counted, every = int(total.sum()), int(rows.n.sum())
-    parts = [f"{len(classes):,} {'class' if len(classes) == 1 else 'classes'}"]
-    parts += [f"the {num_shown} most common are drawn"] if num_shown < len(classes) else []
+    counted, every, num = int(classes.total.sum()), int(rows.n.sum()), len(classes.label)
+    parts = [f"{num:,} {'class' if num == 1 else 'classes'}"]
+    parts += [f"the {num_shown} most common are drawn"] if num_shown < num else []
+    parts += [f"the {MAX_LISTED:,} most common are listed, all are in the CSV"] if num > MAX_LISTED else []
     parts.append(f"{count_text(every, 'label')} at {count_text(len(rows), 'step')}")
     parts += [f"{every - counted:,} beyond -32,768 to 32,767 in no class"] if every > counted else []
     parts += [f"each column up to {most:,} steps together"] if most > 1 else []
     return " · ".join(parts)
 
 
-def totals_table(rows: Histograms, classes: Ints, counts: Ints) -> pa.Table:
-    """Return one row for each class, the most common first: class, labels, share, steps without."""
-    total, every = counts.sum(axis=1), max(int(rows.n.sum()), 1)
-    order = np.argsort(-total, kind="stable")
-    without = (counts == 0).sum(axis=1)
+def totals_table(rows: Histograms, classes: Classes) -> pa.Table:
+    """Return one row for each of the most common classes: class, labels, share, steps without."""
+    total, every = classes.total, max(int(rows.n.sum()), 1)
+    order = np.argsort(-total, kind="stable")[:MAX_LISTED]
+    without = len(rows) - classes.num_steps
     return arrow.table(
         {
-            "class": arrow.texts([f"{label:,}" for label in classes[order].tolist()]),
+            "class": arrow.texts([f"{label:,}" for label in classes.label[order].tolist()]),
             "labels": arrow.numbers(total[order].tolist(), pa.int64()),
             "share": arrow.numbers((total[order] / every).tolist()),
             "steps without": arrow.numbers(without[order].tolist(), pa.int64()),
@@ -127,12 +151,11 @@ def totals_table(rows: Histograms, classes: Ints, counts: Ints) -> pa.Table:
     )
 
 
-def to_csv(rows: Histograms, classes: Ints, counts: Ints) -> bytes:
+def to_csv(rows: Histograms) -> bytes:
     """Return one line for each step and class that came at it."""
-    places = ((k, int(c)) for k in range(len(rows)) for c in np.flatnonzero(counts[:, k]))
-    return csv_bytes(
-        ["step", "class", "labels"], ([int(rows.step[k]), int(classes[c]), int(counts[c, k])] for k, c in places)
-    )
+    came = np.flatnonzero(rows.counts)
+    step = np.repeat(rows.step, np.diff(rows.offsets))[came]
+    return csv_bytes(["step", "class", "labels"], np.stack([step, rows.bins[came], rows.counts[came]], axis=1).tolist())
 
 
 def code_lines(path: str, name: str) -> str:

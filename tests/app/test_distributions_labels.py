@@ -13,7 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer import Recorder, open_run
-from explorer.app.distributions_labels import MAX_CLASSES, code_lines, count_classes, to_csv
+from explorer.app.distributions_labels import MAX_CLASSES, MAX_LISTED, code_lines, count_classes, counts_by_step, to_csv
 from tests.app.page_texts import assert_drawn, said
 from tests.app.tensor_page import chart_with, num_bytes
 
@@ -35,9 +35,14 @@ def record(root: Path, steps: list[np.ndarray], name: str = "labels") -> Path:
 
 def test_every_class_is_counted_at_every_step(root: Path) -> None:
     steps = batches(6)
-    classes, counts = count_classes(open_run(record(root, steps)).histogram("labels", kind="labels"))
+    rows = open_run(record(root, steps)).histogram("labels", kind="labels")
+    classes, total, num_steps = count_classes(rows)
+    counts = counts_by_step(rows, classes)
     assert classes.tolist() == list(range(6))
     np.testing.assert_array_equal(counts, np.stack([np.bincount(labels, minlength=6) for labels in steps], axis=1))
+    np.testing.assert_array_equal(total, counts.sum(axis=1))
+    np.testing.assert_array_equal(num_steps, (counts > 0).sum(axis=1))
+    np.testing.assert_array_equal(counts_by_step(rows, np.array([1, 4])), counts[[1, 4]])
 
 
 def test_the_page_shows_shares_over_steps_and_the_total_of_each_class(open_app: OpenApp, root: Path) -> None:
@@ -67,6 +72,15 @@ def test_of_many_classes_the_most_common_are_drawn_and_all_are_counted(open_app:
     assert max(num_bytes(app)) < 100_000
 
 
+def test_tokens_as_labels_are_counted_without_a_table_of_all_by_all_steps(open_app: OpenApp, root: Path) -> None:
+    record(root, [np.arange(30_000) + step % 2 for step in range(40)])
+    app = open_app("distributions", kind="labels")
+    assert_drawn(app)
+    assert f"30,001 classes · the {MAX_CLASSES} most common are drawn · the {MAX_LISTED:,} most common" in said(app)
+    assert len(app.dataframe[0].value) == MAX_LISTED
+    assert max(num_bytes(app)) < 100_000
+
+
 def test_what_is_in_no_class_is_told(open_app: OpenApp, root: Path) -> None:
     with pytest.warns(match="no bin|in no"):
         record(root, [np.array([-100, 0, 1, 40_000])])
@@ -85,9 +99,8 @@ def test_a_name_of_the_link_that_was_not_counted_is_told(open_app: OpenApp, root
 def test_counts_are_taken_away_as_csv_and_by_the_lines_of_python(root: Path) -> None:
     path = record(root, batches(4))
     rows = open_run(path).histogram("labels", kind="labels")
-    classes, counts = count_classes(rows)
-    lines = list(csv.DictReader(io.StringIO(to_csv(rows, classes, counts).decode())))
+    lines = list(csv.DictReader(io.StringIO(to_csv(rows).decode())))
     assert sum(int(line["labels"]) for line in lines) == 2_400
     scope: dict[str, pd.DataFrame] = {}
     exec(code_lines(str(path), "labels"), scope)
-    np.testing.assert_array_equal(scope["table"].to_numpy().T, counts)
+    np.testing.assert_array_equal(scope["table"].to_numpy().T, counts_by_step(rows, count_classes(rows).label))
